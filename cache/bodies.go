@@ -1,0 +1,51 @@
+package cache
+
+import (
+	"math"
+	"sync"
+
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+)
+
+// bodies keeps messages in memory, least recently used first out, within a budget of bytes that all accounts share.
+type bodies struct {
+	budget int64
+
+	mu   sync.Mutex // guards what follows
+	used int64
+	lru  *simplelru.LRU[bodyKey, []byte]
+}
+
+// bodyKey names what is kept: a message, or its header alone.
+type bodyKey struct {
+	mailbox *Mailbox
+	ref     Ref
+	header  bool
+}
+
+// perBody estimates what the bookkeeping of one body costs: the key, the list's element, and its place in the map.
+const perBody = 200
+
+func newBodies(budget int64) *bodies {
+	b := &bodies{budget: budget}
+	b.lru, _ = simplelru.NewLRU(math.MaxInt, func(_ bodyKey, body []byte) { b.used -= int64(len(body)) + perBody })
+	return b
+}
+
+func (b *bodies) get(k bodyKey) ([]byte, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.lru.Get(k)
+}
+
+// add keeps a body. The newest is kept even when it is larger than the budget, alone: somebody is reading it.
+func (b *bodies) add(k bodyKey, body []byte) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.lru.Remove(k)
+	b.used += int64(len(body)) + perBody
+	for b.used > b.budget && b.lru.Len() > 0 {
+		b.lru.RemoveOldest()
+	}
+	b.lru.Add(k, body)
+}

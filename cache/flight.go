@@ -1,0 +1,131 @@
+package cache
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/mailfs/mailfs/remote"
+)
+
+// flight is one fetch that several may wait for. err is set before done is closed.
+type flight struct {
+	done chan struct{}
+	err  error
+}
+
+// fly runs fetch on the account's own time and returns at once.
+func (a *Account) fly(fetch func(context.Context) error) *flight {
+	f := &flight{done: make(chan struct{})}
+	a.goroutines.Add(1)
+	go func() {
+		defer a.goroutines.Done()
+		defer close(f.done)
+		f.err = fetch(a.ctx)
+	}()
+	return f
+}
+
+// trickle is how many bytes the server must send within a timeout for it to count as a sign of life: less is a server
+// that keeps us waiting for ever, one byte at a time.
+const trickle = 128
+
+// wait waits for a flight until it lands, ctx ends, or the server has been silent for the timeout.
+func (a *Account) wait(ctx context.Context, f *flight) error {
+	select { // without a timer, where it has landed already
+	case <-f.done:
+		return f.err
+	default:
+	}
+	timer := time.NewTimer(a.options.Timeout)
+	defer timer.Stop()
+	for seen := a.remote.Stats().BytesIn; ; {
+		select {
+		case <-f.done:
+			return f.err
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-timer.C:
+			now := a.remote.Stats().BytesIn
+			if now < seen+trickle {
+				return fmt.Errorf("%w: nothing came for %v", remote.ErrTimeout, a.options.Timeout)
+			}
+			seen = now
+			timer.Reset(a.options.Timeout)
+		}
+	}
+}
+
+// kept is a value that is loaded anew when it is asked for and has grown old.
+type kept[T any] struct {
+	mu     sync.Mutex // guards what follows; never held while loading
+	value  T
+	have   bool
+	since  time.Time // when the load of value began; what happened later may be missing in it
+	flight *flight
+}
+
+// known returns the value as it is, and whether there is one.
+func (k *kept[T]) known() (T, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.value, k.have
+}
+
+// set replaces the value.
+func (k *kept[T]) set(v T, since time.Time) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.value, k.have, k.since = v, true, since
+}
+
+// expire makes the next get load.
+func (k *kept[T]) expire() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.since = time.Time{}
+}
+
+// patience bounds how long a caller waits for news when there is an answer already: someone whose network just went away
+// wants the listing of a minute ago, not a pause.
+const patience = 5 * time.Second
+
+// get returns the value, loaded by load when it is older than maxAge. One load serves all who ask meanwhile. When the
+// server can't be reached, or takes too long, what is known is returned, if anything is; load may go on then.
+func (k *kept[T]) get(ctx context.Context, a *Account, maxAge time.Duration, load func(context.Context) (T, error)) (T, error) {
+	k.mu.Lock()
+	if k.have && time.Since(k.since) < maxAge {
+		defer k.mu.Unlock()
+		return k.value, nil
+	}
+	if k.flight == nil {
+		since := time.Now()
+		k.flight = a.fly(func(ctx context.Context) error {
+			v, err := load(ctx)
+			k.mu.Lock()
+			defer k.mu.Unlock()
+			k.flight = nil
+			if err == nil {
+				k.value, k.have, k.since = v, true, since
+			}
+			return err
+		})
+	}
+	f, have := k.flight, k.have
+	k.mu.Unlock()
+
+	waiting := ctx
+	if have {
+		var cancel context.CancelFunc
+		waiting, cancel = context.WithTimeoutCause(ctx, min(patience, a.options.Timeout), remote.ErrTimeout)
+		defer cancel()
+	}
+	err := a.wait(waiting, f)
+	v, have := k.known()
+	if err == nil || have && ctx.Err() == nil && away(err) {
+		return v, nil
+	}
+	var none T
+	return none, err
+}

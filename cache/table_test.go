@@ -1,0 +1,168 @@
+package cache
+
+import (
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/mailfs/mailfs/remote"
+)
+
+func named(m *remote.Message) (string, time.Time) { return name(m, remote.RoleNone) }
+
+func build(t testing.TB, base *Table, messages ...remote.Message) *Table {
+	t.Helper()
+	d := newDraft(base, 1)
+	for i := range messages {
+		d.add(&messages[i], named)
+	}
+	table, _, _ := d.finish(time.Now())
+	return table
+}
+
+func TestTableFollowsTheMailbox(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	var table *Table
+	model := map[remote.UID]remote.Message{}
+	for step := range 200 {
+		d := newDraft(table, 1)
+		for range rnd.IntN(30) {
+			m := synthetic(rnd.IntN(2000))
+			d.add(&m, named)
+			model[m.UID] = m
+		}
+		for uid, m := range model {
+			if rnd.IntN(10) == 0 {
+				m.Flags = [][]string{nil, {`\Seen`}, {"b", "a"}}[rnd.IntN(3)]
+				d.flag(remote.FlagChange{UID: uid, Flags: m.Flags})
+				model[uid] = m
+			}
+		}
+		if step%3 == 0 {
+			present := &remote.UIDSet{}
+			for uid := range model {
+				if rnd.IntN(4) == 0 {
+					delete(model, uid)
+				} else {
+					present.Add(uid)
+				}
+			}
+			d.keep(present)
+		}
+		if known := d.known(); known.Len() != len(model) {
+			t.Fatalf("step %d: the draft knows %d of %d", step, known.Len(), len(model))
+		}
+		before := table
+		var vanished []Entry
+		table, vanished, _ = d.finish(time.Unix(int64(step+1), 0))
+		if table.Len() != len(model) {
+			t.Fatalf("step %d: %d messages, want %d", step, table.Len(), len(model))
+		}
+		for i := range table.Len() {
+			e := table.At(i)
+			m, ok := model[e.UID]
+			wantName, wantTime := named(&m)
+			flags := slices.Sorted(slices.Values(m.Flags))
+			if !ok || e.Name != wantName || !e.Time.Equal(wantTime) || e.Size != m.Size || !slices.Equal(table.Flags(i), flags) {
+				t.Fatalf("step %d: %+v %v, want %+v", step, e, table.Flags(i), m)
+			}
+			if i > 0 && table.At(i-1).UID >= e.UID {
+				t.Fatalf("step %d: UIDs out of order", step)
+			}
+			if found, ok := table.Lookup(e.Name); !ok || found != e {
+				t.Fatalf("step %d: Lookup(%q) = %+v, %v", step, e.Name, found, ok)
+			}
+		}
+		for _, e := range vanished {
+			if _, ok := table.Lookup(e.Name); ok || before.Index(e.UID) < 0 {
+				t.Fatalf("step %d: %s vanished", step, e.Name)
+			}
+		}
+	}
+	for _, none := range []string{"", "x", ".eml", "_.eml", "_1.eml", "2026-01-01_a_b_1.eml", table.At(0).Name + ".eml"} {
+		if e, ok := table.Lookup(none); ok {
+			t.Errorf("Lookup(%q) = %+v", none, e)
+		}
+	}
+}
+
+func TestTableThatDoesNotChangeIsTheSame(t *testing.T) {
+	table := build(t, nil, synthetic(1), synthetic(2))
+	d := newDraft(table, 1)
+	m := synthetic(1)
+	d.add(&m, named)
+	d.flag(remote.FlagChange{UID: m.UID, Flags: m.Flags})
+	d.keep(table.uidSet())
+	if got, _, _ := d.finish(time.Now()); got != table {
+		t.Error("a new table was made although nothing changed")
+	}
+	d = newDraft(table, 1)
+	d.flag(remote.FlagChange{UID: m.UID})
+	got, _, flagged := d.finish(table.changed.Add(time.Hour))
+	if len(flagged) != 1 || len(got.Flags(got.Index(m.UID))) != 0 {
+		t.Error("the flags did not change")
+	}
+	if !got.Changed().Equal(table.Changed()) {
+		t.Error("flags changed the directory's mtime")
+	}
+}
+
+func TestTableOfNothingHasATime(t *testing.T) {
+	now := time.Now()
+	if table, _, _ := newDraft(nil, 1).finish(now); !table.Changed().Equal(now) || table.Len() != 0 {
+		t.Errorf("%+v", table)
+	}
+}
+
+func TestTableMemory(t *testing.T) {
+	const n = 100_000
+	messages := many(n)
+	before := heap()
+	table := build(t, nil, messages...)
+	if per := (heap() - before) / n; per > 200 {
+		t.Errorf("%d bytes a message", per)
+	}
+	runtime.KeepAlive(table)
+	runtime.KeepAlive(messages)
+}
+
+func heap() int64 {
+	runtime.GC()
+	runtime.GC()
+	var s runtime.MemStats
+	runtime.ReadMemStats(&s)
+	return int64(s.HeapAlloc)
+}
+
+func many(n int) []remote.Message {
+	messages := make([]remote.Message, n)
+	for i := range messages {
+		messages[i] = synthetic(i)
+	}
+	return messages
+}
+
+func BenchmarkTable100k(b *testing.B) {
+	messages := many(100_000)
+	var table *Table
+	before := heap()
+	for b.Loop() {
+		table = build(b, nil, messages...)
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(messages)), "ns/message")
+	b.ReportMetric(float64(heap()-before)/float64(len(messages)), "bytes-kept/message")
+	runtime.KeepAlive(table)
+	runtime.KeepAlive(messages)
+}
+
+func BenchmarkLookup100k(b *testing.B) {
+	table := build(b, nil, many(100_000)...)
+	name := table.At(77_777).Name
+	for b.Loop() {
+		if _, ok := table.Lookup(name); !ok {
+			b.Fatal("not found")
+		}
+	}
+}
