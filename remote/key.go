@@ -3,33 +3,67 @@ package remote
 import (
 	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
+	"fmt"
 	"strconv"
 )
 
-// UIDOfUIDL returns the UID of a POP3 message: the first 48 bits of the SHA-256 of its UIDL, never 0.
-func UIDOfUIDL(uidl string) UID {
+// KeyOfUIDL returns the UID and the Key of a POP3 message by its unique-id (RFC 1939, section 7). The UID is the
+// first 48 bits of the SHA-256 of the unique-id. The Key is the unique-id itself where that is fit for a file name,
+// else the UID in 12 hex digits; so both ways lead from the Key back to the UID ([UIDOfKey]).
+func KeyOfUIDL(uidl string) (UID, string) {
 	sum := sha256.Sum256([]byte(uidl))
-	return max(1, UID(binary.BigEndian.Uint64(sum[:])>>16))
+	uid := max(UID(binary.BigEndian.Uint64(sum[:8])>>16), 1)
+	if plain(uidl) {
+		return uid, uidl
+	}
+	return uid, fmt.Sprintf("%012x", uint64(uid))
 }
 
-// hexDigits is how many digits stand for a UIDL that is not fit for a file name.
-const hexDigits = 12
-
-// UIDOfKey returns the UIDs that a Message.Key may stand for, which are few: a number is an IMAP UID or a UIDL, 12 hex
-// digits are the beginning of a hash or a number.
+// UIDOfKey returns the UIDs that a Key may stand for, without knowing of which protocol it is: the number that it
+// writes (IMAP), the number that its 12 hex digits write, or the one that follows from it as a unique-id (POP3). A
+// Key does not name a message for certain; who looks one up by it compares the Key of what was found.
 func UIDOfKey(key string) []UID {
-	if key == "" {
-		return nil
-	}
-	uids := make([]UID, 0, 3)
-	if n, err := strconv.ParseUint(key, 10, 32); err == nil && n > 0 && key[0] != '0' && key[0] != '+' {
+	var uids []UID
+	if n, err := strconv.ParseUint(key, 10, 32); err == nil && n > 0 {
 		uids = append(uids, UID(n))
 	}
-	if len(key) == hexDigits {
-		if b, err := hex.DecodeString(key); err == nil {
-			uids = append(uids, max(1, UID(binary.BigEndian.Uint64(append([]byte{0, 0}, b...)))))
+	if hashed(key) {
+		if n, err := strconv.ParseUint(key, 16, 64); err == nil && n > 0 {
+			uids = append(uids, UID(n))
+		}
+	} else if plain(key) {
+		uid, _ := KeyOfUIDL(key)
+		uids = append(uids, uid)
+	}
+	return uids
+}
+
+// plain tells whether a unique-id can stand in a file name as it is: not so long that it crowds out the rest, free of
+// what means something there ('_' ends the fields of a name, '/' the name), and not to be taken for a hash.
+func plain(uidl string) bool {
+	if len(uidl) == 0 || len(uidl) > 24 || hashed(uidl) {
+		return false
+	}
+	for _, b := range []byte(uidl) {
+		switch {
+		case 'a' <= b && b <= 'z', 'A' <= b && b <= 'Z', '0' <= b && b <= '9':
+		case b == '.', b == ',', b == '+', b == '=', b == '@', b == '~', b == '-':
+		default:
+			return false
 		}
 	}
-	return append(uids, UIDOfUIDL(key))
+	return true
+}
+
+// hashed tells whether a Key looks like one made from a hash: 12 hex digits, in either case.
+func hashed(key string) bool {
+	if len(key) != 12 {
+		return false
+	}
+	for _, b := range []byte(key) {
+		if !('0' <= b && b <= '9' || 'a' <= b && b <= 'f' || 'A' <= b && b <= 'F') {
+			return false
+		}
+	}
+	return true
 }

@@ -54,7 +54,7 @@ type Version struct {
 type Message struct {
 	UID UID
 	// Key stands for the message in file names: IMAP the UID in decimal; POP3 the UIDL where it is short and plain, else
-	// 12 hex digits. It contains letters, digits, '.', '+', '=', '@', '~', '-' only.
+	// 12 hex digits. It contains letters, digits, '.', ',', '+', '=', '@', '~', '-' only.
 	Key string
 	// Size in bytes of the whole message as the server announces it (RFC822.SIZE, LIST). Servers have been known to lie.
 	Size int64
@@ -85,6 +85,8 @@ type Delta struct {
 	Reset bool
 	// UIDValidity that this delta speaks of; the same in all of one Sync.
 	UIDValidity uint32
+	// Total is how many messages the mailbox holds, to show how far a listing is; 0 where that is not known yet.
+	Total uint32
 	// Messages are new, in no particular order. One that is known already replaces what is known.
 	Messages []Message
 	// Flags of known messages.

@@ -3,6 +3,7 @@ package remote
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 )
 
@@ -17,7 +18,9 @@ type retrying struct{ Account }
 func once(ctx context.Context, do func() error) error {
 	err := do()
 	if errors.Is(err, ErrLost) && ctx.Err() == nil {
-		err = do()
+		if err = do(); errors.Is(err, ErrLost) {
+			err = fmt.Errorf("%w: %w", ErrUnreachable, err)
+		}
 	}
 	return err
 }
@@ -31,12 +34,9 @@ func (r *retrying) Mailboxes(ctx context.Context) (list []Mailbox, err error) {
 }
 
 func (r *retrying) Sync(ctx context.Context, mailbox string, since Version, known *UIDSet, emit func(Delta) error) (v Version, err error) {
-	have := &UIDSet{}
-	for _, k := range known.Ranges() {
-		have.AddRange(k.First, k.Last)
-	}
+	have := known.Minus(nil)
 	err = once(ctx, func() error {
-		v, err = r.Account.Sync(ctx, mailbox, since, have, func(d Delta) error {
+		v, err = r.Account.Sync(ctx, mailbox, since, have.Minus(nil), func(d Delta) error {
 			if d.Reset {
 				have, since = &UIDSet{}, Version{}
 			}

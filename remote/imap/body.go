@@ -1,0 +1,191 @@
+package imap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+
+	goimap "github.com/emersion/go-imap/v2"
+	"github.com/emersion/go-imap/v2/imapclient"
+
+	"github.com/mailfs/mailfs/remote"
+)
+
+const (
+	bodiesAtOnce = 1000    // messages of one FETCH
+	trusted      = 1 << 20 // bytes that are allocated on the word of the server alone
+)
+
+// Bodies implements remote.Account. The messages come in one FETCH.
+func (a *Account) Bodies(ctx context.Context, _ remote.Priority, mailbox string, validity uint32, uids []remote.UID,
+	got func(remote.UID, []byte)) error {
+	r := &reading{a: a, box: box{lane: bodies, mailbox: mailbox, validity: validity}, got: got}
+	defer r.stop()
+	var failed error
+	for _, set := range chunks(remote.NewUIDSet(uids...), nil, bodiesAtOnce) {
+		err := r.read(ctx, set)
+		if err != nil && !errors.Is(err, remote.ErrServer) {
+			return err
+		}
+		if failed == nil {
+			failed = err
+		}
+	}
+	return failed
+}
+
+// reading is one call of Bodies.
+type reading struct {
+	box
+	a   *Account
+	mu  sync.Mutex // held during got
+	got func(remote.UID, []byte)
+}
+
+// stop makes what arrives from now on be dropped.
+func (r *reading) stop() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.got = nil
+}
+
+func (r *reading) deliver(uid remote.UID, body []byte) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.a.fetched.Add(1)
+	if r.got != nil {
+		r.got(uid, body)
+	}
+}
+
+// read fetches messages, and those that did not come a second time: the answer to a FETCH may have been taken for another
+// one, or without the body, or the session had not been told of the message.
+func (r *reading) read(ctx context.Context, set *remote.UIDSet) error {
+	var err error
+	for try := range 2 {
+		var came *remote.UIDSet
+		came, err = r.fetch(ctx, set, try > 0, false)
+		if err != nil && !refused(err) && !errors.Is(err, errGarbled) {
+			return err
+		}
+		set = set.Minus(came)
+		if set.Len() == 0 {
+			return nil
+		}
+		if errors.Is(err, errGarbled) {
+			return r.isolate(ctx, set)
+		}
+	}
+	return r.blame(ctx, set, err)
+}
+
+// isolate fetches messages of which one, at least, comes in an answer that go-imap can't parse. Servers answer in order:
+// the first that does not come is the suspect.
+func (r *reading) isolate(ctx context.Context, set *remote.UIDSet) error {
+	var failed error
+	for set.Len() > 0 {
+		came, err := r.fetch(ctx, set, false, true)
+		if err != nil && !refused(err) && !errors.Is(err, errGarbled) {
+			return err
+		}
+		set = set.Minus(came)
+		if !errors.Is(err, errGarbled) {
+			return errors.Join(failed, r.blame(ctx, set, err))
+		}
+		if set.Len() == 0 {
+			break
+		}
+		suspect := remote.NewUIDSet(set.Ranges()[0].First)
+		if set.Len() > 1 {
+			came, err = r.fetch(ctx, suspect, false, true)
+			if err != nil && !refused(err) && !errors.Is(err, errGarbled) {
+				return err
+			}
+		}
+		if came.Len() == 0 && err != nil {
+			r.a.log.Warn("a message can't be read", "mailbox", r.mailbox, "uid", suspect.Ranges()[0].First, "error", err)
+			failed = fmt.Errorf("UID %d in %q: %w", suspect.Ranges()[0].First, r.mailbox, err)
+		}
+		set = set.Minus(suspect)
+	}
+	return failed
+}
+
+// blame returns an error if one of the messages that did not come is there.
+func (r *reading) blame(ctx context.Context, missing *remote.UIDSet, why error) error {
+	if missing.Len() == 0 {
+		return nil
+	}
+	there, err := r.a.search(ctx, r.box, missing, missing.Len())
+	if err != nil || there.Len() == 0 {
+		return err
+	}
+	if why == nil {
+		why = fmt.Errorf("%w: it sends no body", remote.ErrServer)
+	}
+	return fmt.Errorf("UID %d in %q: %w", there.Ranges()[0].First, r.mailbox, why)
+}
+
+func (r *reading) fetch(ctx context.Context, set *remote.UIDSet, announce, alone bool) (*remote.UIDSet, error) {
+	came := &remote.UIDSet{}
+	options := &goimap.FetchOptions{UID: true, BodySection: []*goimap.FetchItemBodySection{{Peek: true}}}
+	err := r.a.pool.use(ctx, r.fetching(set, alone), func(s *session) error {
+		return s.fetch(set, options, announce, func(data *imapclient.FetchMessageData) {
+			uid, body, whole := readBody(data)
+			if whole && set.Contains(uid) && !came.Contains(uid) {
+				came.Add(uid)
+				r.deliver(uid, body)
+			}
+		})
+	})
+	if ctx.Err() != nil {
+		return nil, ctx.Err() // came may still be written
+	}
+	return came, err
+}
+
+// readBody reads a FETCH response. Only a body that is as long as the server said is whole.
+func readBody(data *imapclient.FetchMessageData) (uid remote.UID, body []byte, whole bool) {
+	for item := data.Next(); item != nil; item = data.Next() {
+		switch item := item.(type) {
+		case imapclient.FetchItemDataUID:
+			uid = remote.UID(item.UID)
+		case imapclient.FetchItemDataBodySection:
+			s := item.Section
+			if item.Literal != nil && s.Specifier == goimap.PartSpecifierNone && len(s.Part) == 0 && s.Partial == nil {
+				var err error
+				body, err = drain(item.Literal)
+				whole = err == nil
+			}
+		}
+	}
+	return uid, body, whole
+}
+
+// drain reads a literal into one buffer of its size. Beyond what is trusted the buffer grows as data arrives.
+func drain(l goimap.LiteralReader) ([]byte, error) {
+	size := l.Size()
+	body := make([]byte, 0, min(size, trusted))
+	for int64(len(body)) < size {
+		if len(body) == cap(body) {
+			grown := make([]byte, len(body), min(size, 2*int64(cap(body))))
+			copy(grown, body)
+			body = grown
+		}
+		n, err := l.Read(body[len(body):cap(body)])
+		body = body[:len(body)+n]
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	if int64(len(body)) != size {
+		return nil, io.ErrUnexpectedEOF
+	}
+	return slices.Clip(body), nil
+}

@@ -1,0 +1,472 @@
+package imap
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/mailfs/mailfs/remote"
+)
+
+// What a server may send, in bytes. go-imap itself has no limits.
+const (
+	maxLine   = 16 << 20 // one response without the bodies in it
+	maxString = 1 << 20  // a literal that is not a body
+	maxBody   = 4 << 30  // a literal that is one
+)
+
+const (
+	bufferSize = 64 << 10 // go-imap's own 4 KB cost a third more time in a listing
+	rearmEvery = 100 * time.Millisecond
+	// A connection that has been silent for quiet may be gone without our having been told (a NAT, a laptop that slept).
+	// It gets a third of the timeout for its first sign of life and counts as lost, not as slow.
+	quiet = time.Minute
+)
+
+// errGarbled is the end of a connection that spoke what go-imap can't parse, or what exceeds the limits.
+var errGarbled = errors.New("answer can't be understood")
+
+// conn lies between the network and go-imap, which can't be told about timeouts of its commands, bounds nothing, and ends
+// the connection over every response that it does not expect. conn frames the responses as they stream by, so that it
+// can drop or mend what go-imap would stumble over, and knows why a connection ended.
+type conn struct {
+	net.Conn
+	timeout time.Duration
+	names   *spellings
+
+	// Of the goroutine that reads.
+	buf     []byte // what was received is buf[r:w]
+	r, w    int
+	ready   []byte // framed, to be handed out next
+	literal int64  // bytes of a literal, to be handed out after ready
+	kind    responseKind
+	more    bool  // the next line belongs to the same response, since a literal came before it
+	size    int64 // of the response so far, without bodies
+
+	mu      sync.Mutex // guards what follows
+	pending int        // commands that wait for the server
+	armed   time.Time  // when the read deadline was set
+	heard   time.Time  // when bytes came in
+	probing bool       // nothing has been heard after a long silence
+	ending  ending
+}
+
+// ending is how a connection ended.
+type ending struct {
+	reason error  // nil while the connection is up
+	shared bool   // several commands were pending
+	bye    string // what the server said with BYE
+}
+
+func newConn(inner net.Conn, timeout time.Duration, names *spellings) *conn {
+	return &conn{Conn: inner, timeout: timeout, names: names, buf: make([]byte, bufferSize), heard: time.Now()}
+}
+
+// begin and done enclose the time in which an answer of the server is awaited. Only then is there a deadline.
+func (c *conn) begin() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.pending++
+	if c.pending == 1 {
+		c.probing = time.Since(c.heard) > quiet
+		c.arm()
+	}
+}
+
+func (c *conn) done() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.pending--
+	if c.pending == 0 {
+		c.Conn.SetReadDeadline(time.Time{})
+	}
+}
+
+// arm is called with mu held.
+func (c *conn) arm() {
+	limit := c.timeout
+	if c.probing {
+		limit /= 3
+	}
+	c.armed = time.Now()
+	c.Conn.SetReadDeadline(c.armed.Add(limit))
+}
+
+// The deadlines that go-imap sets are fixed, and absolute where they should follow progress.
+func (c *conn) SetDeadline(time.Time) error      { return nil }
+func (c *conn) SetReadDeadline(time.Time) error  { return nil }
+func (c *conn) SetWriteDeadline(time.Time) error { return nil }
+
+// end notes why the connection ended; the first reason is the true one.
+func (c *conn) end(why error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ending.reason == nil {
+		if c.probing && errors.Is(why, os.ErrDeadlineExceeded) {
+			why = fmt.Errorf("%w while it was idle", remote.ErrLost)
+		}
+		c.ending.reason, c.ending.shared = why, c.pending > 1
+	}
+	return c.ending.reason
+}
+
+// why returns how the connection ended.
+func (c *conn) why() ending {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ending
+}
+
+// shut ends the connection for a reason of ours.
+func (c *conn) shut(why error) {
+	c.end(why)
+	c.Conn.Close()
+}
+
+// Close is called by go-imap. When nothing else has ended the connection, go-imap has given up on what it read.
+func (c *conn) Close() error {
+	c.end(errGarbled)
+	return c.Conn.Close()
+}
+
+func (c *conn) Write(p []byte) (int, error) {
+	c.Conn.SetWriteDeadline(time.Now().Add(c.timeout))
+	if _, err := c.Conn.Write(c.names.outgoing(p)); err != nil {
+		return 0, c.end(err)
+	}
+	return len(p), nil
+}
+
+func (c *conn) Read(p []byte) (int, error) {
+	for {
+		switch {
+		case len(c.ready) > 0:
+			n := copy(p, c.ready)
+			c.ready = c.ready[n:]
+			return n, nil
+		case c.literal == 0:
+			if err := c.frame(); err != nil {
+				return 0, err
+			}
+		case c.r < c.w:
+			n := int(min(c.literal, int64(c.w-c.r)))
+			if c.kind != unknown {
+				n = copy(p, c.buf[c.r:c.r+n])
+			}
+			c.r += n
+			c.literal -= int64(n)
+			if c.kind != unknown {
+				return n, nil
+			}
+		case c.kind == unknown || len(p) < bufferSize/16:
+			if err := c.fill(); err != nil {
+				return 0, err
+			}
+		default: // a body, straight to where it is wanted
+			n, err := c.receive(p[:min(int64(len(p)), c.literal)])
+			c.literal -= int64(n)
+			return n, err
+		}
+	}
+}
+
+// fill receives more bytes behind those that are in the buffer.
+func (c *conn) fill() error {
+	switch {
+	case c.r == c.w:
+		c.r, c.w = 0, 0
+		if len(c.buf) > bufferSize {
+			c.buf = make([]byte, bufferSize)
+		}
+	case c.w < len(c.buf):
+	case c.r > 0:
+		c.w = copy(c.buf, c.buf[c.r:c.w])
+		c.r = 0
+	default:
+		c.buf = append(c.buf, make([]byte, len(c.buf))...)
+	}
+	n, err := c.receive(c.buf[c.w:])
+	c.w += n
+	return err
+}
+
+func (c *conn) receive(p []byte) (int, error) {
+	c.mu.Lock()
+	if c.pending > 0 && time.Since(c.armed) > rearmEvery {
+		c.arm()
+	}
+	c.mu.Unlock()
+	n, err := c.Conn.Read(p)
+	if n > 0 {
+		c.mu.Lock()
+		c.heard = time.Now()
+		if c.probing {
+			c.probing = false
+			c.arm()
+		}
+		c.mu.Unlock()
+		return n, nil
+	}
+	if err == io.EOF && (c.literal > 0 || c.more || c.r < c.w) {
+		err = io.ErrUnexpectedEOF // go-imap takes EOF within a literal for its end
+	}
+	if err != nil {
+		err = c.end(err)
+	}
+	return 0, err
+}
+
+// line returns the n-th byte after the line that starts off bytes into what was received, receiving it if need be.
+func (c *conn) line(off int) (int, error) {
+	for scanned := off; ; {
+		if i := bytes.IndexByte(c.buf[c.r+scanned:c.w], '\n'); i >= 0 {
+			return scanned + i + 1, nil
+		}
+		scanned = c.w - c.r
+		if c.size+int64(scanned) > maxLine {
+			return 0, c.end(fmt.Errorf("%w: a line of more than %d bytes", errGarbled, maxLine))
+		}
+		if err := c.fill(); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// frame takes the next line of what the server says, makes it ready, and notes the literal that follows it.
+func (c *conn) frame() error {
+	end, err := c.line(0)
+	if err != nil {
+		return err
+	}
+	line := c.buf[c.r : c.r+end]
+	if !c.more {
+		c.kind, c.size = kindOf(line), 0
+	}
+	if c.kind == list {
+		return c.frameList(end)
+	}
+	c.r += end
+	c.more = false
+	if c.kind != text {
+		if c.literal, c.more, err = c.literalAfter(line); err != nil {
+			return c.end(err)
+		}
+	}
+	c.size += int64(end)
+	if c.size > maxLine {
+		return c.end(fmt.Errorf("%w: a response of more than %d bytes", errGarbled, maxLine))
+	}
+	switch c.kind {
+	case unknown:
+		return nil
+	case fetch:
+		line = mendDate(line)
+	case text, capability:
+		line = withoutRev2(line)
+		if rest, ok := bytes.CutPrefix(line, []byte("* BYE ")); ok {
+			c.mu.Lock()
+			c.ending.bye = shorten(strings.TrimSpace(string(rest)))
+			c.mu.Unlock()
+		}
+	}
+	c.ready = line
+	return nil
+}
+
+// frameList makes a whole LIST response ready, its literals included, with a mailbox name that go-imap can decode.
+func (c *conn) frameList(end int) error {
+	start := 0
+	for {
+		size, more, err := c.literalAfter(c.buf[c.r+start : c.r+end])
+		if err != nil {
+			return c.end(err)
+		}
+		if !more {
+			break
+		}
+		for int64(c.w-c.r-end) < size {
+			if err := c.fill(); err != nil {
+				return err
+			}
+		}
+		start = end + int(size)
+		if end, err = c.line(start); err != nil {
+			return err
+		}
+	}
+	whole := c.buf[c.r : c.r+end]
+	c.r += end
+	c.ready = c.names.incoming(whole)
+	return nil
+}
+
+// literalAfter returns the size of the literal that a line announces at its end.
+func (c *conn) literalAfter(line []byte) (size int64, announced bool, err error) {
+	head := bytes.TrimRight(line, "\r\n")
+	open := bytes.LastIndexByte(head, '{')
+	if open < 0 || head[len(head)-1] != '}' {
+		return 0, false, nil
+	}
+	digits := head[open+1 : len(head)-1]
+	if len(digits) == 0 || len(bytes.Trim(digits, "0123456789")) > 0 {
+		return 0, false, nil
+	}
+	limit := int64(maxString)
+	if c.kind == fetch && afterSection(head[:open]) {
+		limit = maxBody
+	}
+	size, err = strconv.ParseInt(string(digits), 10, 64)
+	if err != nil || size > limit {
+		return 0, true, fmt.Errorf("%w: a literal of %.20s bytes", errGarbled, digits)
+	}
+	if limit == maxString && c.kind != list {
+		c.size += size
+	}
+	return size, true, nil
+}
+
+// afterSection tells whether a literal that begins here is the content of a body section: after `BODY[...] `,
+// `BODY[...]<0> ` or `BINARY[...] ~`.
+func afterSection(head []byte) bool {
+	head, _ = bytes.CutSuffix(head, []byte("~"))
+	head, ok := bytes.CutSuffix(head, []byte(" "))
+	if !ok {
+		return false
+	}
+	if bytes.HasSuffix(head, []byte(">")) {
+		head = bytes.TrimRight(head[:len(head)-1], "0123456789")
+		head, ok = bytes.CutSuffix(head, []byte("<"))
+	}
+	return ok && bytes.HasSuffix(head, []byte("]"))
+}
+
+// responseKind is what a response is, as far as its framing depends on it.
+type responseKind uint8
+
+const (
+	other      responseKind = iota
+	text                    // ends at the line's end, whatever it looks like
+	capability              //
+	list
+	fetch
+	unknown // dropped
+)
+
+// responses are those that go-imap knows (imapclient, readResponseData); it gives up the connection over all others.
+var responses = map[string]responseKind{
+	"OK": text, "NO": text, "BAD": text, "BYE": text, "PREAUTH": text,
+	"CAPABILITY": capability, "LIST": list,
+	"ID": other, "ENABLED": other, "NAMESPACE": other, "FLAGS": other, "STATUS": other, "SEARCH": other,
+	"ESEARCH": other, "SORT": other, "THREAD": other, "METADATA": other, "QUOTA": other, "QUOTAROOT": other,
+	"MYRIGHTS": other, "ACL": other,
+}
+
+func kindOf(line []byte) responseKind {
+	rest, untagged := bytes.CutPrefix(line, []byte("* "))
+	if !untagged {
+		if len(bytes.TrimRight(line, "\r\n")) == 0 {
+			return unknown // an empty line between responses
+		}
+		return text // tagged, or a continuation request
+	}
+	word, rest := firstWord(rest)
+	if len(word) > 0 && word[0] >= '0' && word[0] <= '9' {
+		switch word, _ = firstWord(rest); {
+		case bytes.EqualFold(word, []byte("FETCH")):
+			return fetch
+		case bytes.EqualFold(word, []byte("EXISTS")), bytes.EqualFold(word, []byte("RECENT")),
+			bytes.EqualFold(word, []byte("EXPUNGE")):
+			return other
+		}
+		return unknown
+	}
+	if kind, ok := responses[strings.ToUpper(string(word))]; ok {
+		return kind
+	}
+	return unknown
+}
+
+func firstWord(b []byte) (word, rest []byte) {
+	i := bytes.IndexAny(b, " (\r\n")
+	if i < 0 {
+		return b, nil
+	}
+	return b[:i], bytes.TrimPrefix(b[i:], []byte(" "))
+}
+
+// noDate stands for an INTERNALDATE that can't be read. It is reported as no date at all.
+var noDate = time.Unix(0, 0)
+
+var (
+	dateItem  = []byte("INTERNALDATE ")
+	dateStand = []byte(`"01-Jan-1970 00:00:00 +0000"`)
+)
+
+// mendDate replaces an INTERNALDATE that go-imap would end the connection for: NIL, malformed, or in the year 1.
+func mendDate(line []byte) []byte {
+	i := bytes.Index(line, dateItem)
+	if i < 1 || line[i-1] != ' ' && line[i-1] != '(' || inQuotes(line[:i]) {
+		return line
+	}
+	value := line[i+len(dateItem):]
+	end := bytes.IndexAny(value, " )\r\n")
+	if len(value) > 0 && value[0] == '"' {
+		closing := bytes.IndexByte(value[1:], '"')
+		if closing < 0 {
+			return line
+		}
+		end = closing + 2
+		if t, err := time.Parse("_2-Jan-2006 15:04:05 -0700", string(value[1:end-1])); err == nil && t.Year() > 1 {
+			return line
+		}
+	}
+	if end < 0 || bytes.HasPrefix(value, []byte("{")) {
+		return line
+	}
+	return bytes.Join([][]byte{line[:i+len(dateItem)], dateStand, value[end:]}, nil)
+}
+
+// inQuotes tells whether a quoted string is open at the end of b, which begins outside of one.
+func inQuotes(b []byte) bool {
+	open := false
+	for i := 0; i < len(b); i++ {
+		switch {
+		case b[i] == '"':
+			open = !open
+		case b[i] == '\\' && open:
+			i++
+		}
+	}
+	return open
+}
+
+// withoutRev2 hides IMAP4rev2 where IMAP4rev1 is offered too: go-imap takes it for enabled at once and would send names
+// in UTF-8, which the server does not expect before ENABLE (RFC 9051, section 6.3.1).
+func withoutRev2(line []byte) []byte {
+	if !bytes.Contains(line, []byte(" IMAP4rev2")) || !bytes.Contains(line, []byte(" IMAP4rev1")) {
+		return line
+	}
+	return bytes.ReplaceAll(line, []byte(" IMAP4rev2"), nil)
+}
+
+// shorten makes a server's words fit for an error or the log: one printable line, at most 200 bytes.
+func shorten(s string) string {
+	s = strings.ToValidUTF8(s, "?")
+	s = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, s)
+	if len(s) > 200 {
+		s = strings.ToValidUTF8(s[:200], "") + "..."
+	}
+	return s
+}

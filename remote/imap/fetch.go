@@ -1,0 +1,185 @@
+package imap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+
+	goimap "github.com/emersion/go-imap/v2"
+	"github.com/emersion/go-imap/v2/imapclient"
+
+	"github.com/mailfs/mailfs/remote"
+)
+
+// items are FETCH data items (RFC 9051, section 6.4.5) that a listing asks for, besides UID.
+type items uint8
+
+const (
+	size    items = 1 << iota // RFC822.SIZE
+	date                      // INTERNALDATE
+	flags                     // FLAGS
+	header                    // BODY.PEEK[HEADER.FIELDS (...)] of remote.HeaderFields
+	heading                   // BODY.PEEK[HEADER]
+)
+
+// everything is what a message is listed with. ENVELOPE would cost 2.5 times the CPU, and go-imap's parser for it ends
+// the connection over broken mail.
+const everything = size | date | flags | header
+
+func (i items) options() *goimap.FetchOptions {
+	o := &goimap.FetchOptions{UID: true, RFC822Size: i&size != 0, InternalDate: i&date != 0, Flags: i&flags != 0}
+	if i&(header|heading) != 0 {
+		section := &goimap.FetchItemBodySection{Specifier: goimap.PartSpecifierHeader, Peek: true}
+		if i&header != 0 {
+			section.HeaderFields = remote.HeaderFields
+		}
+		o.BodySection = []*goimap.FetchItemBodySection{section}
+	}
+	return o
+}
+
+// readMessage reads one FETCH response. Its header is put at the end of arena, cut at remote.MaxHeader. got says which
+// items came.
+func readMessage(data *imapclient.FetchMessageData, arena []byte) (m remote.Message, got items, _ []byte) {
+	for item := data.Next(); item != nil; item = data.Next() {
+		switch item := item.(type) {
+		case imapclient.FetchItemDataUID:
+			m.UID = remote.UID(item.UID)
+			m.Key = strconv.FormatUint(uint64(item.UID), 10)
+		case imapclient.FetchItemDataRFC822Size:
+			m.Size = item.Size
+			got |= size
+		case imapclient.FetchItemDataInternalDate:
+			if !item.Time.Equal(noDate) {
+				m.Date = item.Time
+			}
+			got |= date
+		case imapclient.FetchItemDataFlags:
+			m.Flags = flagNames(item.Flags)
+			got |= flags
+		case imapclient.FetchItemDataBodySection:
+			start := len(arena)
+			if item.Literal != nil {
+				n := int(min(item.Literal.Size(), remote.MaxHeader))
+				arena = slices.Grow(arena, n)[:start+n]
+				if _, err := io.ReadFull(item.Literal, arena[start:]); err != nil {
+					arena = arena[:start]
+					continue // the connection has ended; the command says why
+				}
+			}
+			m.Header = arena[start:len(arena):len(arena)]
+			got |= header | heading
+		}
+	}
+	return m, got, arena
+}
+
+// flagNames leaves out \Recent, which is of the session and not of the message (RFC 3501, section 2.3.2).
+func flagNames(in []goimap.Flag) []string {
+	out := make([]string, 0, len(in))
+	for _, f := range in {
+		if f != `\Recent` {
+			out = append(out, string(f))
+		}
+	}
+	return out
+}
+
+// refused tells whether the server answered a command with NO or BAD.
+func refused(err error) bool {
+	_, ok := errors.AsType[*goimap.Error](err)
+	return ok
+}
+
+// box is a mailbox as a user of it addresses it.
+type box struct {
+	lane     lane
+	mailbox  string
+	validity uint32
+}
+
+func (b box) fetching(set *remote.UIDSet, alone bool) *request {
+	return &request{lane: b.lane, mailbox: b.mailbox, validity: b.validity, alone: alone, fetches: set}
+}
+
+// one fetches some items of one message. got is 0 when the message did not come.
+func (a *Account) one(ctx context.Context, b box, uid remote.UID, want items, alone bool) (remote.Message, items, error) {
+	var (
+		m   remote.Message
+		got items
+	)
+	set := remote.NewUIDSet(uid)
+	err := a.pool.use(ctx, b.fetching(set, alone), func(s *session) error {
+		return s.fetch(set, want.options(), false, func(data *imapclient.FetchMessageData) {
+			m, got, _ = readMessage(data, nil)
+		})
+	})
+	if err != nil {
+		return remote.Message{}, 0, err
+	}
+	return m, got & want, nil
+}
+
+// fetch runs one UID FETCH and hands every response to take, which reads it to its end. announce first gives the server an
+// occasion to tell of messages that are new to the session; so does asking for such a message.
+func (s *session) fetch(set *remote.UIDSet, o *goimap.FetchOptions, announce bool, take func(*imapclient.FetchMessageData)) error {
+	ranges := set.Ranges()
+	last := uint32(ranges[len(ranges)-1].Last)
+	var noop *imapclient.Command
+	if announce || last >= s.next.Load() {
+		noop = s.client.Noop()
+		s.next.Store(last + 1)
+	}
+	cmd := s.client.Fetch(wireSet(set), o)
+	for data := cmd.Next(); data != nil; data = cmd.Next() {
+		take(data)
+	}
+	err := cmd.Close()
+	if noop != nil {
+		if noopErr := noop.Wait(); noopErr != nil && err == nil {
+			err = noopErr
+		}
+	}
+	return s.fault(err)
+}
+
+// search returns which of the messages within are in the mailbox; of all if within is nil.
+func (a *Account) search(ctx context.Context, b box, within *remote.UIDSet, most int) (found *remote.UIDSet, err error) {
+	q := &request{lane: b.lane, mailbox: b.mailbox, validity: b.validity, single: true}
+	err = a.pool.use(ctx, q, func(s *session) error {
+		there, err := s.search(within, most)
+		found = there
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return found, nil
+}
+
+// Header implements remote.Account.
+func (a *Account) Header(ctx context.Context, mailbox string, validity uint32, uid remote.UID) ([]byte, error) {
+	b := box{lane: listing, mailbox: mailbox, validity: validity}
+	m, got, err := a.one(ctx, b, uid, header, false)
+	if errors.Is(err, errGarbled) {
+		m, got, err = a.one(ctx, b, uid, heading, true)
+	}
+	for try := 0; err == nil && got == 0; try++ {
+		there, err := a.search(ctx, b, remote.NewUIDSet(uid), 1)
+		switch {
+		case err != nil:
+			return nil, err
+		case there.Len() == 0:
+			return nil, fmt.Errorf("%w: UID %d in %q", remote.ErrNoMessage, uid, mailbox)
+		case try > 0:
+			return nil, fmt.Errorf("%w: no header of UID %d in %q", remote.ErrServer, uid, mailbox)
+		}
+		if m, got, err = a.one(ctx, b, uid, header, false); err != nil {
+			return nil, err
+		}
+	}
+	return m.Header, err
+}

@@ -1,0 +1,82 @@
+// Package imap is remote.Account over IMAP (RFC 3501, RFC 9051), with go-imap as the client. Mailboxes are opened with
+// EXAMINE, messages read with BODY.PEEK; nothing on the server changes.
+//
+// Every command runs in a goroutine of its own that takes the whole answer off the connection at full speed, whoever
+// still waits for it: a literal that nobody reads stops everything else on the connection.
+package imap
+
+import (
+	"context"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/mailfs/mailfs/remote"
+)
+
+// Options of an account.
+type Options struct {
+	// Connections is how many connections the account may have at most; 0 means 2: one for listings, one for bodies.
+	Connections int
+	// Idle is how long a connection is kept that nobody uses; 0 means 5 minutes. Servers end theirs after 30 (RFC 9051,
+	// section 5.4).
+	Idle time.Duration
+	// Log gets what the user can't see otherwise: messages that had to be listed in a roundabout way, refused
+	// connections. nil means slog.Default().
+	Log *slog.Logger
+}
+
+// Account is an IMAP account.
+type Account struct {
+	dialer *remote.Dialer
+	log    *slog.Logger
+	pool   *pool
+	names  spellings
+	flags  unreadable
+
+	fetched atomic.Int64
+}
+
+var _ remote.Account = (*Account)(nil)
+
+// New returns an account that connects when it is first used.
+func New(d *remote.Dialer, o Options) *Account {
+	if o.Connections <= 0 {
+		o.Connections = 2
+	}
+	if o.Idle <= 0 {
+		o.Idle = 5 * time.Minute
+	}
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	a := &Account{dialer: d, log: o.Log}
+	a.pool = &pool{
+		dial:   func(ctx context.Context) (*session, error) { return remote.Connect(ctx, d, a.signIn) },
+		forget: d.Forget,
+		log:    o.Log,
+		size:   o.Connections,
+		max:    o.Connections,
+		idle:   o.Idle,
+	}
+	a.pool.ctx, a.pool.cancel = context.WithCancel(context.Background())
+	return a
+}
+
+// Connect implements remote.Account.
+func (a *Account) Connect(ctx context.Context) error {
+	return a.pool.use(ctx, &request{lane: listing}, func(*session) error { return nil })
+}
+
+// Stats implements remote.Account.
+func (a *Account) Stats() remote.Stats {
+	s := a.dialer.Stats()
+	s.Bodies = a.fetched.Load()
+	return s
+}
+
+// Close implements remote.Account.
+func (a *Account) Close() error {
+	a.pool.close()
+	return nil
+}

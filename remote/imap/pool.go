@@ -1,0 +1,408 @@
+package imap
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/mailfs/mailfs/remote"
+)
+
+// lane is what a connection is for. A body never waits behind a listing, unless the server allows one connection only.
+type lane uint8
+
+const (
+	listing lane = iota
+	bodies
+	lanes
+)
+
+// fewerFor is how long no more connections are tried after the server has refused one.
+const fewerFor = 5 * time.Minute
+
+// request is a wish for a connection. It shares the connection with others that want the same mailbox.
+type request struct {
+	lane     lane
+	mailbox  string // to be open; "" for commands that need none
+	validity uint32 // UIDVALIDITY that the mailbox must have; 0 is any
+	fresh    bool   // the mailbox is to be opened anew
+	alone    bool   // with nothing else on the connection
+	single   bool   // with nothing but FETCH beside it: go-imap would mix up the answers
+	// fetches are the UIDs that will be fetched. go-imap matches answers by UID only, so that two commands on one
+	// connection must not ask for the same one.
+	fetches *remote.UIDSet
+
+	// Guarded by the pool's mutex.
+	session *session // granted
+	err     error
+	settled chan struct{} // closed when session or err is set
+}
+
+// pool holds the connections of an account. Requests are served in the order in which they came: one that wants another
+// mailbox waits until the users of a connection are gone, and no later one joins these meanwhile.
+type pool struct {
+	dial   func(context.Context) (*session, error)
+	forget func() // a failed dial must not keep the next one waiting
+	log    *slog.Logger
+	size   int
+	idle   time.Duration
+
+	ctx    context.Context // ends with the pool
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // all goroutines of the pool and of its users
+
+	mu         sync.Mutex // guards what follows
+	sessions   []*session
+	waiting    []*request
+	dialing    [lanes]bool
+	max        int // connections that the server seems to allow
+	fewerUntil time.Time
+	told       bool // the log has it that there are fewer
+	closed     bool
+}
+
+// use runs f with a connection. When ctx ends it returns at once; f goes on, so that the connection stays in step, and
+// what it writes must not be read any more.
+func (p *pool) use(ctx context.Context, q *request, f func(*session) error) error {
+	if err := p.acquire(ctx, q); err != nil {
+		return err
+	}
+	result := make(chan error, 1)
+	go func() {
+		defer p.wg.Done()
+		err := p.serve(q, f)
+		p.release(q)
+		result <- err
+	}()
+	select {
+	case err := <-result:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// acquire waits until the request is granted. The caller then owes the pool a release and a Done.
+func (p *pool) acquire(ctx context.Context, q *request) error {
+	q.settled = make(chan struct{})
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		return remote.ErrClosed
+	}
+	p.waiting = append(p.waiting, q)
+	p.schedule()
+	p.mu.Unlock()
+	select {
+	case <-q.settled:
+		return q.err
+	case <-ctx.Done():
+	}
+	p.mu.Lock()
+	if i := slices.Index(p.waiting, q); i >= 0 {
+		p.waiting = slices.Delete(p.waiting, i, i+1)
+		p.schedule()
+	}
+	granted := q.session != nil
+	p.mu.Unlock()
+	if granted {
+		p.release(q)
+		p.wg.Done()
+	}
+	return ctx.Err()
+}
+
+// serve opens the mailbox if need be and runs f.
+func (p *pool) serve(q *request, f func(*session) error) error {
+	s := q.session
+	s.conn.begin()
+	defer s.conn.done()
+	p.mu.Lock()
+	open := q.mailbox == "" || s.mailbox == q.mailbox && !q.fresh
+	box := s.box
+	p.mu.Unlock()
+	if !open {
+		var err error
+		box, err = s.examine(q.mailbox)
+		p.mu.Lock()
+		s.mailbox, s.box = "", nil
+		if err == nil {
+			s.mailbox, s.box = q.mailbox, box
+			if !q.alone {
+				s.exclusive = false
+				p.schedule()
+			}
+		}
+		p.mu.Unlock()
+		if err != nil {
+			return err
+		}
+	}
+	if q.validity != 0 && box.UIDValidity != q.validity {
+		return remote.ErrStale
+	}
+	return f(s)
+}
+
+func (p *pool) release(q *request) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := q.session
+	s.users--
+	if q.single {
+		s.single = false
+	}
+	if q.fetches != nil {
+		i := slices.Index(s.claims, q.fetches)
+		s.claims = slices.Delete(s.claims, i, i+1)
+	}
+	if s.users == 0 {
+		s.exclusive = false
+		if !p.closed {
+			s.idle = time.AfterFunc(p.idle, func() { p.retire(s) })
+		}
+	}
+	p.schedule()
+}
+
+// schedule grants what can be granted. It is called with mu held.
+func (p *pool) schedule() {
+	if p.closed {
+		return
+	}
+	if p.max < p.size && time.Now().After(p.fewerUntil) {
+		p.max = p.size
+	}
+	var blocked [lanes]bool
+	left := p.waiting[:0]
+	for _, q := range p.waiting {
+		l := p.laneOf(q)
+		if !blocked[l] {
+			s, overlap := p.place(q, l)
+			if s != nil {
+				p.grant(q, s)
+				continue
+			}
+			if !overlap {
+				blocked[l] = true
+				p.grow(l)
+			}
+		}
+		left = append(left, q)
+	}
+	clear(p.waiting[len(left):])
+	p.waiting = left
+}
+
+// laneOf returns the lane of a request: there is only one when there is only one connection.
+func (p *pool) laneOf(q *request) lane {
+	if p.max == 1 {
+		return listing
+	}
+	return q.lane
+}
+
+// place finds a connection for a request. overlap says that it waits for nothing but the end of a command on the same
+// mailbox that it would be mixed up with, which others need not wait for.
+func (p *pool) place(q *request, l lane) (found *session, overlap bool) {
+	for _, s := range p.sessions {
+		if p.max > 1 && s.lane != l || s.exclusive || !s.alive() {
+			continue
+		}
+		if s.users == 0 {
+			found = s
+			if s.mailbox == q.mailbox {
+				return found, false
+			}
+			continue
+		}
+		if q.alone || q.fresh || q.mailbox != "" && s.mailbox != q.mailbox {
+			continue
+		}
+		if q.single && s.single || slices.ContainsFunc(s.claims, func(c *remote.UIDSet) bool { return meet(c, q.fetches) }) {
+			overlap = true
+			continue
+		}
+		return s, false
+	}
+	return found, overlap && found == nil
+}
+
+func (p *pool) grant(q *request, s *session) {
+	if s.idle != nil {
+		s.idle.Stop()
+		s.idle = nil
+	}
+	s.users++
+	s.exclusive = q.alone || q.fresh || q.mailbox != "" && s.mailbox != q.mailbox
+	if q.single {
+		s.single = true
+	}
+	if q.fetches != nil {
+		s.claims = append(s.claims, q.fetches)
+	}
+	q.session = s
+	p.wg.Add(1)
+	close(q.settled)
+}
+
+// grow dials one more connection for a lane, if there may be one.
+func (p *pool) grow(l lane) {
+	have := 0
+	for _, s := range p.sessions {
+		if s.alive() && (p.max == 1 || s.lane == l) {
+			have++
+		}
+	}
+	limit := 1
+	if l == bodies {
+		limit = p.max - 1
+	}
+	if have >= limit || p.dialing[l] {
+		return
+	}
+	p.dialing[l] = true
+	p.wg.Add(1)
+	go func() {
+		defer p.wg.Done()
+		s, err := p.dial(p.ctx)
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.dialing[l] = false
+		switch {
+		case err == nil && p.closed:
+			s.conn.shut(remote.ErrClosed)
+			<-s.client.Closed()
+		case err == nil:
+			s.lane = l
+			p.sessions = append(p.sessions, s)
+			p.wg.Add(1)
+			go p.watch(s)
+			s.idle = time.AfterFunc(p.idle, func() { p.retire(s) })
+		case !p.fewer(l, err):
+			p.fail(l, err)
+		}
+		p.schedule()
+	}()
+}
+
+// fewer makes do with the connections that there are, if there are any, after one more was refused for a lane.
+func (p *pool) fewer(l lane, why error) bool {
+	up, served := 0, false
+	var last *session
+	for _, s := range p.sessions {
+		if s.alive() {
+			up, last, served = up+1, s, served || s.lane == l
+		}
+	}
+	if up == 0 {
+		return false
+	}
+	if !served {
+		last.lane = l
+	}
+	p.max = up
+	p.fewerUntil = time.Now().Add(fewerFor)
+	p.forget()
+	if !p.told {
+		p.told = true
+		p.log.Warn("the server allows fewer connections than wanted", "connections", up, "wanted", p.size, "error", why)
+	}
+	return true
+}
+
+// fail ends the wait of all requests of a lane.
+func (p *pool) fail(l lane, why error) {
+	left := p.waiting[:0]
+	for _, q := range p.waiting {
+		if p.laneOf(q) != l {
+			left = append(left, q)
+			continue
+		}
+		q.err = why
+		close(q.settled)
+	}
+	clear(p.waiting[len(left):])
+	p.waiting = left
+}
+
+// watch drops a connection that has ended.
+func (p *pool) watch(s *session) {
+	defer p.wg.Done()
+	<-s.client.Closed()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.drop(s)
+	p.schedule()
+}
+
+func (p *pool) drop(s *session) bool {
+	i := slices.Index(p.sessions, s)
+	if i < 0 {
+		return false
+	}
+	p.sessions = slices.Delete(p.sessions, i, i+1)
+	if s.idle != nil {
+		s.idle.Stop()
+	}
+	return true
+}
+
+// retire ends a connection that nobody has used for a while, before the server does.
+func (p *pool) retire(s *session) {
+	p.mu.Lock()
+	if p.closed || s.users > 0 || !p.drop(s) {
+		p.mu.Unlock()
+		return
+	}
+	p.wg.Add(1)
+	p.mu.Unlock()
+	defer p.wg.Done()
+	s.logout()
+}
+
+// close ends all connections and waits for all goroutines.
+func (p *pool) close() {
+	p.mu.Lock()
+	if !p.closed {
+		p.closed = true
+		for l := range lanes {
+			p.fail(l, remote.ErrClosed)
+		}
+		p.cancel()
+		for _, s := range p.sessions {
+			if s.idle != nil {
+				s.idle.Stop()
+			}
+			if s.users > 0 {
+				s.conn.shut(remote.ErrClosed)
+				continue
+			}
+			p.wg.Add(1)
+			go func() {
+				defer p.wg.Done()
+				s.logout()
+			}()
+		}
+	}
+	p.mu.Unlock()
+	p.wg.Wait()
+}
+
+// meet tells whether two sets have a UID in common.
+func meet(a, b *remote.UIDSet) bool {
+	x, y := a.Ranges(), b.Ranges()
+	for len(x) > 0 && len(y) > 0 {
+		switch {
+		case x[0].Last < y[0].First:
+			x = x[1:]
+		case y[0].Last < x[0].First:
+			y = y[1:]
+		default:
+			return true
+		}
+	}
+	return false
+}

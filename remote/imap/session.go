@@ -1,0 +1,170 @@
+package imap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	goimap "github.com/emersion/go-imap/v2"
+	"github.com/emersion/go-imap/v2/imapclient"
+
+	"github.com/mailfs/mailfs/remote"
+)
+
+// logoutLimit bounds the farewell to a server.
+const logoutLimit = time.Second
+
+// session is a connection that is signed in.
+type session struct {
+	conn   *conn
+	client *imapclient.Client
+	caps   goimap.CapSet
+
+	// next is above every UID that the server has had occasion to tell this session of. A message that came later may
+	// have to be announced before the session can fetch it.
+	next atomic.Uint32
+
+	// Guarded by the pool's mutex.
+	lane      lane
+	mailbox   string // opened with EXAMINE; "" is none
+	box       *goimap.SelectData
+	users     int
+	exclusive bool             // the one user shares with nobody
+	single    bool             // a command is under way that only FETCH may go beside
+	claims    []*remote.UIDSet // what is being fetched
+	idle      *time.Timer
+}
+
+// examine opens a mailbox read-only: EXAMINE of RFC 9051, section 6.3.3, in one round trip.
+func (s *session) examine(mailbox string) (*goimap.SelectData, error) {
+	box, err := s.client.Select(mailbox, &goimap.SelectOptions{
+		ReadOnly:  true,
+		CondStore: s.caps.Has(goimap.CapCondStore),
+	}).Wait()
+	if err != nil {
+		return nil, s.whyNot(mailbox, err)
+	}
+	if box.UIDValidity == 0 {
+		box.UIDValidity = 1 // RFC 3501 allows servers without; they have none to change
+	}
+	s.next.Store(uint32(box.UIDNext))
+	return box, nil
+}
+
+// whyNot tells a mailbox that is not there from one that the server won't open.
+func (s *session) whyNot(mailbox string, err error) error {
+	no, ok := errors.AsType[*goimap.Error](err)
+	if !ok {
+		return s.fault(err)
+	}
+	gone := no.Code == goimap.ResponseCodeNonExistent || no.Code == goimap.ResponseCodeTryCreate
+	if !gone && no.Type == goimap.StatusResponseTypeNo && no.Code == "" {
+		found, listErr := s.client.List("", mailbox, nil).Collect()
+		if listErr != nil {
+			return s.fault(err)
+		}
+		gone = true
+		for _, l := range found {
+			if l.Mailbox == mailbox && !unselectable(l.Attrs) {
+				gone = false
+			}
+		}
+	}
+	if gone {
+		return fmt.Errorf("%w: %q: the server says %q", remote.ErrNoMailbox, mailbox, shorten(no.Text))
+	}
+	return fmt.Errorf("opening %q: %w", mailbox, s.fault(err))
+}
+
+// fault puts the error of a command into the words of package remote. It keeps *imap.Error, errGarbled for answers that
+// go-imap could not parse, and nil.
+func (s *session) fault(err error) error {
+	if err == nil {
+		return nil
+	}
+	if no, ok := errors.AsType[*goimap.Error](err); ok {
+		no = &goimap.Error{Type: no.Type, Code: no.Code, Text: shorten(no.Text)}
+		return fmt.Errorf("%w: %w", remote.ErrServer, no)
+	}
+	end := s.conn.why()
+	reason := end.reason
+	switch {
+	case reason == nil: // go-imap refused to send it
+		return fmt.Errorf("%w: %w", remote.ErrUnsupported, err)
+	case errors.Is(reason, remote.ErrClosed), errors.Is(reason, remote.ErrLost), errors.Is(reason, context.Canceled):
+		return reason
+	case errors.Is(reason, os.ErrDeadlineExceeded), errors.Is(reason, context.DeadlineExceeded):
+		return fmt.Errorf("%w: the server has been silent for %v", remote.ErrTimeout, s.conn.timeout)
+	case errors.Is(reason, errGarbled):
+		if reason == errGarbled {
+			first, _, _ := strings.Cut(err.Error(), "\n")
+			reason = fmt.Errorf("%w: %s", errGarbled, shorten(first))
+		}
+		if end.shared { // it may have been the answer to another command
+			return fmt.Errorf("%w: %w", remote.ErrLost, reason)
+		}
+		return fmt.Errorf("%w: %w", remote.ErrServer, reason)
+	case end.bye != "":
+		return fmt.Errorf("%w: the server says %q", remote.ErrLost, end.bye)
+	case errors.Is(reason, io.EOF):
+		return fmt.Errorf("%w: the server closed it", remote.ErrLost)
+	default:
+		return fmt.Errorf("%w: %w", remote.ErrLost, reason)
+	}
+}
+
+// alive tells whether the connection is up, as far as is known.
+func (s *session) alive() bool { return s.conn.why().reason == nil }
+
+// logout takes leave of the server and ends the connection.
+func (s *session) logout() {
+	s.conn.begin()
+	defer s.conn.done()
+	limit := time.AfterFunc(logoutLimit, func() { s.conn.shut(remote.ErrClosed) })
+	defer limit.Stop()
+	// The answer does not matter.
+	_ = s.client.Logout().Wait()
+	s.conn.shut(remote.ErrClosed)
+	<-s.client.Closed()
+}
+
+// search returns the UIDs that the mailbox holds, those of within if it is not nil (SEARCH of RFC 9051, section 6.4.4).
+// More than most are taken for nonsense.
+func (s *session) search(within *remote.UIDSet, most int) (*remote.UIDSet, error) {
+	criteria := &goimap.SearchCriteria{}
+	if within != nil {
+		criteria.UID = []goimap.UIDSet{wireSet(within)}
+	}
+	var options *goimap.SearchOptions
+	if s.caps.Has(goimap.CapESearch) {
+		options = &goimap.SearchOptions{ReturnAll: true}
+	}
+	data, err := s.client.UIDSearch(criteria, options).Wait()
+	if err != nil {
+		return nil, s.fault(err)
+	}
+	found := &remote.UIDSet{}
+	all, _ := data.All.(goimap.UIDSet) // nil where nothing was found
+	for _, r := range all {
+		found.AddRange(remote.UID(max(r.Start, 1)), remote.UID(r.Stop))
+	}
+	if found.Len() > most {
+		return nil, fmt.Errorf("%w: SEARCH names %d messages", remote.ErrServer, found.Len())
+	}
+	return found, nil
+}
+
+// wireSet returns a set as go-imap takes it.
+func wireSet(s *remote.UIDSet) goimap.UIDSet {
+	ranges := s.Ranges()
+	set := make(goimap.UIDSet, len(ranges))
+	for i, r := range ranges {
+		set[i] = goimap.UIDRange{Start: goimap.UID(r.First), Stop: goimap.UID(r.Last)}
+	}
+	return set
+}

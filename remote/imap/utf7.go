@@ -1,0 +1,190 @@
+package imap
+
+import (
+	"bytes"
+	"encoding/base64"
+	"strings"
+	"sync"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// spellings remembers the mailbox names that are not in modified UTF-7 (RFC 3501, section 5.1.3), such as "R&D" or raw
+// 8-bit names. go-imap sees them in an encoding that it can decode; the server gets them back as it spelled them.
+type spellings struct {
+	mu  sync.RWMutex
+	raw map[string][]byte // by what go-imap sends, quoted
+}
+
+// outgoing returns what go-imap sends with names as the server spells them.
+func (s *spellings) outgoing(p []byte) []byte {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for ours, raw := range s.raw {
+		p = bytes.Replace(p, []byte(ours), raw, 1)
+	}
+	return p
+}
+
+// incoming returns a LIST response (RFC 9051, section 7.3.1) with a name that go-imap can decode. What it can't make sense
+// of it leaves alone.
+func (s *spellings) incoming(response []byte) []byte {
+	_, rest, ok := bytes.Cut(response, []byte(") ")) // attributes hold no parenthesis
+	if !ok {
+		return response
+	}
+	if bytes.HasPrefix(rest, []byte(`"`)) {
+		_, rest, ok = readQuoted(rest)
+	} else {
+		_, rest, ok = bytes.Cut(rest, []byte(" "))
+		rest = append([]byte(" "), rest...)
+	}
+	if !ok || !bytes.HasPrefix(rest, []byte(" ")) {
+		return response
+	}
+	rest = rest[1:]
+	before := response[:len(response)-len(rest)]
+	var name []byte
+	switch {
+	case bytes.HasPrefix(rest, []byte(`"`)):
+		name, rest, ok = readQuoted(rest)
+	case bytes.HasPrefix(rest, []byte("{")):
+		_, rest, ok = bytes.Cut(rest, []byte("\n"))
+		size := literalBefore(response[:len(response)-len(rest)])
+		if ok = ok && size <= len(rest); ok {
+			name, rest = rest[:size], rest[size:]
+		}
+	default:
+		name, _ = firstWord(rest)
+		rest = rest[len(name):]
+	}
+	if !ok {
+		return response
+	}
+	decoded, valid := decode(string(name))
+	if valid && encode(decoded) == string(name) {
+		return response
+	}
+	if !valid {
+		decoded = lenient(name)
+	}
+	ours := quote(encode(decoded))
+	if !bytes.ContainsAny(name, "\r\n\x00") { // would end our command and begin another one
+		s.mu.Lock()
+		if s.raw == nil {
+			s.raw = map[string][]byte{}
+		}
+		s.raw[ours] = []byte(quote(string(name)))
+		s.mu.Unlock()
+	}
+	return bytes.Join([][]byte{before, []byte(ours), rest}, nil)
+}
+
+// literalBefore returns the size that the last line of b, complete with its CRLF, announces.
+func literalBefore(b []byte) int {
+	size := 0
+	for _, d := range bytes.Trim(b[bytes.LastIndexByte(b, '{'):], "{}\r\n") {
+		size = size*10 + int(d-'0')
+	}
+	return size
+}
+
+func readQuoted(b []byte) (value, rest []byte, ok bool) {
+	for i := 1; i < len(b); i++ {
+		switch b[i] {
+		case '\\':
+			i++
+			if i < len(b) {
+				value = append(value, b[i])
+			}
+		case '"':
+			return value, b[i+1:], true
+		default:
+			value = append(value, b[i])
+		}
+	}
+	return nil, nil, false
+}
+
+func quote(s string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
+}
+
+var base64UTF7 = base64.NewEncoding("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+,").
+	WithPadding(base64.NoPadding)
+
+// decode reads modified UTF-7.
+func decode(name string) (decoded string, ok bool) {
+	if !utf8.ValidString(name) {
+		return "", false
+	}
+	for {
+		plain, rest, shifted := strings.Cut(name, "&")
+		decoded += plain
+		if !shifted {
+			return decoded, true
+		}
+		run, rest, closed := strings.Cut(rest, "-")
+		if !closed {
+			return "", false
+		}
+		name = rest
+		if run == "" {
+			decoded += "&"
+			continue
+		}
+		b, err := base64UTF7.DecodeString(run)
+		if err != nil || len(b)%2 != 0 {
+			return "", false
+		}
+		units := make([]uint16, len(b)/2)
+		for i := range units {
+			units[i] = uint16(b[2*i])<<8 | uint16(b[2*i+1])
+		}
+		decoded += string(utf16.Decode(units))
+	}
+}
+
+// encode returns a name in modified UTF-7.
+func encode(name string) string {
+	var out strings.Builder
+	for name != "" {
+		plain := strings.IndexFunc(name, func(r rune) bool { return r < ' ' || r > '~' || r == '&' })
+		if plain < 0 {
+			plain = len(name)
+		}
+		out.WriteString(name[:plain])
+		name = name[plain:]
+		if strings.HasPrefix(name, "&") {
+			out.WriteString("&-")
+			name = name[1:]
+			continue
+		}
+		special := strings.IndexFunc(name, func(r rune) bool { return r >= ' ' && r <= '~' })
+		if special < 0 {
+			special = len(name)
+		}
+		if special == 0 {
+			continue
+		}
+		var b []byte
+		for _, u := range utf16.Encode([]rune(name[:special])) {
+			b = append(b, byte(u>>8), byte(u))
+		}
+		out.WriteString("&" + base64UTF7.EncodeToString(b) + "-")
+		name = name[special:]
+	}
+	return out.String()
+}
+
+// lenient reads a name that is not modified UTF-7 as UTF-8, and bytes that are not that either as ISO 8859-1.
+func lenient(name []byte) string {
+	if utf8.Valid(name) {
+		return string(name)
+	}
+	runes := make([]rune, len(name))
+	for i, b := range name {
+		runes[i] = rune(b)
+	}
+	return string(runes)
+}

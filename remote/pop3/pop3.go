@@ -1,0 +1,241 @@
+// Package pop3 speaks POP3 (RFC 1939) behind the interface of package remote, with go-pop3 as the client.
+//
+// A maildrop is locked while a session lives, and what a session sees of it does not change. So there is one session
+// at a time, it lives only while there is work for it and a moment longer, and everybody's requests go through it in
+// one line. The UIDL names messages for good, the message number only within a session. Nothing is ever deleted.
+package pop3
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/mailfs/mailfs/remote"
+)
+
+// Options of an account.
+type Options struct {
+	// Idle is how long a session without work is kept for more to come, 2 seconds when it is 0.
+	Idle time.Duration
+	// Log takes what happens beside the errors that methods return; nil drops it.
+	Log *slog.Logger
+}
+
+// Account is a POP3 account: one mailbox, INBOX.
+type Account struct {
+	dialer *remote.Dialer
+	idle   time.Duration
+	log    *slog.Logger
+
+	alive  context.Context // until Close
+	end    context.CancelCauseFunc
+	wg     sync.WaitGroup
+	bodies atomic.Int64
+	proven atomic.Bool // a session was opened once
+
+	mu      sync.Mutex // guards queue, working and closed
+	queue   queue
+	working bool
+	closed  bool
+	wake    chan struct{} // has room for one: there may be something in the queue
+
+	knowledge
+}
+
+// knowledge is what the server has shown of itself. It belongs to the goroutine that works.
+type knowledge struct {
+	hasUIDL bool
+	hasTOP  bool // it answered one
+	noTOP   bool // it refused the first one, but not the RETR in its stead
+	serial  bool // it can't take commands ahead of their answers, whatever it says
+	tripped int  // sessions in a row that ended amid commands sent ahead
+}
+
+var _ remote.Account = (*Account)(nil)
+
+// New returns the account that the dialer's server holds. It connects when it has to.
+func New(d *remote.Dialer, o Options) *Account {
+	if o.Idle == 0 {
+		o.Idle = 2 * time.Second
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	a := &Account{dialer: d, idle: o.Idle, log: o.Log, wake: make(chan struct{}, 1)}
+	a.alive, a.end = context.WithCancelCause(context.Background())
+	return a
+}
+
+// The one mailbox of an account, and its one UIDVALIDITY.
+const (
+	inbox    = "INBOX"
+	validity = 1
+)
+
+// Connect implements remote.Account. A server whose maildrop another session holds is ErrUnreachable once the timeout
+// is over.
+func (a *Account) Connect(ctx context.Context) error {
+	_, err := a.open(ctx, false)
+	return err
+}
+
+// Mailboxes implements remote.Account. There is nothing to ask for; it only finds out whether the account can be had at
+// all, once.
+func (a *Account) Mailboxes(ctx context.Context) ([]remote.Mailbox, error) {
+	if !a.proven.Load() {
+		if err := a.Connect(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return []remote.Mailbox{{Name: inbox, Path: []string{inbox}, Selectable: true}}, nil
+}
+
+// batch is how many messages Sync emits at once: a table is made anew for each batch.
+const batch = 500
+
+// Sync implements remote.Account. It lists in a session that began after the call, or a moment before.
+func (a *Account) Sync(ctx context.Context, mailbox string, since remote.Version, known *remote.UIDSet,
+	emit func(remote.Delta) error) (remote.Version, error) {
+	if mailbox != inbox {
+		return remote.Version{}, fmt.Errorf("%w: %q", remote.ErrNoMailbox, mailbox)
+	}
+	drop, err := a.open(ctx, true)
+	if err != nil {
+		return remote.Version{}, err
+	}
+	version := remote.Version{UIDValidity: validity, Messages: uint32(len(drop.messages))}
+	if since.UIDValidity != 0 && since.UIDValidity != validity {
+		known = nil
+		if err := emit(remote.Delta{Reset: true, UIDValidity: validity}); err != nil {
+			return remote.Version{}, err
+		}
+	}
+	present := &remote.UIDSet{}
+	var fresh []message
+	for _, m := range drop.messages {
+		present.Add(m.uid)
+		if !known.Contains(m.uid) {
+			fresh = append(fresh, m)
+		}
+	}
+	if known.Minus(present).Len() > 0 {
+		if err := emit(remote.Delta{UIDValidity: validity, Present: present}); err != nil {
+			return remote.Version{}, err
+		}
+	}
+	slices.SortFunc(fresh, func(m, n message) int { return n.number - m.number }) // the newest first
+	var messages []remote.Message
+	flush := func() error {
+		if len(messages) == 0 {
+			return nil
+		}
+		err := emit(remote.Delta{UIDValidity: validity, Messages: messages})
+		messages = nil
+		return err
+	}
+	var stopped error
+	err = a.fetch(ctx, remote.Foreground, header, uidsOf(fresh), func(r result) error {
+		if errors.Is(r.err, remote.ErrNoMessage) {
+			return nil
+		}
+		m, _ := drop.find(r.uid)
+		size := max(r.size, 0)
+		// One whose header is refused is still a message. Whoever reads it learns why.
+		messages = append(messages, remote.Message{UID: m.uid, Key: m.key, Size: size, Header: r.content})
+		if len(messages) < batch {
+			return nil
+		}
+		stopped = flush()
+		return stopped
+	})
+	if stopped == nil { // what has come stands, also when the rest does not come
+		stopped = flush()
+	}
+	if stopped != nil {
+		err = stopped
+	}
+	if err != nil {
+		return remote.Version{}, err
+	}
+	return version, nil
+}
+
+func uidsOf(messages []message) []remote.UID {
+	uids := make([]remote.UID, len(messages))
+	for i, m := range messages {
+		uids[i] = m.uid
+	}
+	return uids
+}
+
+// Bodies implements remote.Account.
+func (a *Account) Bodies(ctx context.Context, prio remote.Priority, mailbox string, uidValidity uint32,
+	uids []remote.UID, got func(remote.UID, []byte)) error {
+	if err := check(mailbox, uidValidity); err != nil {
+		return err
+	}
+	var refused error
+	err := a.fetch(ctx, prio, body, uids, func(r result) error {
+		switch {
+		case r.err == nil:
+			got(r.uid, r.content)
+		case refused == nil && !errors.Is(r.err, remote.ErrNoMessage):
+			refused = r.err
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return refused
+}
+
+// Header implements remote.Account.
+func (a *Account) Header(ctx context.Context, mailbox string, uidValidity uint32, uid remote.UID) ([]byte, error) {
+	if err := check(mailbox, uidValidity); err != nil {
+		return nil, err
+	}
+	var got []byte
+	err := a.fetch(ctx, remote.Foreground, header, []remote.UID{uid}, func(r result) error {
+		got = r.content
+		return r.err
+	})
+	return got, err
+}
+
+func check(mailbox string, uidValidity uint32) error {
+	if mailbox != inbox {
+		return fmt.Errorf("%w: %q", remote.ErrNoMailbox, mailbox)
+	}
+	if uidValidity != validity {
+		return remote.ErrStale
+	}
+	return nil
+}
+
+// Quota implements remote.Account. POP3 has none.
+func (a *Account) Quota(context.Context) (used, limit int64, err error) {
+	return 0, 0, fmt.Errorf("%w: quota over POP3", remote.ErrUnsupported)
+}
+
+// Stats implements remote.Account.
+func (a *Account) Stats() remote.Stats {
+	s := a.dialer.Stats()
+	s.Bodies = a.bodies.Load()
+	return s
+}
+
+// Close implements remote.Account.
+func (a *Account) Close() error {
+	a.mu.Lock()
+	a.closed = true
+	a.mu.Unlock()
+	a.end(remote.ErrClosed)
+	a.wg.Wait()
+	return nil
+}

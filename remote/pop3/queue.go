@@ -1,0 +1,219 @@
+package pop3
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/mailfs/mailfs/remote"
+)
+
+// aim is what a request asks for.
+type aim uint8
+
+const (
+	listing aim = iota // the maildrop of a session
+	header
+	body
+)
+
+// request is one thing asked of the session.
+type request struct {
+	ctx   context.Context // of who waits
+	prio  remote.Priority
+	aim   aim
+	uid   remote.UID
+	fresh bool          // listing: as the maildrop is now
+	asked time.Time     // when
+	whole bool          // header: by RETR, since TOP was refused
+	reply chan<- result // has room: replying never blocks
+}
+
+// result answers a request.
+type result struct {
+	uid     remote.UID
+	drop    *maildrop // listing
+	content []byte    // header, body
+	size    int64     // header: of the message, as far as is known, else -1
+	err     error
+}
+
+// queue holds what the session has not been asked for yet, by priority.
+type queue [remote.Background + 1][]*request
+
+// pop takes the request that comes first; nil when there is none.
+func (q *queue) pop() *request {
+	for i := range q {
+		if len(q[i]) > 0 {
+			r := q[i][0]
+			q[i][0] = nil
+			q[i] = q[i][1:]
+			return r
+		}
+	}
+	return nil
+}
+
+func (q *queue) push(r *request) { q[r.prio] = append(q[r.prio], r) }
+
+// pushFront makes a request the first of its priority.
+func (q *queue) pushFront(r *request) { q[r.prio] = append([]*request{r}, q[r.prio]...) }
+
+// depth is how many requests one call has in the queue at most, so that a long listing lets others in between, and what
+// came is not kept waiting for who takes it.
+const depth = 2 * window
+
+// open waits for a session and returns what it lists.
+func (a *Account) open(ctx context.Context, fresh bool) (*maildrop, error) {
+	reply := make(chan result, 1)
+	r := &request{ctx: ctx, prio: remote.Foreground, aim: listing, fresh: fresh, asked: time.Now(), reply: reply}
+	if err := a.enqueue(r); err != nil {
+		return nil, err
+	}
+	select {
+	case r := <-reply:
+		return r.drop, r.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-a.alive.Done():
+		return nil, remote.ErrClosed
+	}
+}
+
+// fetch asks for headers or bodies and calls each, in the calling goroutine, for every message that came, is not
+// there or was refused; an error of each ends it. A lost connection is its error after the others, any other trouble
+// at once.
+func (a *Account) fetch(ctx context.Context, prio remote.Priority, what aim, uids []remote.UID,
+	each func(result) error) error {
+	ctx, cancel := context.WithCancel(ctx) // what is still in the queue afterwards, nobody waits for
+	defer cancel()
+	reply := make(chan result, depth)
+	var lost error
+	for waiting := 0; len(uids) > 0 || waiting > 0; {
+		for ; len(uids) > 0 && waiting < depth; waiting++ {
+			err := a.enqueue(&request{ctx: ctx, prio: min(prio, remote.Background), aim: what, uid: uids[0], reply: reply})
+			if err != nil {
+				return err
+			}
+			uids = uids[1:]
+		}
+		select {
+		case r := <-reply:
+			waiting--
+			switch {
+			case r.err == nil, errors.Is(r.err, remote.ErrNoMessage), errors.Is(r.err, remote.ErrServer):
+				if err := each(r); err != nil {
+					return err
+				}
+			case errors.Is(r.err, remote.ErrLost):
+				lost = r.err
+			default:
+				return r.err
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-a.alive.Done():
+			return remote.ErrClosed
+		}
+	}
+	return lost
+}
+
+func (a *Account) enqueue(r *request) error {
+	if err := r.ctx.Err(); err != nil {
+		return err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closed {
+		return remote.ErrClosed
+	}
+	a.queue.push(r)
+	if !a.working {
+		a.working = true
+		a.wg.Go(a.work)
+	}
+	select {
+	case a.wake <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// take returns the next request that somebody still waits for; nil when there is none.
+func (a *Account) take() *request {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for {
+		r := a.queue.pop()
+		if r == nil || r.ctx.Err() == nil {
+			return r
+		}
+	}
+}
+
+// putBack makes requests the next ones, in their order.
+func (a *Account) putBack(requests ...*request) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for i := len(requests) - 1; i >= 0; i-- {
+		a.queue.pushFront(requests[i])
+	}
+}
+
+// idleFor waits for a request. It returns false when none came in that time.
+func (a *Account) idleFor(d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	for {
+		if r := a.take(); r != nil {
+			a.putBack(r)
+			return true
+		}
+		select {
+		case <-a.wake:
+		case <-timer.C:
+			return false
+		case <-a.alive.Done():
+			return false
+		}
+	}
+}
+
+// fail gives an error to everyone who waits.
+func (a *Account) fail(err error) {
+	for r := a.take(); r != nil; r = a.take() {
+		r.reply <- result{uid: r.uid, err: err}
+	}
+}
+
+// more tells whether somebody waits. If not, the goroutine that works is to end: the next request starts another.
+func (a *Account) more() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for r := a.queue.pop(); r != nil; r = a.queue.pop() {
+		if r.ctx.Err() == nil {
+			a.queue.pushFront(r)
+			return true
+		}
+	}
+	a.working = false
+	return false
+}
+
+// work serves the queue until it is empty and stays so for a while.
+func (a *Account) work() {
+	for a.more() {
+		if a.alive.Err() != nil {
+			a.fail(remote.ErrClosed)
+			continue
+		}
+		s, err := a.begin()
+		if err != nil {
+			a.fail(err)
+			continue
+		}
+		a.proven.Store(true)
+		a.serve(s)
+	}
+}

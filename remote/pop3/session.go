@@ -1,0 +1,140 @@
+package pop3
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	client "github.com/knadh/go-pop3"
+
+	"github.com/mailfs/mailfs/remote"
+)
+
+// session is one signed-in connection. The server keeps the maildrop locked, and as it is, until it ends (RFC 1939,
+// section 4).
+type session struct {
+	conn  *conn
+	lib   *client.Conn
+	uncut func() bool // undoes that the end of the account ends the session
+
+	// capabilities by name, in upper case, with their arguments (RFC 2449). Empty when the server does not tell.
+	capabilities map[string][]string
+	window       int  // commands that may wait for their answers
+	overlapped   bool // an answer came whole while others were waited for: pipelining works
+
+	drop   *maildrop
+	opened time.Time // drop is how the maildrop was at some time after that
+	synced bool      // a Sync was answered from drop; another one wants to see what came since
+}
+
+// end closes the connection.
+func (s *session) end() {
+	s.uncut()
+	s.conn.Close()
+}
+
+// send sends a command without waiting for the answer.
+func (s *session) send(x *exchange) error {
+	s.conn.expect(x)
+	if err := s.lib.Send(x.command); err != nil {
+		return s.broken(x, err)
+	}
+	return nil
+}
+
+// receive waits for the answer to the command that was sent first. Its error is the end of the session; that the server
+// refuses is none.
+func (s *session) receive(x *exchange) error {
+	said, err := s.lib.ReadOne()
+	switch {
+	case x.refused && err != nil:
+		x.said = err.Error()
+		return nil
+	case err != nil:
+		return s.broken(x, err)
+	}
+	x.said = string(said)
+	if !x.multi {
+		return nil
+	}
+	content, err := s.lib.ReadAll()
+	if err != nil {
+		return s.broken(x, err)
+	}
+	x.answer = x.restore(content.Bytes())
+	return nil
+}
+
+func (s *session) broken(x *exchange, err error) error {
+	if s.conn.err != nil {
+		err = s.conn.err
+	}
+	return fmt.Errorf("waiting for the answer to %s: %w", x.verb(), err)
+}
+
+// ask sends commands and waits for the answers, all at once where the server allows.
+func (s *session) ask(commands ...*exchange) error {
+	for len(commands) > 0 {
+		n := min(len(commands), s.window)
+		for _, x := range commands[:n] {
+			if err := s.send(x); err != nil {
+				return err
+			}
+		}
+		for _, x := range commands[:n] {
+			if err := s.receive(x); err != nil {
+				return err
+			}
+		}
+		commands = commands[n:]
+	}
+	return nil
+}
+
+// capa asks what the server can do (RFC 2449, section 5). Many an old server does not know the question.
+func (s *session) capa() error {
+	x := &exchange{command: "CAPA", multi: true}
+	if err := s.ask(x); err != nil {
+		return err
+	}
+	s.capabilities = map[string][]string{}
+	for line := range strings.Lines(string(x.answer)) {
+		if f := strings.Fields(strings.ToUpper(line)); len(f) > 0 {
+			s.capabilities[f[0]] = f[1:]
+		}
+	}
+	return nil
+}
+
+func (s *session) has(capability string) bool {
+	_, ok := s.capabilities[capability]
+	return ok
+}
+
+// quitTime bounds the wait for the answer to QUIT: it tells that the lock is gone, which is worth little more.
+const quitTime = 2 * time.Second
+
+// quit ends the session in good order. Nothing was deleted, so nothing depends on it but when the lock goes.
+func (s *session) quit() {
+	s.conn.cut(time.Now().Add(quitTime))
+	s.conn.expect(&exchange{command: "QUIT"})
+	_ = s.lib.Quit() // it is over either way
+}
+
+// refusal is the error for a refused command.
+func (x *exchange) refusal() error {
+	return fmt.Errorf("%w: %q to %s", remote.ErrServer, shorten(x.said), x.verb())
+}
+
+// code returns the response code at the start of what the server said (RFC 2449, section 8), in upper case, without
+// its brackets: "IN-USE", "SYS/TEMP".
+func code(said string) string {
+	if !strings.HasPrefix(said, "[") {
+		return ""
+	}
+	inside, _, ok := strings.Cut(said[1:], "]")
+	if !ok {
+		return ""
+	}
+	return strings.ToUpper(inside)
+}
