@@ -17,7 +17,14 @@ type Account struct {
 	remote  remote.Account
 	options Options
 	bodies  *bodies
+	disk    *disk
 	log     *slog.Logger
+
+	// The account's place on disk; nil where nothing is kept.
+	index    *index
+	store    *accountDir
+	keep     bool
+	prefetch Prefetch
 
 	ctx        context.Context // ends when the account is closed
 	cancel     context.CancelFunc
@@ -26,7 +33,7 @@ type Account struct {
 	mailboxes kept[[]remote.Mailbox]
 	quota     kept[quota]
 
-	mu     sync.Mutex // guards byName
+	mu     sync.Mutex // guards byName, and that no goroutine begins after ctx has ended
 	byName map[string]*Mailbox
 
 	changing sync.Mutex // held during onChange: one call at a time
@@ -34,11 +41,17 @@ type Account struct {
 
 	// How often the size that the server announced for a message was the right one, and how often it was not.
 	right, wrong atomic.Int64
+
+	fromMemory, fromDisk atomic.Int64 // bodies that a reader got from there
+
+	lastError atomic.Pointer[string] // why the server was not reached the last time; nil if it was
+	lastRead  atomic.Int64           // when a reader last asked for a body, in Unix nanoseconds
+	full      sync.Once              // that prefetch has ended is said once
 }
 
 func newAccount(c *Cache, name string, r remote.Account) *Account {
 	a := &Account{
-		name: name, remote: r, options: c.options, bodies: c.bodies,
+		name: name, remote: r, options: c.options, bodies: c.bodies, disk: c.disk,
 		log:      c.options.Log.With("account", name),
 		byName:   map[string]*Mailbox{},
 		onChange: func(Change) {},
@@ -48,9 +61,14 @@ func newAccount(c *Cache, name string, r remote.Account) *Account {
 }
 
 func (a *Account) close() error {
+	a.mu.Lock()
 	a.cancel()
+	a.mu.Unlock()
 	err := a.remote.Close()
 	a.goroutines.Wait()
+	if a.index != nil {
+		err = errors.Join(err, a.index.close())
+	}
 	return err
 }
 
@@ -63,7 +81,14 @@ func (a *Account) Stats() remote.Stats { return a.remote.Stats() }
 // Mailboxes returns the mailboxes of the account, asked for anew when what is known is older than Options.Refresh. When
 // the server can't be reached it returns what is known, if anything is.
 func (a *Account) Mailboxes(ctx context.Context) ([]remote.Mailbox, error) {
-	return a.mailboxes.get(ctx, a, a.options.Refresh, a.remote.Mailboxes)
+	return a.mailboxes.get(ctx, a, a.options.Refresh, func(ctx context.Context) ([]remote.Mailbox, error) {
+		list, err := a.remote.Mailboxes(ctx)
+		a.noted(err)
+		if err == nil && a.index != nil {
+			a.index.saveMailboxes(list)
+		}
+		return list, err
+	})
 }
 
 // Mailbox returns one of Mailboxes. It costs nothing, and is the same *Mailbox each time for a name.

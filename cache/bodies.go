@@ -49,3 +49,16 @@ func (b *bodies) add(k bodyKey, body []byte) {
 	}
 	b.lru.Add(k, body)
 }
+
+// has tells whether a body is kept, which does not count as using it.
+func (b *bodies) has(k bodyKey) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.lru.Contains(k)
+}
+
+func (b *bodies) usage() Usage {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return Usage{Messages: b.lru.Len(), Bytes: b.used, Budget: b.budget}
+}

@@ -7,6 +7,7 @@ package cache
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -18,6 +19,7 @@ type Options struct {
 	Memory  int64         // bytes of bodies to keep in memory
 	Refresh time.Duration // how old a listing may be when it is answered from
 	Timeout time.Duration // longest wait without a sign of progress
+	Disk    int64         // bytes of bodies to keep on disk
 	Log     *slog.Logger
 }
 
@@ -25,6 +27,7 @@ type Options struct {
 type Cache struct {
 	options  Options
 	bodies   *bodies
+	disk     *disk
 	accounts []*Account
 }
 
@@ -33,15 +36,33 @@ func New(o Options) *Cache {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Cache{options: o, bodies: newBodies(o.Memory)}
+	return &Cache{options: o, bodies: newBodies(o.Memory), disk: newDisk(o.Disk, o.Log)}
 }
 
-// Account adds an account, which the cache owns from then on. name is how it is called in the configuration. Accounts are
-// added before the first is used.
-func (c *Cache) Account(name string, r remote.Account) *Account {
+// AccountOptions of one account.
+type AccountOptions struct {
+	// Store is the directory where the account is kept between mounts; "" keeps nothing on disk. It is made if it is not
+	// there.
+	Store string
+	// Keep keeps messages that were brought and are no longer on the server, as a POP3 server drops them. They do not count
+	// against Options.Disk.
+	Keep bool
+	// Prefetch needs a Store.
+	Prefetch Prefetch
+}
+
+// Account adds an account, which the cache owns from then on, also when that fails. name is how it is called in the
+// configuration. Accounts are added before the first is used. ErrStoreNewer, or what the filesystem says of the store.
+func (c *Cache) Account(name string, r remote.Account, o AccountOptions) (*Account, error) {
 	a := newAccount(c, name, r)
+	a.keep, a.prefetch = o.Keep, o.Prefetch
 	c.accounts = append(c.accounts, a)
-	return a
+	if o.Store != "" {
+		if err := a.attach(o.Store); err != nil {
+			return nil, fmt.Errorf("opening the store in %s: %w", o.Store, err)
+		}
+	}
+	return a, nil
 }
 
 // Close closes all accounts and waits until their fetches have ended.

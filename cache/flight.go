@@ -9,22 +9,30 @@ import (
 	"github.com/mailfs/mailfs/remote"
 )
 
-// flight is one fetch that several may wait for. err is set before done is closed.
+// flight is one fetch that several may wait for. What it brings is set before done is closed.
 type flight struct {
 	done chan struct{}
+	body []byte // of a message or a header
 	err  error
 }
 
-// fly runs fetch on the account's own time and returns at once.
-func (a *Account) fly(fetch func(context.Context) error) *flight {
-	f := &flight{done: make(chan struct{})}
-	a.goroutines.Add(1)
-	go func() {
-		defer a.goroutines.Done()
-		defer close(f.done)
-		f.err = fetch(a.ctx)
-	}()
-	return f
+func newFlight() *flight { return &flight{done: make(chan struct{})} }
+
+// land ends a flight.
+func (f *flight) land(body []byte, err error) {
+	f.body, f.err = body, err
+	close(f.done)
+}
+
+// run runs f on the account's own time. It returns false when the account is closed already.
+func (a *Account) run(f func(context.Context)) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.ctx.Err() != nil {
+		return false
+	}
+	a.goroutines.Go(func() { f(a.ctx) })
+	return true
 }
 
 // trickle is how many bytes the server must send within a timeout for it to count as a sign of life: less is a server
@@ -73,11 +81,11 @@ func (k *kept[T]) known() (T, bool) {
 	return k.value, k.have
 }
 
-// set replaces the value.
-func (k *kept[T]) set(v T, since time.Time) {
+// set replaces the value by one that is as fresh as it is.
+func (k *kept[T]) set(v T) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.value, k.have, k.since = v, true, since
+	k.value, k.have = v, true
 }
 
 // expire makes the next get load.
@@ -101,16 +109,23 @@ func (k *kept[T]) get(ctx context.Context, a *Account, maxAge time.Duration, loa
 	}
 	if k.flight == nil {
 		since := time.Now()
-		k.flight = a.fly(func(ctx context.Context) error {
+		f := newFlight()
+		running := a.run(func(ctx context.Context) {
 			v, err := load(ctx)
 			k.mu.Lock()
-			defer k.mu.Unlock()
 			k.flight = nil
 			if err == nil {
 				k.value, k.have, k.since = v, true, since
 			}
-			return err
+			k.mu.Unlock()
+			f.land(nil, err)
 		})
+		if !running {
+			k.mu.Unlock()
+			var none T
+			return none, remote.ErrClosed
+		}
+		k.flight = f
 	}
 	f, have := k.flight, k.have
 	k.mu.Unlock()
@@ -128,4 +143,28 @@ func (k *kept[T]) get(ctx context.Context, a *Account, maxAge time.Duration, loa
 	}
 	var none T
 	return none, err
+}
+
+// landings notes which flights of a batch have landed.
+type landings struct {
+	mu   sync.Mutex // guards what follows
+	done map[remote.UID]bool
+}
+
+// first notes a landing and tells whether it is the first of this UID.
+func (l *landings) first(uid remote.UID) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.done == nil {
+		l.done = map[remote.UID]bool{}
+	}
+	was := l.done[uid]
+	l.done[uid] = true
+	return !was
+}
+
+func (l *landings) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.done)
 }

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"sort"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -42,6 +43,9 @@ type Table struct {
 	dead     int    // bytes in arena that belong to no name of this table
 	flagSets [][]string
 	changed  time.Time
+
+	ordering sync.Once // of byName
+	sorted   *nameOrder
 }
 
 // flagSets numbers the combinations of flags in use, of which there are few. The first is the empty one.
@@ -80,7 +84,7 @@ func (t *Table) Changed() time.Time { return t.changed }
 
 // At returns the i-th message in order of UIDs.
 func (t *Table) At(i int) Entry {
-	size := atomic.LoadInt64(&t.sizes[i])
+	size := t.size(i)
 	return Entry{
 		Ref:  Ref{t.validity, t.uids[i]},
 		Name: string(t.name(i)), Size: size >> 1, Verified: size&1 == 1,
@@ -234,17 +238,18 @@ func (d *draft) keep(present *remote.UIDSet) {
 	d.gone = d.base.uidSet().Minus(present)
 }
 
-// finish returns the table. It is base itself when nothing changed.
-func (d *draft) finish(now time.Time) (t *Table, vanished, flagged []Entry) {
+// finish returns the table, and what it changes. It is base itself when nothing changed.
+func (d *draft) finish(now time.Time) (*Table, Change) {
 	b := d.base
+	var change Change
 	for uid, f := range d.flags {
 		if i := b.Index(uid); i >= 0 && b.flags[i] != f && !d.gone.Contains(uid) {
-			flagged = append(flagged, b.At(i))
+			change.Flagged = append(change.Flagged, b.At(i))
 		}
 	}
 	gone := d.gone.Len()
-	if len(d.added) == 0 && gone == 0 && len(flagged) == 0 && !b.changed.IsZero() {
-		return b, nil, nil
+	if len(d.added) == 0 && gone == 0 && len(change.Flagged) == 0 && !b.changed.IsZero() {
+		return b, change
 	}
 	slices.SortFunc(d.added, func(x, y row) int {
 		if x.uid < y.uid {
@@ -253,7 +258,7 @@ func (d *draft) finish(now time.Time) (t *Table, vanished, flagged []Entry) {
 		return 1
 	})
 	n := len(b.uids) - gone + len(d.added)
-	t = &Table{
+	t := &Table{
 		validity: b.validity, arena: d.arena, dead: b.dead, flagSets: d.sets.sets, changed: now,
 		uids: make([]remote.UID, 0, n), sizes: make([]int64, 0, n), times: make([]int64, 0, n),
 		flags: make([]uint16, 0, n), names: make([]uint32, 0, n), lengths: make([]uint8, 0, n),
@@ -272,11 +277,11 @@ func (d *draft) finish(now time.Time) (t *Table, vanished, flagged []Entry) {
 			added = added[1:]
 		}
 		if gone > 0 && d.gone.Contains(uid) {
-			vanished = append(vanished, b.At(i))
+			change.Vanished = append(change.Vanished, b.At(i))
 			t.dead += int(b.lengths[i])
 			continue
 		}
-		r := row{uid, atomic.LoadInt64(&b.sizes[i]), b.times[i], b.flags[i], b.names[i], b.lengths[i]}
+		r := row{uid, b.size(i), b.times[i], b.flags[i], b.names[i], b.lengths[i]}
 		if f, ok := d.flags[uid]; ok {
 			r.flags = f
 		}
@@ -288,7 +293,11 @@ func (d *draft) finish(now time.Time) (t *Table, vanished, flagged []Entry) {
 	if t.dead > len(t.arena)/2 || cap(t.arena) > len(t.arena)+len(t.arena)/4 {
 		t.compact()
 	}
-	return t, vanished, flagged
+	for _, r := range d.added {
+		change.added = append(change.added, r.uid)
+	}
+	change.Table = t
+	return t, change
 }
 
 // compact gives the table an arena of its own that holds its names and nothing else.
@@ -305,3 +314,6 @@ func (t *Table) compact() {
 	}
 	t.arena, t.dead = arena, 0
 }
+
+// size is the raw value of sizes for a message.
+func (t *Table) size(i int) int64 { return atomic.LoadInt64(&t.sizes[i]) }

@@ -18,7 +18,7 @@ func build(t testing.TB, base *Table, messages ...remote.Message) *Table {
 	for i := range messages {
 		d.add(&messages[i], named)
 	}
-	table, _, _ := d.finish(time.Now())
+	table, _ := d.finish(time.Now())
 	return table
 }
 
@@ -55,8 +55,8 @@ func TestTableFollowsTheMailbox(t *testing.T) {
 			t.Fatalf("step %d: the draft knows %d of %d", step, known.Len(), len(model))
 		}
 		before := table
-		var vanished []Entry
-		table, vanished, _ = d.finish(time.Unix(int64(step+1), 0))
+		var change Change
+		table, change = d.finish(time.Unix(int64(step+1), 0))
 		if table.Len() != len(model) {
 			t.Fatalf("step %d: %d messages, want %d", step, table.Len(), len(model))
 		}
@@ -75,7 +75,7 @@ func TestTableFollowsTheMailbox(t *testing.T) {
 				t.Fatalf("step %d: Lookup(%q) = %+v, %v", step, e.Name, found, ok)
 			}
 		}
-		for _, e := range vanished {
+		for _, e := range change.Vanished {
 			if _, ok := table.Lookup(e.Name); ok || before.Index(e.UID) < 0 {
 				t.Fatalf("step %d: %s vanished", step, e.Name)
 			}
@@ -95,13 +95,13 @@ func TestTableThatDoesNotChangeIsTheSame(t *testing.T) {
 	d.add(&m, named)
 	d.flag(remote.FlagChange{UID: m.UID, Flags: m.Flags})
 	d.keep(table.uidSet())
-	if got, _, _ := d.finish(time.Now()); got != table {
+	if got, _ := d.finish(time.Now()); got != table {
 		t.Error("a new table was made although nothing changed")
 	}
 	d = newDraft(table, 1)
 	d.flag(remote.FlagChange{UID: m.UID})
-	got, _, flagged := d.finish(table.changed.Add(time.Hour))
-	if len(flagged) != 1 || len(got.Flags(got.Index(m.UID))) != 0 {
+	got, change := d.finish(table.changed.Add(time.Hour))
+	if len(change.Flagged) != 1 || len(got.Flags(got.Index(m.UID))) != 0 {
 		t.Error("the flags did not change")
 	}
 	if !got.Changed().Equal(table.Changed()) {
@@ -111,7 +111,7 @@ func TestTableThatDoesNotChangeIsTheSame(t *testing.T) {
 
 func TestTableOfNothingHasATime(t *testing.T) {
 	now := time.Now()
-	if table, _, _ := newDraft(nil, 1).finish(now); !table.Changed().Equal(now) || table.Len() != 0 {
+	if table, _ := newDraft(nil, 1).finish(now); !table.Changed().Equal(now) || table.Len() != 0 {
 		t.Errorf("%+v", table)
 	}
 }

@@ -1,0 +1,347 @@
+package cache
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+	"log/slog"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+
+	"github.com/mailfs/mailfs/remote"
+)
+
+// disk keeps bodies as files, least recently used first out, within a budget that all accounts share.
+//
+// Each message is one file that is written aside and renamed, and never changed:
+//
+//	ACCOUNT/bodies/MAILBOX-HASH/UIDVALIDITY/UID
+//
+// It ends in a trailer that says which message it is, how long, and its checksum. A file that does not agree with its
+// trailer is not served but removed. Nothing else has to be written for a body to be found again.
+type disk struct {
+	budget int64
+	log    *slog.Logger
+	warn   sync.Once // that bodies can't be written
+
+	mu      sync.Mutex // guards what follows
+	used    int64
+	lru     *simplelru.LRU[diskKey, int64] // file -> its size
+	dropped []string                       // files that left lru and are to be removed
+	paused  time.Time                      // until then nothing is written: the disk is full
+}
+
+// diskKey names a file: the account's directory and what is below it.
+type diskKey struct {
+	account *accountDir
+	mailbox [8]byte
+	ref     Ref
+}
+
+// accountDir is the directory of one account's bodies.
+type accountDir struct {
+	path    string
+	pinned  bool          // its bodies are the only ones there are: they stay, and do not count
+	scanned chan struct{} // closed when the files of earlier runs are in lru
+
+	mu    sync.Mutex // guards what follows
+	asked time.Time  // when the system was asked for the room on the disk
+	room  int64      // bytes that may be written until it is asked again
+}
+
+func (k diskKey) dir() string {
+	return filepath.Join(k.account.path, hex.EncodeToString(k.mailbox[:]), strconv.FormatUint(uint64(k.ref.UIDValidity), 10))
+}
+
+func (k diskKey) path() string {
+	return filepath.Join(k.dir(), strconv.FormatUint(uint64(k.ref.UID), 10))
+}
+
+// mailboxHash stands for a mailbox's name in paths.
+func mailboxHash(name string) (h [8]byte) {
+	sum := sha256.Sum256([]byte(name))
+	copy(h[:], sum[:])
+	return h
+}
+
+func newDisk(budget int64, log *slog.Logger) *disk {
+	d := &disk{budget: budget, log: log}
+	d.lru, _ = simplelru.NewLRU(math.MaxInt, func(k diskKey, size int64) {
+		d.used -= size
+		d.dropped = append(d.dropped, k.path())
+	})
+	return d
+}
+
+// The trailer: magic, mailbox hash, UIDVALIDITY, UID, length of the body, CRC-32C of the body, CRC-32C of the trailer.
+const (
+	trailerMagic  = "mailfs\x00\x01"
+	trailerLength = 8 + 8 + 4 + 8 + 8 + 4 + 4
+)
+
+func (k diskKey) trailer(body []byte) []byte {
+	t := append(make([]byte, 0, trailerLength), trailerMagic...)
+	t = append(t, k.mailbox[:]...)
+	t = binary.BigEndian.AppendUint32(t, k.ref.UIDValidity)
+	t = binary.BigEndian.AppendUint64(t, uint64(k.ref.UID))
+	t = binary.BigEndian.AppendUint64(t, uint64(len(body)))
+	t = binary.BigEndian.AppendUint32(t, crc32.Checksum(body, castagnoli))
+	return binary.BigEndian.AppendUint32(t, crc32.Checksum(t, castagnoli))
+}
+
+// read returns a body, if the disk has it whole.
+func (d *disk) read(k diskKey) ([]byte, bool) {
+	b, err := os.ReadFile(k.path())
+	if err != nil {
+		return nil, false
+	}
+	n := len(b) - trailerLength
+	if n < 0 || string(k.trailer(b[:n])) != string(b[n:]) {
+		d.log.Warn("a damaged file in the store is removed", "file", k.path())
+		d.remove(k)
+		return nil, false
+	}
+	now := time.Now()
+	os.Chtimes(k.path(), now, now) // the order of use outlives the process
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.lru.Get(k)
+	return b[:n:n], true
+}
+
+// has tells whether a body seems to be there.
+func (d *disk) has(k diskKey) bool {
+	d.mu.Lock()
+	if d.lru.Contains(k) {
+		d.mu.Unlock()
+		return true
+	}
+	d.mu.Unlock()
+	_, err := os.Lstat(k.path())
+	return err == nil
+}
+
+// remove forgets a body.
+func (d *disk) remove(k diskKey) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.lru.Remove(k) {
+		d.dropped = append(d.dropped, k.path())
+	}
+	d.sweep()
+}
+
+// sweep removes the files that have left lru. d.mu is held, so that none of them is written again meanwhile.
+func (d *disk) sweep() {
+	for _, path := range d.dropped {
+		os.Remove(path)
+	}
+	d.dropped = d.dropped[:0]
+}
+
+// spare is the part of the disk that is left to others, in per cent, and pause how long to wait after it was touched.
+const (
+	spare = 5
+	pause = 10 * time.Second
+)
+
+// write keeps a body, in place of those that were not read for the longest time. A disk that is full, or can't be written,
+// is left alone.
+func (d *disk) write(k diskKey, body []byte) {
+	size := int64(len(body)) + trailerLength
+	if k.account.pinned {
+		if _, err := os.Lstat(k.path()); err != nil {
+			d.failed(d.store(k, body))
+		}
+		return
+	}
+	if size > d.budget {
+		return
+	}
+	<-k.account.scanned
+	d.mu.Lock()
+	if d.lru.Contains(k) || time.Now().Before(d.paused) {
+		d.mu.Unlock()
+		return
+	}
+	for d.used+size > d.budget && d.lru.Len() > 0 {
+		d.lru.RemoveOldest()
+	}
+	d.sweep()
+	d.used += size // of the file that is about to be there
+	d.lru.Add(k, size)
+	d.mu.Unlock()
+
+	err := d.store(k, body)
+	d.failed(err)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err != nil {
+		d.lru.Remove(k)
+		d.paused = time.Now().Add(pause)
+	} else if !d.lru.Contains(k) { // it had to go before it was there
+		d.dropped = append(d.dropped, k.path())
+	}
+	d.sweep()
+}
+
+var errSpare = errors.New("the disk is nearly full")
+
+// leaveSpare fails if n more bytes would take what is to be left to others. It asks the system once in a while only.
+func (a *accountDir) leaveSpare(n int64) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.room -= n; a.room > 0 && time.Since(a.asked) < time.Second {
+		return nil
+	}
+	var s syscall.Statfs_t
+	if err := syscall.Statfs(a.path, &s); err != nil {
+		return err
+	}
+	free := int64(s.Bavail) * int64(s.Bsize)
+	room := free - int64(s.Blocks)*int64(s.Bsize)/100*spare - n
+	a.asked, a.room = time.Now(), room/2
+	if room < 0 {
+		return fmt.Errorf("%w: %d bytes are free", errSpare, free)
+	}
+	return nil
+}
+
+// failed says once that bodies can't be written.
+func (d *disk) failed(err error) {
+	if err != nil {
+		d.warn.Do(func() { d.log.Warn("a message could not be kept on disk; reading goes on without", "error", err) })
+	}
+}
+
+func (d *disk) store(k diskKey, body []byte) error {
+	if err := k.account.leaveSpare(int64(len(body))); err != nil {
+		return err
+	}
+	aside := filepath.Join(k.account.path, fmt.Sprintf("new-%x-%d-%d", k.mailbox, k.ref.UIDValidity, k.ref.UID))
+	f, err := os.OpenFile(aside, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(append(body[:len(body):len(body)], k.trailer(body)...)) // a copy costs less than a second call
+	if err := errors.Join(err, f.Close()); err != nil {
+		os.Remove(aside)
+		return err
+	}
+	err = os.Rename(aside, k.path())
+	if errors.Is(err, os.ErrNotExist) {
+		if err = os.MkdirAll(k.dir(), 0o700); err == nil {
+			err = os.Rename(aside, k.path())
+		}
+	}
+	if err != nil {
+		os.Remove(aside)
+	}
+	return err
+}
+
+// forget removes the bodies of a mailbox but for those of one UIDVALIDITY; of all, if that is 0.
+func (d *disk) forget(account *accountDir, mailbox string, but uint32) {
+	hash := mailboxHash(mailbox)
+	d.mu.Lock()
+	for _, k := range d.lru.Keys() {
+		if k.account == account && k.mailbox == hash && k.ref.UIDValidity != but {
+			d.lru.Remove(k)
+		}
+	}
+	d.sweep()
+	d.mu.Unlock()
+	top := filepath.Join(account.path, hex.EncodeToString(hash[:]))
+	dirs, _ := os.ReadDir(top)
+	for _, dir := range dirs {
+		if dir.Name() != strconv.FormatUint(uint64(but), 10) {
+			os.RemoveAll(filepath.Join(top, dir.Name()))
+		}
+	}
+}
+
+// scan finds the files of earlier runs, and removes what such a run was writing when it ended.
+func (d *disk) scan(account *accountDir) {
+	defer close(account.scanned)
+	type found struct {
+		diskKey
+		size int64
+		used time.Time
+	}
+	var all []found
+	filepath.WalkDir(account.path, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return nil
+		}
+		k, ok := account.key(path)
+		info, err := e.Info()
+		if err != nil {
+			return nil
+		}
+		if !ok {
+			os.Remove(path)
+			return nil
+		}
+		all = append(all, found{k, info.Size(), info.ModTime()})
+		return nil
+	})
+	if account.pinned {
+		return
+	}
+	slices.SortFunc(all, func(a, b found) int { return a.used.Compare(b.used) })
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, f := range all {
+		d.used += f.size
+		d.lru.Add(f.diskKey, f.size)
+	}
+	for d.used > d.budget && d.lru.Len() > 0 {
+		d.lru.RemoveOldest()
+	}
+	d.sweep()
+}
+
+// key is the inverse of diskKey.path.
+func (a *accountDir) key(path string) (k diskKey, ok bool) {
+	rel, err := filepath.Rel(a.path, path)
+	if err != nil {
+		return k, false
+	}
+	dir, uid := filepath.Split(rel)
+	mailbox, validity := filepath.Split(filepath.Clean(dir))
+	hash, err1 := hex.DecodeString(filepath.Clean(mailbox))
+	v, err2 := strconv.ParseUint(validity, 10, 32)
+	u, err3 := strconv.ParseUint(uid, 10, 64)
+	if err := errors.Join(err1, err2, err3); err != nil || len(hash) != len(k.mailbox) {
+		return k, false
+	}
+	k = diskKey{account: a, ref: Ref{uint32(v), remote.UID(u)}}
+	copy(k.mailbox[:], hash)
+	return k, k.path() == path
+}
+
+// room tells whether n more bytes fit without anything else having to go.
+func (d *disk) room(n int64) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.used+n <= d.budget
+}
+
+// usage returns how many bodies are kept and how many bytes they take.
+func (d *disk) usage() (messages int, bytes int64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.lru.Len(), d.used
+}

@@ -1,0 +1,199 @@
+package cache
+
+import (
+	"bytes"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/mailfs/mailfs/remote"
+)
+
+func openDisk(t *testing.T, dir string, budget int64) (*disk, func(i int) diskKey) {
+	t.Helper()
+	account := &accountDir{path: dir, scanned: make(chan struct{})}
+	d := newDisk(budget, slog.New(slog.DiscardHandler))
+	d.scan(account)
+	return d, func(i int) diskKey {
+		return diskKey{account, mailboxHash("INBOX"), Ref{7, remote.UID(i)}}
+	}
+}
+
+func body(i, n int) []byte { return bytes.Repeat(fmt.Appendf(nil, "%08d", i), n/8) }
+
+// onDisk counts the files and bytes below a directory.
+func onDisk(t *testing.T, dir string) (files int, size int64) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
+		if err == nil && !e.IsDir() {
+			info, err := e.Info()
+			if err != nil {
+				return nil
+			}
+			files, size = files+1, size+info.Size()
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files, size
+}
+
+func TestDiskKeepsBodiesOverARestart(t *testing.T) {
+	dir := t.TempDir()
+	d, key := openDisk(t, dir, 1<<20)
+	for i := range 10 {
+		d.write(key(i), body(i, 8*i))
+	}
+	d, key = openDisk(t, dir, 1<<20)
+	for i := range 10 {
+		if b, ok := d.read(key(i)); !ok || !bytes.Equal(b, body(i, 8*i)) {
+			t.Errorf("%d: %q, %v", i, b, ok)
+		}
+	}
+	if _, ok := d.read(key(11)); ok {
+		t.Error("a body that was never written was read")
+	}
+}
+
+func TestDiskStaysWithinItsBudget(t *testing.T) {
+	dir := t.TempDir()
+	const budget, size = 100_000, 8000
+	d, key := openDisk(t, dir, budget)
+	var readers sync.WaitGroup
+	for r := range 8 {
+		readers.Go(func() {
+			for i := range 50 {
+				d.write(key(r*1000+i), body(i, size))
+				if _, used := d.usage(); used > budget {
+					t.Errorf("%d bytes in use", used)
+				}
+			}
+		})
+	}
+	readers.Wait()
+	files, used := onDisk(t, dir)
+	if messages, counted := d.usage(); counted != used || files != messages || used > budget || used < budget-2*size {
+		t.Errorf("%d files of %d bytes, counted %d of %d", files, used, messages, counted)
+	}
+	if d, _ = openDisk(t, dir, budget/2); true {
+		if _, used := onDisk(t, dir); used > budget/2 {
+			t.Errorf("a smaller budget left %d bytes", used)
+		}
+		if _, counted := d.usage(); counted > budget/2 {
+			t.Errorf("counted %d", counted)
+		}
+	}
+}
+
+func TestDiskDropsWhatWasNotReadForLongest(t *testing.T) {
+	d, key := openDisk(t, t.TempDir(), 3*(800+trailerLength))
+	for i := range 3 {
+		d.write(key(i), body(i, 800))
+	}
+	d.read(key(0))
+	d.write(key(3), body(3, 800))
+	for i, want := range []bool{true, false, true, true} {
+		if _, ok := d.read(key(i)); ok != want {
+			t.Errorf("%d is there: %v", i, ok)
+		}
+	}
+}
+
+func TestDiskNoticesDamage(t *testing.T) {
+	dir := t.TempDir()
+	d, key := openDisk(t, dir, 1<<20)
+	whole := append(body(1, 800), key(1).trailer(body(1, 800))...)
+	for what, damaged := range map[string][]byte{
+		"empty": {}, "cut": whole[:500], "cut in the trailer": whole[:len(whole)-1],
+		"longer": append(bytes.Clone(whole), 0), "without a trailer": body(1, 800),
+		"another message": append(body(1, 800), key(2).trailer(body(1, 800))...),
+	} {
+		damage(t, d, key(1), what, damaged)
+	}
+	for i := range whole {
+		flipped := bytes.Clone(whole)
+		flipped[i] ^= 1 << (i % 8)
+		damage(t, d, key(1), fmt.Sprintf("byte %d", i), flipped)
+	}
+}
+
+func damage(t *testing.T, d *disk, k diskKey, what string, content []byte) {
+	t.Helper()
+	d.write(k, body(1, 800))
+	if err := os.WriteFile(k.path(), content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if b, ok := d.read(k); ok {
+		t.Errorf("%s: %d bytes were served", what, len(b))
+	}
+	if _, err := os.Lstat(k.path()); err == nil {
+		t.Errorf("%s: the damaged file is still there", what)
+	}
+	d.write(k, body(1, 800))
+	if b, ok := d.read(k); !ok || !bytes.Equal(b, body(1, 800)) {
+		t.Errorf("%s: not replaced", what)
+	}
+}
+
+func TestDiskRemovesWhatARunLeftHalfWritten(t *testing.T) {
+	dir := t.TempDir()
+	d, key := openDisk(t, dir, 1<<20)
+	d.write(key(1), body(1, 80))
+	left := filepath.Join(dir, "new-0-0-0")
+	if err := os.WriteFile(left, []byte("half"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d, _ = openDisk(t, dir, 1<<20)
+	if files, _ := onDisk(t, dir); files != 1 {
+		t.Errorf("%d files", files)
+	}
+	if n, _ := d.usage(); n != 1 {
+		t.Errorf("%d bodies", n)
+	}
+}
+
+func TestDiskForgetsOtherUIDValidities(t *testing.T) {
+	dir := t.TempDir()
+	d, key := openDisk(t, dir, 1<<20)
+	other := key(1)
+	other.ref.UIDValidity = 8
+	elsewhere := key(1)
+	elsewhere.mailbox = mailboxHash("Archive")
+	for _, k := range []diskKey{key(1), key(2), other, elsewhere} {
+		d.write(k, body(1, 80))
+	}
+	d.forget(key(1).account, "INBOX", 8)
+	for k, want := range map[diskKey]bool{key(1): false, key(2): false, other: true, elsewhere: true} {
+		if _, ok := d.read(k); ok != want {
+			t.Errorf("%s: %v", k.path(), ok)
+		}
+	}
+	if files, _ := onDisk(t, dir); files != 2 {
+		t.Errorf("%d files", files)
+	}
+}
+
+func BenchmarkDisk(b *testing.B) {
+	account := &accountDir{path: b.TempDir(), scanned: make(chan struct{})}
+	d := newDisk(1<<30, slog.New(slog.DiscardHandler))
+	d.scan(account)
+	content := body(1, 8000)
+	i := 0
+	b.Run("write", func(b *testing.B) {
+		for b.Loop() {
+			i++
+			d.write(diskKey{account, mailboxHash("INBOX"), Ref{1, remote.UID(i)}}, content)
+		}
+	})
+	b.Run("read", func(b *testing.B) {
+		for b.Loop() {
+			d.read(diskKey{account, mailboxHash("INBOX"), Ref{1, remote.UID(1)}})
+		}
+	})
+}

@@ -1,0 +1,238 @@
+package cache
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/mailfs/mailfs/remote"
+)
+
+// Bytes returns up to n bytes of a message from offset off; fewer only at its end. The caller must not change them. All
+// who wait for a message share one fetch; ctx ends the wait, not the fetch. ErrNoMessage: it is gone. ErrStale: the
+// mailbox was replaced.
+func (m *Mailbox) Bytes(ctx context.Context, ref Ref, off int64, n int) ([]byte, error) {
+	m.account.lastRead.Store(time.Now().UnixNano())
+	m.ahead(ref)
+	body, err := m.fetch(ctx, bodyKey{mailbox: m, ref: ref})
+	if err != nil {
+		return nil, err
+	}
+	off = min(off, int64(len(body)))
+	return body[off:min(off+int64(n), int64(len(body)))], nil
+}
+
+// Size returns the number of bytes that readers of a message get. Where that is not certain the message is fetched.
+func (m *Mailbox) Size(ctx context.Context, ref Ref) (int64, error) {
+	if t := m.Known(); t != nil && t.validity == ref.UIDValidity {
+		if e, ok := t.Find(ref.UID); ok && e.Verified {
+			return e.Size, nil
+		}
+	}
+	body, err := m.fetch(ctx, bodyKey{mailbox: m, ref: ref})
+	return int64(len(body)), err
+}
+
+// Header returns the raw header of a message, with at least the fields remote.HeaderFields if it has them.
+func (m *Mailbox) Header(ctx context.Context, ref Ref) ([]byte, error) {
+	if body, ok := m.account.bodies.get(bodyKey{mailbox: m, ref: ref}); ok {
+		if end := bytes.Index(body, []byte("\r\n\r\n")); end >= 0 {
+			body = body[:end+2]
+		}
+		return body, nil
+	}
+	return m.fetch(ctx, bodyKey{mailbox: m, ref: ref, header: true})
+}
+
+// fetch returns a body or a header from memory, from disk, or from the server, once for all who wait for it.
+func (m *Mailbox) fetch(ctx context.Context, key bodyKey) ([]byte, error) {
+	if body, ok := m.account.bodies.get(key); ok {
+		m.account.fromMemory.Add(1)
+		return body, nil
+	}
+	m.mu.Lock()
+	f := m.flights[key]
+	if f == nil {
+		if body, ok := m.account.bodies.get(key); ok { // it landed between the two looks
+			m.mu.Unlock()
+			return body, nil
+		}
+		f = m.take(key)
+		switch {
+		case key.header:
+			m.depart(map[bodyKey]*flight{key: f})
+		case m.reading == 0:
+			m.reading++
+			m.depart(map[bodyKey]*flight{key: f})
+		default:
+			m.gather(key, f)
+		}
+	}
+	m.mu.Unlock()
+	if err := m.account.wait(ctx, f); err != nil {
+		return nil, err
+	}
+	return f.body, nil
+}
+
+// take begins a flight that others can wait for. m.mu is held.
+func (m *Mailbox) take(key bodyKey) *flight {
+	if m.flights == nil {
+		m.flights = map[bodyKey]*flight{}
+	}
+	f := newFlight()
+	m.flights[key] = f
+	return f
+}
+
+// land ends a flight for all who wait. What it brought is in memory before it is not in the air any more.
+func (m *Mailbox) land(key bodyKey, f *flight, body []byte, err error) {
+	if err == nil {
+		m.account.bodies.add(key, body)
+	}
+	m.mu.Lock()
+	delete(m.flights, key)
+	m.mu.Unlock()
+	f.land(body, err)
+}
+
+// together is how long a miss waits for others, once one is on its way already: many readers become one command, and a
+// single one waits for nobody.
+const together = time.Millisecond
+
+// gather puts a flight among those that depart together. m.mu is held.
+func (m *Mailbox) gather(key bodyKey, f *flight) {
+	if m.gathered == nil {
+		m.gathered = map[bodyKey]*flight{}
+		time.AfterFunc(together, func() {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			m.reading++
+			m.depart(m.gathered)
+			m.gathered = nil
+		})
+	}
+	m.gathered[key] = f
+}
+
+// depart begins the fetch that a reader waits for: of one header, or of bodies. m.mu is held.
+func (m *Mailbox) depart(flights map[bodyKey]*flight) {
+	running := m.account.run(func(ctx context.Context) {
+		batches := map[uint32]map[remote.UID]*flight{}
+		for key, f := range flights {
+			if key.header {
+				m.bringHeader(ctx, key, f)
+				return
+			}
+			if batches[key.ref.UIDValidity] == nil {
+				batches[key.ref.UIDValidity] = map[remote.UID]*flight{}
+			}
+			batches[key.ref.UIDValidity][key.ref.UID] = f
+		}
+		for validity, batch := range batches {
+			m.bring(ctx, remote.Foreground, batch, validity)
+		}
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.reading--
+	})
+	if !running {
+		for key, f := range flights {
+			delete(m.flights, key)
+			f.land(nil, remote.ErrClosed)
+		}
+	}
+}
+
+func (m *Mailbox) bringHeader(ctx context.Context, key bodyKey, f *flight) {
+	var header []byte
+	var err error
+	if index := m.account.index; index != nil {
+		header = index.header(m.name, key.ref)
+	}
+	if header == nil {
+		header, err = m.account.remote.Header(ctx, m.name, key.ref.UIDValidity, key.ref.UID)
+	}
+	m.land(key, f, header, err)
+}
+
+// bring brings messages whose flights have begun: from disk, and what is not there with one command from the server.
+func (m *Mailbox) bring(ctx context.Context, prio remote.Priority, flights map[remote.UID]*flight, validity uint32) {
+	a := m.account
+	var missing []remote.UID
+	for uid, f := range flights {
+		key := bodyKey{mailbox: m, ref: Ref{validity, uid}}
+		if a.store != nil {
+			if body, ok := a.disk.read(a.diskKey(m, key.ref)); ok {
+				a.fromDisk.Add(1)
+				m.verify(key.ref, int64(len(body)))
+				m.land(key, f, body, nil)
+				continue
+			}
+		}
+		missing = append(missing, uid)
+	}
+	if len(missing) == 0 {
+		return
+	}
+	var landed landings
+	err := a.remote.Bodies(ctx, prio, m.name, validity, missing, func(uid remote.UID, body []byte) {
+		if !landed.first(uid) {
+			return
+		}
+		ref := Ref{validity, uid}
+		m.verify(ref, int64(len(body)))
+		m.land(bodyKey{mailbox: m, ref: ref}, flights[uid], body, nil)
+		if a.store != nil {
+			a.disk.write(a.diskKey(m, ref), body)
+		}
+	})
+	a.noted(err)
+	if errors.Is(err, remote.ErrStale) || err == nil && landed.count() < len(missing) {
+		m.table.expire() // the listing is behind
+	}
+	for _, uid := range missing {
+		if landed.first(uid) {
+			failed := err
+			if failed == nil {
+				failed = fmt.Errorf("%w: UID %d in %s", remote.ErrNoMessage, uid, m.name)
+			}
+			m.land(bodyKey{mailbox: m, ref: Ref{validity, uid}}, flights[uid], nil, failed)
+		}
+	}
+}
+
+// verify notes the size that a message really has.
+func (m *Mailbox) verify(ref Ref, size int64) {
+	m.mu.Lock()
+	t, _ := m.table.known()
+	i := -1
+	if t != nil && t.validity == ref.UIDValidity {
+		i = t.Index(ref.UID)
+	}
+	if i < 0 {
+		m.mu.Unlock()
+		return
+	}
+	announced, verified := t.resize(i, size)
+	if announced != size {
+		if m.sizes == nil {
+			m.sizes = map[remote.UID]int64{}
+		}
+		m.sizes[ref.UID] = size
+	}
+	m.mu.Unlock()
+	switch a := m.account; {
+	case announced != size:
+		if a.wrong.Add(1) == 1 {
+			a.log.Warn("the server announces wrong sizes: each message is checked when it is opened",
+				"mailbox", m.name, "uid", ref.UID, "announced", announced, "real", size)
+		}
+		a.changed(Change{Mailbox: m, Table: t, Resized: []Entry{t.At(i)}})
+		m.saveSize(t, ref.UID)
+	case !verified:
+		a.right.Add(1)
+	}
+}

@@ -1,0 +1,563 @@
+package cache
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"time"
+
+	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+
+	"github.com/mailfs/mailfs/remote"
+)
+
+// indexFormat is the version of what the index holds. A store of a newer one is refused.
+const indexFormat = 1
+
+// Errors of opening a store.
+var (
+	// ErrStoreNewer: the store was written by a newer version of mailfs.
+	ErrStoreNewer = errors.New("store was written by a newer version of mailfs")
+	// ErrStoreHeld: another process uses the store.
+	ErrStoreHeld = errors.New("store is in use by another process")
+)
+
+// index keeps on disk what is known of the mailboxes of one account: the list of them, their tables, and header fields.
+//
+//	account            "format", "mailboxes"
+//	mailbox:NAME       "state", and two buckets:
+//	  rows             segment of the table -> its columns
+//	  headers          UID -> header fields
+//
+// Every value ends in a checksum over key and value. What does not fit its checksum, or can't be read at all, makes the
+// whole index count as damaged: it is set aside, and begun anew.
+type index struct {
+	dir string
+	log *slog.Logger
+
+	mu    sync.RWMutex // held for writing while db is replaced
+	db    *bbolt.DB
+	whole sync.Map // mailbox name -> true: all of its table is in db as of this process
+}
+
+// state is what the index says of a mailbox besides its messages.
+type state struct {
+	Version  remote.Version
+	Changed  time.Time
+	FlagSets [][]string
+}
+
+var (
+	accountBucket = []byte("account")
+	rowsBucket    = []byte("rows")
+	headersBucket = []byte("headers")
+	formatKey     = []byte("format")
+	mailboxesKey  = []byte("mailboxes")
+	stateKey      = []byte("state")
+)
+
+func mailboxBucket(name string) []byte { return []byte("mailbox:" + name) }
+
+// lockWait is how long to wait for another process to let go of a store: one that is just ending does.
+const lockWait = 500 * time.Millisecond
+
+// openIndex opens or makes the index in a directory. ErrStoreHeld, ErrStoreNewer, or what the filesystem says.
+func openIndex(dir string, log *slog.Logger) (*index, error) {
+	x := &index{dir: dir, log: log}
+	holder := filepath.Join(dir, "holder")
+	err := x.open()
+	switch {
+	case errors.Is(err, bolterrors.ErrTimeout):
+		who, _ := os.ReadFile(holder)
+		return nil, fmt.Errorf("%w (%s)", ErrStoreHeld, strings.TrimSpace(string(who)))
+	case errors.Is(err, ErrStoreNewer), errors.Is(err, os.ErrPermission):
+		return nil, err
+	case err != nil:
+		if err := x.setAside(err); err != nil {
+			return nil, err
+		}
+	}
+	return x, os.WriteFile(holder, fmt.Appendf(nil, "process %d\n", os.Getpid()), 0o600)
+}
+
+// path of the database.
+func (x *index) path() string { return filepath.Join(x.dir, "index.db") }
+
+func (x *index) open() error {
+	return guarded(x.openGuarded)
+}
+
+func (x *index) openGuarded() error {
+	// The list of free pages is kept in the file: bbolt would rebuild it in a goroutine of its own, where a damaged page is
+	// the end of the process.
+	db, err := bbolt.Open(x.path(), 0o600, &bbolt.Options{Timeout: lockWait, FreelistType: bbolt.FreelistMapType})
+	if err != nil {
+		return fmt.Errorf("opening %s: %w", x.path(), err)
+	}
+	err = db.Update(func(tx *bbolt.Tx) error {
+		if info, err := os.Stat(x.path()); err == nil && info.Size() < tx.Size() { // reading beyond the end would be fatal
+			return errDamaged("the file was cut")
+		}
+		b, err := tx.CreateBucketIfNotExists(accountBucket)
+		if err != nil {
+			return err
+		}
+		v := b.Get(formatKey)
+		if v == nil {
+			return put(b, formatKey, []byte{indexFormat})
+		}
+		if v, err = unseal(formatKey, v); err != nil {
+			return err
+		}
+		if len(v) != 1 || v[0] > indexFormat {
+			return ErrStoreNewer
+		}
+		return nil
+	})
+	if err != nil {
+		return errors.Join(err, db.Close())
+	}
+	x.db = db
+	return nil
+}
+
+// setAside keeps a damaged index under another name and begins a new one.
+func (x *index) setAside(why error) error {
+	aside := x.path() + ".damaged"
+	x.log.Warn("the index of the store is damaged: set aside and begun anew", "error", why, "aside", aside)
+	if err := os.Rename(x.path(), aside); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return x.open()
+}
+
+func (x *index) close() error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.db == nil {
+		return nil
+	}
+	err := x.db.Close()
+	x.db = nil
+	os.Remove(filepath.Join(x.dir, "holder"))
+	return err
+}
+
+// errDamaged says what is wrong with an index.
+type errDamaged string
+
+func (e errDamaged) Error() string { return "damaged: " + string(e) }
+
+// guarded turns a panic into an error: bbolt panics over pages that make no sense, and a page that is not there is a
+// fault of memory.
+func guarded(f func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if v := recover(); v != nil {
+			err = errDamaged(fmt.Sprint(v))
+		}
+	}()
+	return f()
+}
+
+// do runs a transaction. A damaged index is set aside and the transaction forgotten: what it wanted to read is not known
+// any more, and what it wanted to write is written whole next time. Other errors, as of a full disk, are logged only: the
+// index is a convenience.
+func (x *index) do(what string, transact func(*bbolt.DB) error) error {
+	x.mu.RLock()
+	db := x.db
+	if db == nil {
+		x.mu.RUnlock()
+		return bolterrors.ErrDatabaseNotOpen
+	}
+	err := guarded(func() error { return transact(db) })
+	x.mu.RUnlock()
+	var damaged errDamaged
+	if !errors.As(err, &damaged) {
+		if err != nil {
+			x.log.Warn("the index of the store was not written", "what", what, "error", err)
+		}
+		return err
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.db != db { // somebody else has noticed, too
+		return err
+	}
+	if err := guarded(db.Close); err != nil {
+		x.log.Debug("closing the damaged index", "error", err)
+	}
+	x.db = nil
+	x.whole.Clear()
+	if err := x.setAside(err); err != nil {
+		x.log.Error("no new index could be made: nothing is kept", "error", err)
+	}
+	return err
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+func checksum(key, value []byte) uint32 {
+	return crc32.Update(crc32.Checksum(key, castagnoli), castagnoli, value)
+}
+
+func put(b *bbolt.Bucket, key, value []byte) error {
+	return b.Put(key, binary.LittleEndian.AppendUint32(value[:len(value):len(value)], checksum(key, value)))
+}
+
+func unseal(key, sealed []byte) ([]byte, error) {
+	n := len(sealed) - 4
+	if n < 0 || binary.LittleEndian.Uint32(sealed[n:]) != checksum(key, sealed[:n]) {
+		return nil, errDamaged(fmt.Sprintf("checksum of %q", key))
+	}
+	return sealed[:n], nil
+}
+
+// get returns a value, nil if there is none.
+func get(b *bbolt.Bucket, key []byte) ([]byte, error) {
+	if b == nil {
+		return nil, nil
+	}
+	sealed := b.Get(key)
+	if sealed == nil {
+		return nil, nil
+	}
+	return unseal(key, sealed)
+}
+
+// mailboxes returns the mailboxes as they were when they were last listed; none, where they never were.
+func (x *index) mailboxes() (list []remote.Mailbox) {
+	x.do("reading the mailboxes", func(db *bbolt.DB) error {
+		return db.View(func(tx *bbolt.Tx) error {
+			v, err := get(tx.Bucket(accountBucket), mailboxesKey)
+			if err != nil || v == nil {
+				return err
+			}
+			return json.Unmarshal(v, &list)
+		})
+	})
+	return list
+}
+
+// saveMailboxes keeps the list of mailboxes and forgets the tables of those that are not in it.
+func (x *index) saveMailboxes(list []remote.Mailbox) {
+	x.do("writing the mailboxes", func(db *bbolt.DB) error {
+		v, err := json.Marshal(list)
+		if err != nil {
+			return err
+		}
+		same := false
+		err = db.View(func(tx *bbolt.Tx) error {
+			old, err := get(tx.Bucket(accountBucket), mailboxesKey)
+			same = string(old) == string(v)
+			return err
+		})
+		if err != nil || same {
+			return err
+		}
+		return db.Update(func(tx *bbolt.Tx) error {
+			there := map[string]bool{string(accountBucket): true}
+			for _, m := range list {
+				there[string(mailboxBucket(m.Name))] = true
+			}
+			var gone [][]byte
+			tx.ForEach(func(name []byte, _ *bbolt.Bucket) error {
+				if !there[string(name)] {
+					gone = append(gone, append([]byte(nil), name...))
+				}
+				return nil
+			})
+			for _, name := range gone {
+				x.whole.Delete(strings.TrimPrefix(string(name), "mailbox:"))
+				if err := tx.DeleteBucket(name); err != nil {
+					return err
+				}
+			}
+			return put(tx.Bucket(accountBucket), mailboxesKey, v)
+		})
+	})
+}
+
+// load returns the table of a mailbox as it was last saved, and the version it is of; nil, if it never was.
+func (x *index) load(mailbox string) (t *Table, version remote.Version) {
+	err := x.do("reading "+mailbox, func(db *bbolt.DB) error {
+		return db.View(func(tx *bbolt.Tx) error {
+			b := tx.Bucket(mailboxBucket(mailbox))
+			if b == nil {
+				return nil
+			}
+			v, err := get(b, stateKey)
+			if err != nil || v == nil {
+				return err
+			}
+			var s state
+			if err := json.Unmarshal(v, &s); err != nil {
+				return errDamaged(err.Error())
+			}
+			loading := &Table{validity: s.Version.UIDValidity, changed: s.Changed, flagSets: s.FlagSets}
+			if loading.flagSets == nil {
+				loading.flagSets = [][]string{nil}
+			}
+			err = b.Bucket(rowsBucket).ForEach(func(key, sealed []byte) error {
+				rows, err := unseal(key, sealed)
+				if err != nil {
+					return err
+				}
+				return loading.appendSegment(rows)
+			})
+			if err != nil {
+				return err
+			}
+			t, version = loading, s.Version
+			return nil
+		})
+	})
+	if err != nil {
+		return nil, remote.Version{}
+	}
+	if t != nil {
+		x.whole.Store(mailbox, true)
+	}
+	return t, version
+}
+
+// save keeps a table. dirty are the UIDs that changed since the table that was saved before: added, vanished, or with
+// other flags or another size; all says that everything did.
+func (x *index) save(mailbox string, t *Table, version remote.Version, dirty []remote.UID, gone []remote.UID, all bool) {
+	if _, whole := x.whole.Load(mailbox); !whole {
+		all = true
+	}
+	err := x.do("writing "+mailbox, func(db *bbolt.DB) error {
+		return db.Update(func(tx *bbolt.Tx) error {
+			name := mailboxBucket(mailbox)
+			b, err := tx.CreateBucketIfNotExists(name)
+			if err != nil {
+				return err
+			}
+			if all {
+				if b.Bucket(rowsBucket) != nil {
+					if err := b.DeleteBucket(rowsBucket); err != nil {
+						return err
+					}
+				}
+				dirty = t.uids
+			}
+			if err := putRows(b, t, dirty); err != nil {
+				return err
+			}
+			if headers := b.Bucket(headersBucket); headers != nil {
+				for _, uid := range gone {
+					if err := headers.Delete(uidKey(t.validity, uid)); err != nil {
+						return err
+					}
+				}
+			}
+			v, err := json.Marshal(state{version, t.changed, t.flagSets})
+			if err != nil {
+				return err
+			}
+			return put(b, stateKey, v)
+		})
+	})
+	if err == nil {
+		x.whole.Store(mailbox, true)
+	}
+}
+
+// saveRows writes again what it says of some messages of a table that is saved.
+func (x *index) saveRows(mailbox string, t *Table, dirty []remote.UID) {
+	if _, whole := x.whole.Load(mailbox); !whole {
+		return
+	}
+	x.do("writing "+mailbox, func(db *bbolt.DB) error {
+		return db.Update(func(tx *bbolt.Tx) error {
+			if b := tx.Bucket(mailboxBucket(mailbox)); b != nil {
+				return putRows(b, t, dirty)
+			}
+			return nil
+		})
+	})
+}
+
+// putRows writes the segments that the given messages are in.
+func putRows(mailbox *bbolt.Bucket, t *Table, dirty []remote.UID) error {
+	rows, err := mailbox.CreateBucketIfNotExists(rowsBucket)
+	if err != nil {
+		return err
+	}
+	segments := map[uint64]bool{}
+	for _, uid := range dirty {
+		segments[segment(uid)] = true
+	}
+	for s := range segments {
+		key := binary.BigEndian.AppendUint64(nil, s)
+		if v := t.segment(s); v == nil {
+			err = rows.Delete(key)
+		} else {
+			err = put(rows, key, v)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// uidKey is the key of a message in a bucket.
+func uidKey(validity uint32, uid remote.UID) []byte {
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint32(nil, validity), uint64(uid))
+}
+
+// saveHeaders keeps the header fields of messages.
+func (x *index) saveHeaders(mailbox string, validity uint32, headers map[remote.UID][]byte) {
+	if len(headers) == 0 {
+		return
+	}
+	x.do("writing headers of "+mailbox, func(db *bbolt.DB) error {
+		return db.Update(func(tx *bbolt.Tx) error {
+			b, err := tx.CreateBucketIfNotExists(mailboxBucket(mailbox))
+			if err != nil {
+				return err
+			}
+			if b, err = b.CreateBucketIfNotExists(headersBucket); err != nil {
+				return err
+			}
+			b.FillPercent = 0.9 // mostly appended
+			for uid, h := range headers {
+				if err := put(b, uidKey(validity, uid), h); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	})
+}
+
+// header returns the header fields of a message; nil if they are not known.
+func (x *index) header(mailbox string, ref Ref) (header []byte) {
+	x.do("reading a header of "+mailbox, func(db *bbolt.DB) error {
+		return db.View(func(tx *bbolt.Tx) error {
+			b := tx.Bucket(mailboxBucket(mailbox))
+			if b == nil {
+				return nil
+			}
+			v, err := get(b.Bucket(headersBucket), uidKey(ref.UIDValidity, ref.UID))
+			header = append([]byte(nil), v...)
+			return err
+		})
+	})
+	return header
+}
+
+// Segments are runs of the table that are written together: 4,096 consecutive UIDs of IMAP, or a 256th of the UIDs of
+// POP3, which are hashes. Their numbers grow with the UIDs in them.
+func segment(uid remote.UID) uint64 {
+	if uid < 1<<32 {
+		return uint64(uid >> 12)
+	}
+	return 1<<63 | uint64(uid>>40)
+}
+
+// first returns the lowest UID that can be in a segment.
+func first(segment uint64) remote.UID {
+	if segment < 1<<63 {
+		return remote.UID(segment << 12)
+	}
+	return max(1<<32, remote.UID(segment&^(1<<63))<<40)
+}
+
+// segment returns the rows of a segment column by column; nil if it has none.
+func (t *Table) segment(s uint64) []byte {
+	from := t.Search(first(s))
+	to := from
+	for to < len(t.uids) && segment(t.uids[to]) == s {
+		to++
+	}
+	if from == to {
+		return nil
+	}
+	v := binary.AppendUvarint(nil, uint64(to-from))
+	last := remote.UID(0)
+	for i := from; i < to; i++ {
+		v = binary.AppendUvarint(v, uint64(t.uids[i]-last))
+		last = t.uids[i]
+	}
+	for i := from; i < to; i++ {
+		v = binary.AppendUvarint(v, uint64(t.size(i)))
+	}
+	for i := from; i < to; i++ {
+		v = binary.AppendVarint(v, t.times[i])
+	}
+	for i := from; i < to; i++ {
+		v = binary.AppendUvarint(v, uint64(t.flags[i]))
+	}
+	v = append(v, t.lengths[from:to]...)
+	for i := from; i < to; i++ {
+		v = append(v, t.name(i)...)
+	}
+	return v
+}
+
+// appendSegment adds the rows of a segment to a table that is being loaded, segments in ascending order.
+func (t *Table) appendSegment(v []byte) error {
+	bad := errDamaged("rows that make no sense")
+	number := func() uint64 {
+		n, size := binary.Uvarint(v)
+		if size <= 0 {
+			panic(bad)
+		}
+		v = v[size:]
+		return n
+	}
+	n := int(number())
+	if n > len(v) {
+		return bad
+	}
+	last := remote.UID(0)
+	for range n {
+		last += remote.UID(number())
+		t.uids = append(t.uids, last)
+	}
+	for range n {
+		t.sizes = append(t.sizes, int64(number()))
+	}
+	for range n {
+		seconds, size := binary.Varint(v)
+		if size <= 0 {
+			return bad
+		}
+		v = v[size:]
+		t.times = append(t.times, seconds)
+	}
+	for range n {
+		f := number()
+		if f >= uint64(len(t.flagSets)) {
+			return bad
+		}
+		t.flags = append(t.flags, uint16(f))
+	}
+	if len(v) < n {
+		return bad
+	}
+	lengths, names := v[:n], v[n:]
+	t.lengths = append(t.lengths, lengths...)
+	start := uint32(len(t.arena))
+	for _, l := range lengths {
+		t.names = append(t.names, start)
+		start += uint32(l)
+	}
+	if int(start)-len(t.arena) != len(names) {
+		return bad
+	}
+	t.arena = append(t.arena, names...)
+	return nil
+}

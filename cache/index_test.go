@@ -1,0 +1,205 @@
+package cache
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/mailfs/mailfs/remote"
+)
+
+func openTestIndex(t testing.TB, dir string) *index {
+	t.Helper()
+	x, err := openIndex(dir, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { x.close() })
+	return x
+}
+
+// same compares all that tables say.
+func same(t testing.TB, got, want *Table) {
+	t.Helper()
+	if got == nil || got.validity != want.validity || !got.changed.Equal(want.changed) || got.Len() != want.Len() {
+		t.Fatalf("got %+v", got)
+	}
+	for i := range want.Len() {
+		if got.At(i) != want.At(i) || !reflect.DeepEqual(got.Flags(i), want.Flags(i)) {
+			t.Fatalf("%d: got %+v, want %+v", i, got.At(i), want.At(i))
+		}
+	}
+}
+
+func TestIndexKeepsTablesOverARestart(t *testing.T) {
+	dir := t.TempDir()
+	x := openTestIndex(t, dir)
+	version := remote.Version{UIDValidity: 1, UIDNext: 10_001, ModSeq: 99, Messages: 10_000}
+	first := build(t, nil, many(10_000)...)
+	first.resize(5, 12345)
+	x.save("INBOX", first, version, nil, nil, true)
+
+	// A message comes, others go or change flags: only what holds them is written.
+	d := newDraft(first, 1)
+	m := synthetic(20_000)
+	d.add(&m, named)
+	present := first.uidSet().Minus(remote.NewUIDSet(17, 9000))
+	present.Add(m.UID)
+	d.keep(present)
+	d.flag(remote.FlagChange{UID: 4000, Flags: []string{`\Answered`}})
+	second, _ := d.finish(time.Now())
+	x.save("INBOX", second, version, []remote.UID{m.UID, 17, 9000, 4000}, []remote.UID{17, 9000}, false)
+	x.close()
+
+	x = openTestIndex(t, dir)
+	got, v := x.load("INBOX")
+	same(t, got, second)
+	if v != version {
+		t.Errorf("%+v", v)
+	}
+	if none, _ := x.load("Archive"); none != nil {
+		t.Error("a mailbox that was never saved was loaded")
+	}
+}
+
+func TestIndexOfPOP3(t *testing.T) {
+	x := openTestIndex(t, t.TempDir())
+	var messages []remote.Message
+	for i := range 3000 {
+		m := synthetic(i)
+		m.UID, m.Key = remote.KeyOfUIDL(fmt.Sprintf("%08x", i))
+		messages = append(messages, m)
+	}
+	table := build(t, nil, messages...)
+	x.save("INBOX", table, remote.Version{UIDValidity: 1}, nil, nil, true)
+	got, _ := x.load("INBOX")
+	same(t, got, table)
+}
+
+func TestIndexKeepsHeaders(t *testing.T) {
+	x := openTestIndex(t, t.TempDir())
+	table := build(t, nil, many(3)...)
+	x.saveHeaders("INBOX", 1, map[remote.UID][]byte{1: []byte("one"), 2: []byte("two")})
+	x.save("INBOX", table, remote.Version{}, nil, []remote.UID{2}, true)
+	for uid, want := range map[remote.UID]string{1: "one", 2: "", 3: ""} {
+		if got := x.header("INBOX", Ref{1, uid}); string(got) != want {
+			t.Errorf("%d: %q", uid, got)
+		}
+	}
+	if got := x.header("INBOX", Ref{2, 1}); got != nil {
+		t.Errorf("of another UIDVALIDITY: %q", got)
+	}
+}
+
+func TestIndexForgetsMailboxesThatAreGone(t *testing.T) {
+	dir := t.TempDir()
+	x := openTestIndex(t, dir)
+	list := []remote.Mailbox{{Name: "INBOX", Path: []string{"INBOX"}, Selectable: true}, {Name: "a/ü", Path: []string{"a", "ü"}, Role: remote.RoleSent}}
+	x.saveMailboxes(list)
+	x.save("a/ü", build(t, nil, many(3)...), remote.Version{UIDValidity: 1}, nil, nil, true)
+	if got := x.mailboxes(); !reflect.DeepEqual(got, list) {
+		t.Errorf("%+v", got)
+	}
+	x.saveMailboxes(list[:1])
+	if got, _ := x.load("a/ü"); got != nil {
+		t.Error("the table of a mailbox that is gone is still there")
+	}
+}
+
+func TestIndexSaysWhoHoldsIt(t *testing.T) {
+	dir := t.TempDir()
+	openTestIndex(t, dir)
+	_, err := openIndex(dir, slog.New(slog.DiscardHandler))
+	if !errors.Is(err, ErrStoreHeld) {
+		t.Fatal(err)
+	}
+	if want := fmt.Sprintf("(process %d)", os.Getpid()); !strings.Contains(err.Error(), want) {
+		t.Errorf("%v does not say %s", err, want)
+	}
+}
+
+// TestIndexSurvivesDamage damages an index in many ways: it must serve what was saved, or nothing, and go on.
+func TestIndexSurvivesDamage(t *testing.T) {
+	dir := t.TempDir()
+	x := openTestIndex(t, dir)
+	table := build(t, nil, many(2000)...)
+	x.saveMailboxes([]remote.Mailbox{{Name: "INBOX"}})
+	x.save("INBOX", table, remote.Version{UIDValidity: 1}, nil, nil, true)
+	x.saveHeaders("INBOX", 1, map[remote.UID][]byte{1: []byte("one")})
+	x.close()
+	whole, err := os.ReadFile(filepath.Join(dir, "index.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	try := func(what string, content []byte) {
+		t.Helper()
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "index.db"), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		x, err := openIndex(dir, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		defer x.close()
+		if got, _ := x.load("INBOX"); got != nil {
+			same(t, got, table)
+		}
+		if list := x.mailboxes(); len(list) > 0 && list[0].Name != "INBOX" {
+			t.Errorf("%s: %v", what, list)
+		}
+		if h := x.header("INBOX", Ref{1, 1}); len(h) > 0 && string(h) != "one" {
+			t.Errorf("%s: header %q", what, h)
+		}
+		x.save("INBOX", table, remote.Version{UIDValidity: 1}, nil, nil, false)
+		got, _ := x.load("INBOX")
+		same(t, got, table)
+	}
+	for _, cut := range []int{0, 1, 100, 4096, 8192, len(whole) / 2, len(whole) - 4096, len(whole) - 1} {
+		try(fmt.Sprintf("cut at %d", cut), whole[:cut])
+	}
+	for at := 0; at < len(whole); at += 509 {
+		flipped := append([]byte(nil), whole...)
+		for i := at; i < min(at+16, len(flipped)); i++ {
+			flipped[i] ^= 0xff
+		}
+		try(fmt.Sprintf("flipped at %d", at), flipped)
+	}
+	try("something else", []byte("this is not an index, and it is longer than a page? no."))
+}
+
+func TestIndexOfANewerVersionIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	x := openTestIndex(t, dir)
+	err := x.db.Update(func(tx *bbolt.Tx) error {
+		return put(tx.Bucket(accountBucket), formatKey, []byte{indexFormat + 1})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.close()
+	if _, err := openIndex(dir, slog.New(slog.DiscardHandler)); !errors.Is(err, ErrStoreNewer) {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "index.db.damaged")); err == nil {
+		t.Error("the store of a newer version was set aside")
+	}
+}
+
+func BenchmarkIndexLoad100k(b *testing.B) {
+	x := openTestIndex(b, b.TempDir())
+	x.save("INBOX", build(b, nil, many(100_000)...), remote.Version{UIDValidity: 1}, nil, nil, true)
+	for b.Loop() {
+		if t, _ := x.load("INBOX"); t.Len() != 100_000 {
+			b.Fatal("not loaded")
+		}
+	}
+}

@@ -1,0 +1,143 @@
+package cache
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/mailfs/mailfs/remote"
+)
+
+// Prefetch says which bodies are brought to disk although nobody reads them.
+type Prefetch int
+
+// What to bring.
+const (
+	PrefetchNone   Prefetch = iota
+	PrefetchRecent          // messages of the last 30 days
+	PrefetchAll
+)
+
+// UnmarshalText reads "none", "recent" or "all".
+func (p *Prefetch) UnmarshalText(text []byte) error {
+	switch string(text) {
+	case "none":
+		*p = PrefetchNone
+	case "recent":
+		*p = PrefetchRecent
+	case "all":
+		*p = PrefetchAll
+	default:
+		return fmt.Errorf("%q is none of none, recent and all", text)
+	}
+	return nil
+}
+
+const (
+	recent = 30 * 24 * time.Hour
+	// idle is how long readers must have been quiet before the next batch is brought.
+	idle = time.Second
+	// rounds is the least time between two looks for new mail to bring.
+	rounds = time.Minute
+)
+
+// Start begins what the accounts do on their own. To be called once, when all else is set up.
+func (c *Cache) Start() {
+	for _, a := range c.accounts {
+		if a.prefetch != PrefetchNone && a.store != nil {
+			a.run(a.bringAll)
+		}
+	}
+}
+
+// bringAll brings bodies until the account is closed.
+func (a *Account) bringAll(ctx context.Context) {
+	for {
+		if err := a.round(ctx); err != nil && ctx.Err() == nil {
+			a.log.Debug("prefetch is put off", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(max(rounds, a.options.Refresh)):
+		}
+	}
+}
+
+// round brings what is not here yet, newest first, mailbox by mailbox.
+func (a *Account) round(ctx context.Context) error {
+	list, err := a.Mailboxes(ctx)
+	if err != nil {
+		return err
+	}
+	for _, mb := range list {
+		if !mb.Selectable {
+			continue
+		}
+		if err := a.Mailbox(mb).bringMissing(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// bringMissing brings the bodies of a mailbox that are not on disk.
+func (m *Mailbox) bringMissing(ctx context.Context) error {
+	a := m.account
+	t, err := m.Table(ctx)
+	if err != nil {
+		return err
+	}
+	oldest := time.Time{}
+	if a.prefetch == PrefetchRecent {
+		oldest = time.Now().Add(-recent)
+	}
+	var batch []remote.UID
+	var bytes int64
+	for i := t.Len() - 1; i >= 0; i-- {
+		e := t.At(i)
+		if e.Time.Before(oldest) || a.disk.has(a.diskKey(m, e.Ref)) {
+			continue
+		}
+		if !a.store.pinned && !a.disk.room(bytes+e.Size) {
+			a.full.Do(func() {
+				a.log.Warn("prefetch ends: the cache is full", "mailbox", m.name, "budget", a.options.Disk)
+			})
+			return nil
+		}
+		batch, bytes = append(batch, e.UID), bytes+e.Size
+		if bytes < batchBytes && len(batch) < batchMessages && i > 0 {
+			continue
+		}
+		if err := m.bringQuietly(ctx, t.validity, batch); err != nil {
+			return err
+		}
+		batch, bytes = nil, 0
+	}
+	return m.bringQuietly(ctx, t.validity, batch)
+}
+
+// bringQuietly brings messages to disk and nowhere else, when readers are quiet.
+func (m *Mailbox) bringQuietly(ctx context.Context, validity uint32, uids []remote.UID) error {
+	a := m.account
+	if len(uids) == 0 {
+		return nil
+	}
+	for wait := a.quietIn(); wait > 0; wait = a.quietIn() {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(wait):
+		}
+	}
+	return a.remote.Bodies(ctx, remote.Background, m.name, validity, uids, func(uid remote.UID, body []byte) {
+		ref := Ref{validity, uid}
+		m.verify(ref, int64(len(body)))
+		a.disk.write(a.diskKey(m, ref), body)
+	})
+}
+
+// quietIn returns how long it is until readers will have been quiet for long enough, if they are from now on.
+func (a *Account) quietIn() time.Duration {
+	return idle - time.Since(time.Unix(0, a.lastRead.Load()))
+}

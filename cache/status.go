@@ -1,0 +1,106 @@
+package cache
+
+import (
+	"errors"
+	"sort"
+	"time"
+
+	"github.com/mailfs/mailfs/remote"
+)
+
+// Status is what a cache is doing, for people and programs to read.
+type Status struct {
+	Time     time.Time       `json:"time"`
+	Memory   Usage           `json:"memory"` // bodies in memory, of all accounts
+	Disk     Usage           `json:"disk"`   // bodies on disk that count against the budget, of all accounts
+	Accounts []AccountStatus `json:"accounts"`
+}
+
+// Usage of a budget of bytes.
+type Usage struct {
+	Messages int   `json:"messages"`
+	Bytes    int64 `json:"bytes"`
+	Budget   int64 `json:"budget"`
+}
+
+// AccountStatus is what an account is doing.
+type AccountStatus struct {
+	Name        string       `json:"name"`
+	Server      string       `json:"server,omitempty"`
+	Error       string       `json:"error,omitempty"` // why the server was not reached the last time
+	Store       string       `json:"store,omitempty"` // directory; empty where nothing is kept on disk
+	Connections int          `json:"connections"`
+	Dials       int64        `json:"dials"`
+	BytesIn     int64        `json:"bytes_in"`
+	BytesOut    int64        `json:"bytes_out"`
+	Fetched     int64        `json:"messages_fetched"`
+	FromMemory  int64        `json:"messages_from_memory"`
+	FromDisk    int64        `json:"messages_from_disk"`
+	Mailboxes   int          `json:"mailboxes"`
+	Listed      int          `json:"mailboxes_listed"`
+	Messages    int          `json:"messages_listed"`
+	Syncing     []SyncStatus `json:"syncing,omitempty"`
+}
+
+// SyncStatus is how far a synchronisation is.
+type SyncStatus struct {
+	Mailbox string    `json:"mailbox"`
+	Since   time.Time `json:"since"`
+	Done    int       `json:"messages_done"`  // that were listed anew
+	Total   int       `json:"messages_total"` // in the mailbox; 0 while not known
+}
+
+// Status tells what the cache is doing. It waits for nothing.
+func (c *Cache) Status() Status {
+	s := Status{Time: time.Now(), Memory: c.bodies.usage()}
+	s.Disk.Messages, s.Disk.Bytes = c.disk.usage()
+	s.Disk.Budget = c.options.Disk
+	for _, a := range c.accounts {
+		s.Accounts = append(s.Accounts, a.status())
+	}
+	return s
+}
+
+func (a *Account) status() AccountStatus {
+	stats := a.remote.Stats()
+	s := AccountStatus{
+		Name: a.name, Connections: stats.Connections, Dials: stats.Dials, BytesIn: stats.BytesIn, BytesOut: stats.BytesOut,
+		Fetched: stats.Bodies, FromMemory: a.fromMemory.Load(), FromDisk: a.fromDisk.Load(),
+	}
+	if a.store != nil {
+		s.Store = a.store.path
+	}
+	if err := a.lastError.Load(); err != nil {
+		s.Error = *err
+	}
+	list, _ := a.mailboxes.known()
+	s.Mailboxes = len(list)
+	a.mu.Lock()
+	mailboxes := make([]*Mailbox, 0, len(a.byName))
+	for _, m := range a.byName {
+		mailboxes = append(mailboxes, m)
+	}
+	a.mu.Unlock()
+	for _, m := range mailboxes {
+		if t, ok := m.table.known(); ok {
+			s.Listed++
+			s.Messages += t.Len()
+		}
+		if p := m.syncing.Load(); p != nil {
+			s.Syncing = append(s.Syncing, SyncStatus{m.name, p.since, int(p.done.Load()), int(p.total.Load())})
+		}
+	}
+	sort.Slice(s.Syncing, func(i, j int) bool { return s.Syncing[i].Mailbox < s.Syncing[j].Mailbox })
+	return s
+}
+
+// noted remembers how the last attempt to reach the server ended.
+func (a *Account) noted(err error) {
+	switch {
+	case err == nil:
+		a.lastError.Store(nil)
+	case away(err), errors.Is(err, remote.ErrLogin), errors.Is(err, remote.ErrCertificate):
+		text := err.Error()
+		a.lastError.Store(&text)
+	}
+}

@@ -1,0 +1,183 @@
+package cache
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/mailfs/mailfs/remote"
+)
+
+// attach gives the account its place on disk. Where another process has it, the account does without, which is logged.
+// ErrStoreNewer: a newer version of mailfs wrote it, and it is left alone.
+func (a *Account) attach(dir string) error {
+	bodies := filepath.Join(dir, "bodies")
+	if err := os.MkdirAll(bodies, 0o700); err != nil {
+		return err
+	}
+	index, err := openIndex(dir, a.log)
+	if errors.Is(err, ErrStoreHeld) {
+		a.log.Warn("nothing is kept on disk: "+err.Error(), "store", dir)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	a.index, a.store = index, &accountDir{path: bodies, pinned: a.keep, scanned: make(chan struct{})}
+	if list := index.mailboxes(); list != nil {
+		a.mailboxes.set(list)
+	}
+	a.run(func(context.Context) { a.disk.scan(a.store) })
+	return nil
+}
+
+// Stored tells whether the store knows the account: its mail can be listed, and read as far as it was read, without the
+// server.
+func (a *Account) Stored() bool {
+	_, ok := a.mailboxes.known()
+	return ok
+}
+
+func (a *Account) diskKey(m *Mailbox, ref Ref) diskKey {
+	return diskKey{account: a.store, mailbox: mailboxHash(m.name), ref: ref}
+}
+
+// keeping returns what stays in a mailbox: what is on the server, and for an account that keeps also what is on disk.
+func (a *Account) keeping(m *Mailbox, d *draft, present *remote.UIDSet) *remote.UIDSet {
+	if !a.keep || a.store == nil {
+		return present
+	}
+	for _, r := range d.base.uidSet().Minus(present).Ranges() {
+		for uid := r.First; uid <= r.Last; uid++ {
+			if a.disk.has(a.diskKey(m, Ref{d.base.validity, uid})) {
+				present.Add(uid)
+			}
+		}
+	}
+	return present
+}
+
+// save brings a table that a synchronisation made into the store, while those who wait for it go on.
+func (m *Mailbox) save(old, t *Table, version remote.Version, moved bool, c Change) {
+	a := m.account
+	if a.index == nil || t == old && !moved {
+		return
+	}
+	var dirty, gone []remote.UID
+	for _, e := range c.Vanished {
+		gone = append(gone, e.UID)
+	}
+	dirty = append(append(dirty, c.added...), gone...)
+	for _, e := range c.Flagged {
+		dirty = append(dirty, e.UID)
+	}
+	all := old == nil || old.validity != t.validity
+	m.saving.Lock()
+	saving := a.run(func(context.Context) {
+		defer m.saving.Unlock()
+		a.index.save(m.name, t, version, dirty, gone, all)
+		if all {
+			a.disk.forget(a.store, m.name, t.validity)
+		}
+	})
+	if !saving {
+		m.saving.Unlock()
+	}
+}
+
+// saveSize brings the size of a message into the store.
+func (m *Mailbox) saveSize(t *Table, uid remote.UID) {
+	a := m.account
+	if a.index == nil {
+		return
+	}
+	a.run(func(context.Context) {
+		m.saving.Lock()
+		defer m.saving.Unlock()
+		if now, _ := m.table.known(); now == t { // else the next table has it
+			a.index.saveRows(m.name, t, []remote.UID{uid})
+		}
+	})
+}
+
+// headerBatch is how many header fields are written to the store together.
+const headerBatch = 2000
+
+// headerKeeper writes the header fields of a listing to the store while the listing goes on.
+type headerKeeper struct {
+	batch map[remote.UID][]byte
+	write func(validity uint32, batch map[remote.UID][]byte)
+	done  chan struct{} // closed when the batch before this one is written
+}
+
+// keepHeaders returns nil, which keeps nothing, where there is no store.
+func (m *Mailbox) keepHeaders() *headerKeeper {
+	a := m.account
+	if a.index == nil {
+		return nil
+	}
+	done := make(chan struct{})
+	close(done)
+	k := &headerKeeper{batch: map[remote.UID][]byte{}, done: done}
+	k.write = func(validity uint32, batch map[remote.UID][]byte) {
+		<-k.done
+		done := make(chan struct{})
+		k.done = done
+		if !a.run(func(context.Context) {
+			defer close(done)
+			a.index.saveHeaders(m.name, validity, batch)
+		}) {
+			close(done)
+		}
+	}
+	return k
+}
+
+// add takes the header fields of messages, which it copies.
+func (k *headerKeeper) add(validity uint32, messages []remote.Message) {
+	if k == nil {
+		return
+	}
+	for i := range messages {
+		k.batch[messages[i].UID] = listed(messages[i].Header)
+	}
+	if len(k.batch) >= headerBatch {
+		k.flush(validity)
+	}
+}
+
+// flush begins to write what has been taken.
+func (k *headerKeeper) flush(validity uint32) {
+	if k == nil || len(k.batch) == 0 {
+		return
+	}
+	k.write(validity, k.batch)
+	k.batch = map[remote.UID][]byte{}
+}
+
+// listed returns a copy of the fields remote.HeaderFields of a header; a server may have sent more.
+func listed(header []byte) []byte {
+	out := make([]byte, 0, len(header))
+	wanted := false
+	for len(header) > 0 {
+		line, rest, _ := bytes.Cut(header, []byte("\n"))
+		line, header = header[:len(header)-len(rest)], rest
+		if len(bytes.TrimRight(line, "\r\n")) == 0 {
+			break
+		}
+		if line[0] != ' ' && line[0] != '\t' {
+			name, _, _ := bytes.Cut(line, []byte(":"))
+			wanted = slices.ContainsFunc(remote.HeaderFields, func(f string) bool {
+				return strings.EqualFold(f, string(bytes.TrimRight(name, " \t")))
+			})
+		}
+		if wanted {
+			out = append(out, line...)
+		}
+	}
+	return out
+}
