@@ -1,0 +1,52 @@
+package fs
+
+import (
+	"context"
+	"errors"
+	"syscall"
+
+	"github.com/mailfs/mailfs/remote"
+)
+
+// errnos is what a program is told of what can happen to mail. The first that fits counts.
+var errnos = []struct {
+	err   error
+	errno syscall.Errno
+}{
+	{remote.ErrNoMessage, syscall.ENOENT},
+	{remote.ErrNoMailbox, syscall.ENOENT},
+	{remote.ErrStale, syscall.ESTALE},
+	{remote.ErrLogin, syscall.EACCES},
+	{remote.ErrTimeout, syscall.ETIMEDOUT},
+	{remote.ErrUnreachable, syscall.EHOSTDOWN},
+	{remote.ErrCertificate, syscall.EHOSTDOWN}, // there is a server, but not one to talk to
+	{remote.ErrLost, syscall.EHOSTDOWN},
+	{remote.ErrClosed, syscall.EHOSTDOWN},
+	{remote.ErrUnsupported, syscall.ENOTSUP},
+	{remote.ErrServer, syscall.EIO},
+	{context.DeadlineExceeded, syscall.ETIMEDOUT},
+	{context.Canceled, syscall.EINTR}, // the caller got a signal; what was asked for goes on for whoever asks next
+}
+
+// errno turns an error of the packages below into what a program sees: the one place where that is decided. An error that
+// nobody thought of is EIO.
+func errno(err error) syscall.Errno {
+	if err == nil {
+		return 0
+	}
+	for _, e := range errnos {
+		if errors.Is(err, e.err) {
+			return e.errno
+		}
+	}
+	return syscall.EIO
+}
+
+// openErrno is errno for a message that was found a moment ago: that it is gone makes it stale. The kernel looks up the
+// name once more then, and says ENOENT if it is gone too.
+func openErrno(err error) syscall.Errno {
+	if e := errno(err); e != syscall.ENOENT {
+		return e
+	}
+	return syscall.ESTALE
+}

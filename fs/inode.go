@@ -1,0 +1,74 @@
+package fs
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"sync"
+
+	"github.com/mailfs/mailfs/remote"
+)
+
+// Inode numbers are the same after every remount, and within a mailbox they grow with the UID: programs that sort a
+// directory by inode number, as find and rm do, read it in the order in which it is listed.
+//
+//	0 | 31 bits of (account, mailbox, UIDVALIDITY) | 32 bits of UID    a message
+//	1 | 15 bits of (account, mailbox, UIDVALIDITY) | 48 bits of UID    one whose UID does not fit above
+//	0 | 31 bits of (account, folder)               | 0                 a directory
+//	1                                                                  the root
+
+// rootInode is what fuse calls the root.
+const rootInode = 1
+
+// inodes gives out the upper part of inode numbers: bits of a hash, and the next ones where these are another's already.
+type inodes struct {
+	mu     sync.Mutex // guards what follows
+	owners map[uint64]string
+}
+
+// upper returns the upper part of width bits for an owner: not 0, not all ones, and no other owner's.
+func (n *inodes) upper(owner string, width int) uint64 {
+	sum := sha256.Sum256([]byte(owner))
+	last := uint64(1)<<width - 2
+	upper := binary.BigEndian.Uint64(sum[:])%last + 1
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.owners == nil {
+		n.owners = map[uint64]string{}
+	}
+	for range last {
+		key := uint64(width)<<32 | upper
+		if o, taken := n.owners[key]; !taken || o == owner {
+			n.owners[key] = owner
+			break
+		}
+		upper = upper%last + 1
+	}
+	return upper
+}
+
+// directory returns the inode number of a folder of an account.
+func (n *inodes) directory(account string, path []string) uint64 {
+	return n.upper(fmt.Sprintf("directory %q %q", account, path), 31) << 32
+}
+
+// message returns the inode number of a message.
+func (n *inodes) message(mailbox mailboxInodes, uid remote.UID) uint64 {
+	if uid < 1<<32 {
+		return mailbox.narrow | uint64(uid)
+	}
+	return n.upper(mailbox.owner, 15)<<48 | 1<<63 | uint64(uid)&(1<<48-1)
+}
+
+// mailboxInodes is what the inode numbers of the messages of one UIDVALIDITY of a mailbox have in common.
+type mailboxInodes struct {
+	validity uint32
+	owner    string
+	narrow   uint64
+}
+
+// mailbox returns what the inode numbers of a mailbox's messages have in common.
+func (n *inodes) mailbox(account, mailbox string, validity uint32) mailboxInodes {
+	owner := fmt.Sprintf("message %q %q %d", account, mailbox, validity)
+	return mailboxInodes{validity, owner, n.upper(owner, 31) << 32}
+}

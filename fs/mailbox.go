@@ -1,0 +1,276 @@
+package fs
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/mailfs/mailfs/cache"
+	"github.com/mailfs/mailfs/remote"
+)
+
+// directory is a folder of an account, or the account itself: it holds the folders below it and, where it is a mailbox,
+// messages. Which of that it is can change from one LIST to the next, so it only knows where it is.
+type directory struct {
+	node
+	account *account
+	path    []string // names from the account's directory to this one
+
+	lookups atomic.Int64 // how often the kernel asked for a name; see listing
+	inodes  atomic.Pointer[mailboxInodes]
+
+	mu     sync.Mutex // guards what follows
+	told   directoryAttr
+	listed *contents
+}
+
+// directoryAttr is what changes of a directory's attributes. The zero value stands for what the kernel will ask for.
+type directoryAttr struct {
+	modified time.Time
+	links    uint32
+}
+
+// contents tells one listing of a directory from another.
+type contents struct {
+	folder   *folder
+	validity uint32
+	changed  time.Time
+}
+
+var (
+	_ fs.NodeGetattrer      = (*directory)(nil)
+	_ fs.NodeLookuper       = (*directory)(nil)
+	_ fs.NodeOpendirHandler = (*directory)(nil)
+	_ fs.NodeGetxattrer     = (*directory)(nil)
+)
+
+func (d *directory) stable() fs.StableAttr {
+	return fs.StableAttr{Mode: syscall.S_IFDIR, Ino: d.fsys.inodes.directory(d.account.cache.Name(), d.path)}
+}
+
+// where says in logs which directory it is.
+func (d *directory) where() string {
+	return strings.Join(append([]string{d.account.cache.Name()}, d.path...), "/")
+}
+
+// attr returns the attributes as they are now, from what is known.
+func (d *directory) attr() directoryAttr {
+	a := directoryAttr{d.fsys.mounted, 2}
+	f := d.account.known(d.path)
+	if f == nil {
+		return a
+	}
+	a.links += uint32(len(f.folders))
+	if f.mailbox != nil {
+		if t := f.mailbox.Known(); t != nil {
+			a.modified = t.Changed()
+		}
+	}
+	if f.changed.After(a.modified) {
+		a.modified = f.changed
+	}
+	return a
+}
+
+// tell fills in the attributes and notes that the kernel has them.
+func (d *directory) tell(out *fuse.Attr) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.told = d.attr()
+	d.fsys.attributes(out, syscall.S_IFDIR|d.fsys.options.DirMode, d.told.modified)
+	out.Nlink = d.told.links
+}
+
+// settle has the kernel ask for the attributes if they are others than it was told.
+func (d *directory) settle() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.told != (directoryAttr{}) && d.told != d.attr() {
+		d.told = directoryAttr{}
+		forgetAttributes(&d.Inode)
+	}
+}
+
+func (d *directory) Getattr(_ context.Context, _ fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
+	d.tell(&out.Attr)
+	out.SetTimeout(remember)
+	return 0
+}
+
+// Lookup answers from what is known, and asks the server only for a name that is not there.
+func (d *directory) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+	d.lookups.Add(1)
+	if f := d.account.known(d.path); f != nil {
+		if child := d.lookup(ctx, f, name, out); child != nil {
+			return child, 0
+		}
+	}
+	f, err := d.account.ask(ctx, d.path)
+	if err == nil && f.mailbox != nil && strings.HasSuffix(name, cache.Suffix) {
+		_, err = f.mailbox.Table(ctx)
+	}
+	if err != nil {
+		return nil, d.fsys.errno("looking up "+name+" in "+d.where(), err)
+	}
+	if child := d.lookup(ctx, f, name, out); child != nil {
+		return child, 0
+	}
+	return nil, syscall.ENOENT
+}
+
+// lookup finds a folder or a message in what is known; nil if there is none of that name.
+func (d *directory) lookup(ctx context.Context, f *folder, name string, out *fuse.EntryOut) *fs.Inode {
+	if f.child(name) != nil {
+		return d.subdirectory(ctx, name, out)
+	}
+	if f.mailbox == nil {
+		return nil
+	}
+	t := f.mailbox.Known()
+	if t == nil {
+		return nil
+	}
+	e, ok := t.Lookup(name)
+	if !ok {
+		return nil
+	}
+	return d.message(ctx, f.mailbox, e, out)
+}
+
+// subdirectory returns the node of a folder in the directory.
+func (d *directory) subdirectory(ctx context.Context, name string, out *fuse.EntryOut) *fs.Inode {
+	child := &directory{node: node{fsys: d.fsys}, account: d.account, path: append(d.path[:len(d.path):len(d.path)], name)}
+	inode := d.known(name, child.stable())
+	if inode == nil {
+		inode = d.NewInode(ctx, child, child.stable())
+	}
+	inode.Operations().(*directory).tell(&out.Attr)
+	out.SetAttrTimeout(remember)
+	return inode
+}
+
+// message returns the node of a message in the directory.
+func (d *directory) message(ctx context.Context, m *cache.Mailbox, e cache.Entry, out *fuse.EntryOut) *fs.Inode {
+	stable := fs.StableAttr{Mode: syscall.S_IFREG, Ino: d.messageInode(m, e.Ref)}
+	inode := d.known(e.Name, stable)
+	if inode == nil {
+		inode = d.NewInode(ctx, &message{node: node{fsys: d.fsys}, directory: d, mailbox: m, ref: e.Ref}, stable)
+	}
+	out.SetAttrTimeout(inode.Operations().(*message).tell(e, &out.Attr))
+	return inode
+}
+
+// known returns the child that the kernel may know under a name, if it is the one that is meant.
+func (d *directory) known(name string, stable fs.StableAttr) *fs.Inode {
+	if child := d.GetChild(name); child != nil && child.StableAttr() == stable {
+		return child
+	}
+	return nil
+}
+
+// messageInode returns the inode number of a message.
+func (d *directory) messageInode(m *cache.Mailbox, ref cache.Ref) uint64 {
+	common := d.inodes.Load()
+	if common == nil || common.validity != ref.UIDValidity {
+		c := d.fsys.inodes.mailbox(d.account.cache.Name(), m.Name(), ref.UIDValidity)
+		common = &c
+		d.inodes.Store(common)
+	}
+	return d.fsys.inodes.message(*common, ref.UID)
+}
+
+// OpendirHandle lists the directory as it is now. The kernel keeps what it reads until the directory changes.
+func (d *directory) OpendirHandle(ctx context.Context, _ uint32) (fs.FileHandle, uint32, syscall.Errno) {
+	f, t, err := d.open(ctx)
+	if err != nil {
+		return nil, 0, d.fsys.errno("listing "+d.where(), err)
+	}
+	d.settle() // the mtime is that of the listing, and who stats the directory after listing it shall see it
+
+	now := &contents{folder: f}
+	if t != nil {
+		now.validity, now.changed = t.UIDValidity(), t.Changed()
+	}
+	d.mu.Lock()
+	before := d.listed
+	d.listed = now
+	d.mu.Unlock()
+	flags := uint32(fuse.FOPEN_CACHE_DIR | fuse.FOPEN_KEEP_CACHE)
+	if before != nil && !before.same(now) {
+		flags = 0
+	}
+	return d.listing(f, t), flags, 0
+}
+
+func (c *contents) same(o *contents) bool {
+	return c.folder.sameFolders(o.folder) && c.validity == o.validity && c.changed.Equal(o.changed)
+}
+
+// open returns the folder that the directory stands for and, if it is a mailbox, its messages. It asks for both at the
+// same time.
+func (d *directory) open(ctx context.Context) (*folder, *cache.Table, error) {
+	type answer struct {
+		table *cache.Table
+		err   error
+	}
+	var early chan answer
+	expected := d.account.known(d.path)
+	if expected != nil && expected.mailbox != nil {
+		early = make(chan answer, 1)
+		go func() {
+			t, err := expected.mailbox.Table(ctx)
+			early <- answer{t, err}
+		}()
+	}
+	f, err := d.account.ask(ctx, d.path)
+	var a answer
+	if early != nil {
+		a = <-early
+	}
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case f.mailbox == nil:
+		return f, nil, nil
+	case early == nil || expected.mailbox != f.mailbox:
+		a.table, a.err = f.mailbox.Table(ctx)
+	}
+	return f, a.table, a.err
+}
+
+// listing returns a handle that lists a folder and a table of messages, which is nil where there are none.
+func (d *directory) listing(f *folder, t *cache.Table) *listing {
+	l := newListing(d)
+	l.directory = d
+	for _, c := range f.folders {
+		l.add(c.name, d.fsys.inodes.directory(d.account.cache.Name(), append(d.path[:len(d.path):len(d.path)], c.name)))
+	}
+	l.mailbox, l.table = f.mailbox, t
+	l.lookupsAtOpen = d.lookups.Load()
+	return l
+}
+
+// gone tells whether a message is not in its mailbox any more, as far as is known.
+func gone(m *cache.Mailbox, ref cache.Ref) bool {
+	t := m.Known()
+	return t != nil && (t.UIDValidity() != ref.UIDValidity || t.Index(ref.UID) < 0)
+}
+
+// current returns what is known of a message now, which may be more than the table it was found in says.
+func current(m *cache.Mailbox, t *cache.Table, i int) (cache.Entry, bool) {
+	e := t.At(i)
+	now := m.Known()
+	if now == t || now == nil {
+		return e, true
+	}
+	if now.UIDValidity() != e.UIDValidity {
+		return e, false
+	}
+	return now.Find(remote.UID(e.UID))
+}

@@ -1,0 +1,137 @@
+package fs
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"sync"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/mailfs/mailfs/cache"
+)
+
+// Options of a mount.
+type Options struct {
+	AllowOther bool   // let other users in, as far as the modes allow
+	FileMode   uint32 // permissions of messages; 0 is 0400
+	DirMode    uint32 // permissions of directories; 0 is 0500
+	UID, GID   uint32 // whose files they are
+	// FSName is what mount(8) and df show as the device: the account's URL, without a password.
+	FSName string
+	// Mount holds more options as in fstab(5), of those that do not depend on the type of a filesystem: noexec, dirsync, ...
+	Mount []string
+	Log   *slog.Logger
+	Debug bool // log every request
+}
+
+// Server answers the kernel for one mount.
+type Server struct {
+	fuse     *fuse.Server
+	notifier *notifier
+	ended    sync.Once
+}
+
+// Mount mounts accounts at a directory and returns when the mount answers. With single, the directory is the one account
+// itself; otherwise it holds a directory for each. The accounts are those of a cache that outlives the mount.
+func Mount(mountpoint string, accounts []*cache.Account, single bool, o Options) (*Server, error) {
+	return mount(mountpoint, accounts, single, o, func(raw fuse.RawFileSystem) fuse.RawFileSystem { return raw })
+}
+
+// mount is Mount, with a place to look on at what the kernel asks.
+func mount(mountpoint string, accounts []*cache.Account, single bool, o Options,
+	watch func(fuse.RawFileSystem) fuse.RawFileSystem) (*Server, error) {
+	if o.FileMode == 0 {
+		o.FileMode = 0o400
+	}
+	if o.DirMode == 0 {
+		o.DirMode = 0o500
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	fsys := &filesystem{options: o, log: o.Log, notifier: newNotifier(), mounted: time.Now()}
+	for _, a := range accounts {
+		fsys.accounts = append(fsys.accounts, &account{cache: a, fsys: fsys})
+	}
+	var top fs.InodeEmbedder
+	if single {
+		if len(accounts) != 1 {
+			return nil, fmt.Errorf("mounting at %s: %d accounts in place of one", mountpoint, len(accounts))
+		}
+		a := fsys.accounts[0]
+		d := &directory{node: node{fsys: fsys}, account: a}
+		a.inode = &d.Inode
+		top = d
+	} else {
+		top = &root{node{fsys: fsys}}
+	}
+	for _, a := range fsys.accounts {
+		a.cache.OnChange(func(c cache.Change) { fsys.notifier.mailbox(a, c) })
+	}
+
+	entries, absences := remember, rememberNegative
+	logger := slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug)
+	options := &fs.Options{
+		// Without AttrTimeout: each answer says how long its attributes hold, and 0 shall mean 0.
+		EntryTimeout:    &entries,
+		NegativeTimeout: &absences,
+		NullPermissions: true,
+		RootStableAttr:  &fs.StableAttr{Ino: rootInode},
+		Logger:          logger,
+		MountOptions: fuse.MountOptions{
+			AllowOther: o.AllowOther,
+			Name:       "mailfs",
+			FsName:     o.FSName,
+			Options:    append([]string{"ro", "nosuid", "nodev", "noatime", "default_permissions"}, o.Mount...),
+			// Readers that are killed in the middle of a read must be told to us, which the kernel does only so.
+			SyncRead:      true,
+			MaxBackground: 64,
+			Debug:         o.Debug,
+			Logger:        logger,
+		},
+	}
+	mountDirectly(&options.MountOptions)
+	server, err := fuse.NewServer(watch(fs.NewNodeFS(top, options)), mountpoint, &options.MountOptions)
+	if err != nil {
+		return nil, explain(mountpoint, options.DirectMountStrict, err)
+	}
+	s := &Server{fuse: server, notifier: fsys.notifier}
+	go s.notifier.run()
+	go s.fuse.Serve()
+	if err := s.fuse.WaitMount(); err != nil {
+		return nil, errors.Join(fmt.Errorf("mounting at %s: %w", mountpoint, err), s.Unmount())
+	}
+	return s, nil
+}
+
+// explain says what can be done when a mount fails.
+func explain(mountpoint string, direct bool, err error) error {
+	advice := ""
+	if _, missing := os.Stat("/dev/fuse"); errors.Is(missing, os.ErrNotExist) {
+		advice = "; there is no /dev/fuse: load the kernel's module with \"modprobe fuse\", or give the container the device"
+	} else if !direct && errors.Is(err, exec.ErrNotFound) {
+		advice = "; mounting as an ordinary user needs fusermount3: install fuse3, on Debian with \"apt install fuse3\""
+	}
+	return fmt.Errorf("mounting at %s: %w%s", mountpoint, err, advice)
+}
+
+// Wait returns when the mount is gone: after Unmount, or umount(8).
+func (s *Server) Wait() {
+	s.fuse.Wait()
+	s.ended.Do(s.notifier.close)
+}
+
+// Unmount takes the mount away and returns when the last answer was given. It fails while files are open in the mount,
+// which then stays.
+func (s *Server) Unmount() error {
+	if err := s.fuse.Unmount(); err != nil {
+		return fmt.Errorf("unmounting: %w", err)
+	}
+	s.Wait()
+	return nil
+}

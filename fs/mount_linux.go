@@ -1,0 +1,40 @@
+package fs
+
+import (
+	"os"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+)
+
+// mountFlags are the options that mount(2) takes as flags: those that it shall set, or clear.
+var mountFlags = map[string]struct{ set, clear uintptr }{
+	"ro": {set: unix.MS_RDONLY}, "rw": {clear: unix.MS_RDONLY},
+	"nosuid": {set: unix.MS_NOSUID}, "suid": {clear: unix.MS_NOSUID},
+	"nodev": {set: unix.MS_NODEV}, "dev": {clear: unix.MS_NODEV},
+	"noexec": {set: unix.MS_NOEXEC}, "exec": {clear: unix.MS_NOEXEC},
+	"sync": {set: unix.MS_SYNCHRONOUS}, "async": {clear: unix.MS_SYNCHRONOUS}, "dirsync": {set: unix.MS_DIRSYNC},
+	"noatime": {set: unix.MS_NOATIME}, "atime": {clear: unix.MS_NOATIME},
+	"nodiratime": {set: unix.MS_NODIRATIME}, "diratime": {clear: unix.MS_NODIRATIME},
+	"relatime": {set: unix.MS_RELATIME}, "norelatime": {clear: unix.MS_RELATIME},
+	"strictatime": {set: unix.MS_STRICTATIME}, "nostrictatime": {clear: unix.MS_STRICTATIME},
+	"nosymfollow": {set: unix.MS_NOSYMFOLLOW}, "symfollow": {clear: unix.MS_NOSYMFOLLOW},
+}
+
+// mountDirectly makes root mount without fusermount3, which need not be there then. Everybody else needs it.
+func mountDirectly(o *fuse.MountOptions) {
+	if os.Geteuid() != 0 {
+		return
+	}
+	o.DirectMountStrict = true
+	o.DirectMountFlags = unix.MS_MGC_VAL // which the kernel ignores, while go-fuse takes no flags for its default
+	var rest []string
+	for _, option := range o.Options {
+		f, ok := mountFlags[option]
+		if !ok {
+			rest = append(rest, option)
+		}
+		o.DirectMountFlags = o.DirectMountFlags&^f.clear | f.set
+	}
+	o.Options = rest
+}

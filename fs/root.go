@@ -1,0 +1,124 @@
+// Package fs shows mail accounts as a tree of directories: the go-fuse nodes over package cache. It knows no network and no
+// disk; what it is asked for it asks of the cache, and what the cache tells of changes it tells the kernel.
+//
+// Nodes are made when the kernel looks something up, and go when the kernel forgets it. The names and attributes that the
+// kernel was given stay with it for an hour, since it is told of every change.
+package fs
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+)
+
+// How long the kernel may go on with what it was told, of what there is and of what there is not.
+const (
+	remember         = time.Hour
+	rememberNegative = time.Second
+)
+
+// filesystem is what all nodes of a mount share.
+type filesystem struct {
+	options  Options
+	log      *slog.Logger
+	accounts []*account
+	inodes   inodes
+	notifier *notifier
+	mounted  time.Time
+
+	// noOpen is set when the kernel has been told to open files without asking, which it does from then on for all files.
+	noOpen atomic.Bool
+}
+
+// sizesHold tells whether the sizes that are announced are to be relied on, in every account.
+func (f *filesystem) sizesHold() bool {
+	for _, a := range f.accounts {
+		if !a.cache.SizesHold() {
+			return false
+		}
+	}
+	return true
+}
+
+// errno turns an error into what a program sees, and logs those that it tells too little of.
+func (f *filesystem) errno(doing string, err error) syscall.Errno {
+	e := errno(err)
+	if e == syscall.EIO {
+		f.log.Warn(doing, "error", err)
+	}
+	return e
+}
+
+// node is what all nodes have in common.
+type node struct {
+	fs.Inode
+	readOnly
+	fsys *filesystem
+}
+
+// attributes fills in what is the same for all nodes of a kind.
+func (f *filesystem) attributes(out *fuse.Attr, mode uint32, t time.Time) {
+	out.Mode = mode
+	out.Owner = fuse.Owner{Uid: f.options.UID, Gid: f.options.GID}
+	out.SetTimes(&t, &t, &t)
+	out.Blksize = 4096
+}
+
+// root is the directory that holds several accounts, each under its name.
+type root struct {
+	node
+}
+
+var (
+	_ fs.NodeOnAdder        = (*root)(nil)
+	_ fs.NodeGetattrer      = (*root)(nil)
+	_ fs.NodeLookuper       = (*root)(nil)
+	_ fs.NodeOpendirHandler = (*root)(nil)
+	_ fs.NodeGetxattrer     = (*root)(nil)
+)
+
+func (r *root) OnAdd(ctx context.Context) {
+	names := make([]string, len(r.fsys.accounts))
+	for i, a := range r.fsys.accounts {
+		names[i] = a.cache.Name()
+	}
+	for i, name := range folderNames(names) {
+		a := r.fsys.accounts[i]
+		d := &directory{node: node{fsys: r.fsys}, account: a}
+		a.inode = r.NewPersistentInode(ctx, d, d.stable())
+		r.AddChild(name, a.inode, false)
+	}
+}
+
+func (r *root) Getattr(_ context.Context, _ fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
+	r.fsys.attributes(&out.Attr, syscall.S_IFDIR|r.fsys.options.DirMode, r.fsys.mounted)
+	out.Nlink = 2 + uint32(len(r.fsys.accounts))
+	out.SetTimeout(remember)
+	return 0
+}
+
+func (r *root) Lookup(_ context.Context, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+	child := r.GetChild(name)
+	if child == nil {
+		return nil, syscall.ENOENT
+	}
+	child.Operations().(*directory).tell(&out.Attr)
+	out.SetAttrTimeout(remember)
+	return child, 0
+}
+
+func (r *root) OpendirHandle(context.Context, uint32) (fs.FileHandle, uint32, syscall.Errno) {
+	l := newListing(r)
+	children := r.Children()
+	for _, name := range slices.Sorted(maps.Keys(children)) {
+		l.add(name, children[name].StableAttr().Ino)
+	}
+	return l, fuse.FOPEN_CACHE_DIR, 0
+}

