@@ -1,0 +1,10 @@
+package main
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// redirect makes a descriptor stand for a file.
+func redirect(file *os.File, fd int) error { return unix.Dup3(int(file.Fd()), fd, 0) }

@@ -1,0 +1,12 @@
+//go:build !linux
+
+package main
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// redirect makes a descriptor stand for a file.
+func redirect(file *os.File, fd int) error { return unix.Dup2(int(file.Fd()), fd) }

@@ -1,0 +1,192 @@
+package main
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+	"unicode"
+
+	"github.com/mailfs/mailfs/remote"
+)
+
+// statusError ends the process with a status of its own. Without an error it ends silently.
+type statusError struct {
+	status int
+	err    error
+}
+
+func (e *statusError) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit status %d", e.status)
+	}
+	return e.err.Error()
+}
+
+func (e *statusError) Unwrap() error { return e.err }
+
+// wrongUsage is an error of whoever wrote the command line: exit status 2.
+func wrongUsage(format string, args ...any) error {
+	return &statusError{status: 2, err: fmt.Errorf(format, args...)}
+}
+
+// accountError is an error of one account, with what a line about it has to name.
+type accountError struct {
+	name    string // empty when there is only one account
+	server  remote.Server
+	timeout time.Duration
+	err     error
+}
+
+func (e *accountError) Error() string { return line(e) }
+func (e *accountError) Unwrap() error { return e.err }
+
+// maxLine bounds, in bytes, a line for people; servers can say a lot.
+const maxLine = 500
+
+// line turns an error into one line for people, which says what happened and, where that helps, what to do about it.
+func line(err error) string {
+	var a *accountError
+	text := ""
+	if errors.As(err, &a) {
+		text = fmt.Sprintf("%s: %s", a.server.Address(), a.explain())
+		if a.name != "" {
+			text = "account " + a.name + ": " + text
+		}
+	} else {
+		text = err.Error()
+	}
+	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool { return unicode.IsControl(r) }), " ")
+	if len(text) > maxLine {
+		text = strings.ToValidUTF8(text[:maxLine], "") + "..."
+	}
+	return text
+}
+
+// explain puts what happened to an account into the words of somebody who wants to read mail.
+func (e *accountError) explain() string {
+	err := e.err
+	switch {
+	case errors.Is(err, remote.ErrCertificate):
+		return e.explainTLS()
+	case errors.Is(err, errNoPassword):
+		return unwrapped(err, remote.ErrLogin, "no login")
+	case errors.Is(err, remote.ErrLogin):
+		if e.server.User == "" {
+			return unwrapped(err, remote.ErrLogin, "login refused")
+		}
+		return unwrapped(err, remote.ErrLogin, fmt.Sprintf("login refused for %q", e.server.User))
+	case errors.Is(err, remote.ErrTimeout):
+		return fmt.Sprintf("no answer within %s; check host and port (a firewall swallows what it refuses), or wait longer "+
+			"with --timeout", e.timeout)
+	case errors.Is(err, remote.ErrServer):
+		return unwrapped(err, remote.ErrServer, "the server answered with an error")
+	case errors.Is(err, remote.ErrUnsupported):
+		return unwrapped(err, remote.ErrUnsupported, "the server can't do what mailfs needs")
+	default:
+		return e.explainNetwork()
+	}
+}
+
+func (e *accountError) explainTLS() string {
+	var (
+		authority x509.UnknownAuthorityError
+		hostname  x509.HostnameError
+		invalid   x509.CertificateInvalidError
+		roots     x509.SystemRootsError
+		record    tls.RecordHeaderError
+		alert     tls.AlertError
+	)
+	switch err := e.err; {
+	case errors.As(err, &authority):
+		return "certificate signed by an authority this machine doesn't know; if you trust it, give it with --ca-file"
+	case errors.As(err, &hostname):
+		return "the certificate is for " + namesOf(hostname.Certificate) + ", not for " + e.server.Host +
+			"; check the host in the URL"
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired && time.Now().Before(invalid.Cert.NotBefore):
+		return fmt.Sprintf("the certificate is not valid before %s; check this machine's clock",
+			invalid.Cert.NotBefore.Format(time.DateOnly))
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return fmt.Sprintf("the certificate expired on %s; check this machine's clock, or tell who runs the server",
+			invalid.Cert.NotAfter.Format(time.DateOnly))
+	case errors.As(err, &invalid):
+		return "the certificate can't be used: " + strings.TrimPrefix(invalid.Error(), "x509: ")
+	case errors.As(err, &roots):
+		return "this machine has no certificates to trust; install ca-certificates, or give one with --ca-file"
+	case errors.As(err, &record):
+		return fmt.Sprintf("no TLS on this port; if the server upgrades with STARTTLS, write %s:// instead of %ss://",
+			e.server.Protocol, e.server.Protocol)
+	case errors.As(err, &alert):
+		return "the server refuses TLS: " + strings.TrimPrefix(alert.Error(), "tls: ")
+	default:
+		text := unwrapped(err, remote.ErrCertificate, "the connection is not safe")
+		if !e.server.ImplicitTLS {
+			text += fmt.Sprintf(" (%ss:// speaks TLS from the first byte; --tls=off would send mail and password in the "+
+				"clear)", e.server.Protocol)
+		}
+		return text
+	}
+}
+
+// namesOf lists whom a certificate is for.
+func namesOf(c *x509.Certificate) string {
+	names := c.DNSNames
+	for _, ip := range c.IPAddresses {
+		names = append(names, ip.String())
+	}
+	switch {
+	case len(names) == 0 && c.Subject.CommonName != "":
+		return c.Subject.CommonName + " (and names no host)"
+	case len(names) == 0:
+		return "no host"
+	case len(names) > 5:
+		return strings.Join(names[:5], ", ") + " and others"
+	}
+	return strings.Join(names, ", ")
+}
+
+func (e *accountError) explainNetwork() string {
+	var dns *net.DNSError
+	switch err := e.err; {
+	case errors.As(err, &dns) && dns.IsNotFound:
+		return "unknown host; check its spelling in the URL"
+	case errors.As(err, &dns):
+		return "the name of the host can't be looked up (" + dns.Err + "); check the network"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "connection refused: nothing listens there; check host and port"
+	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETDOWN):
+		return "no way to this host; check the network"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET),
+		errors.Is(err, syscall.EPIPE):
+		return "the server ended the connection; check the port, or try again later"
+	default:
+		return unwrapped(err, remote.ErrUnreachable, "the server can't be reached")
+	}
+}
+
+// unwrapped is an error's text with what stands for the sentinel at its beginning said in other words.
+func unwrapped(err, sentinel error, words string) string {
+	text := err.Error()
+	if _, after, found := strings.Cut(text, sentinel.Error()); found {
+		text = strings.TrimLeft(after, ": ")
+	}
+	if text == "" {
+		return words
+	}
+	return words + ": " + text
+}
+
+// fileError says in one line why a file or a directory can't be used; errors of package os repeat call and path.
+func fileError(path string, err error) error {
+	var p *os.PathError
+	if errors.As(err, &p) {
+		err = p.Err
+	}
+	return fmt.Errorf("%s: %w", path, err)
+}

@@ -1,0 +1,88 @@
+// Command mailfs mounts IMAP and POP3 accounts as directories of mail.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+func main() {
+	os.Exit(run(os.Args[1:]))
+}
+
+// run executes the command line and returns the exit status: 0, 1 for a failure, 2 for wrong usage, 130 when
+// interrupted, or the status of the command that was run inside of a demo.
+func run(args []string) int {
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // nohup
+		signals = append(signals, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), signals...)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+
+	root := newRootCommand()
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	var status *statusError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &status):
+		if status.err != nil {
+			fmt.Fprintln(os.Stderr, "mailfs: "+line(status.err))
+		}
+		return status.status
+	case errors.Is(err, context.Canceled):
+		return 130
+	default:
+		fmt.Fprintln(os.Stderr, "mailfs: "+line(err))
+		return 1
+	}
+}
+
+func newRootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "mailfs",
+		Short: "Mount mail accounts as directories",
+		Long: "mailfs mounts IMAP and POP3 accounts as directories of mail. Every mailbox is a directory, every message\n" +
+			"a file. Nothing on the server is ever changed.",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return nil
+			}
+			if similar := cmd.SuggestionsFor(args[0]); len(similar) > 0 {
+				return wrongUsage("unknown command %q; is it %q?", args[0], similar[0])
+			}
+			return wrongUsage("unknown command %q; see mailfs help", args[0])
+		},
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.SuggestionsMinimumDistance = 2
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return wrongUsage("%w; see %s --help", err, cmd.CommandPath())
+	})
+	root.AddCommand(newMountCommand(), newUmountCommand(), newDemoCommand(), newVersionCommand(), newBackgroundCommand())
+	return root
+}
+
+// arguments refuses less than least or more than most arguments.
+func arguments(least, most int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		switch {
+		case len(args) < least:
+			return wrongUsage("something is missing; usage: %s", cmd.UseLine())
+		case len(args) > most:
+			return wrongUsage("%q is too much; usage: %s", args[most], cmd.UseLine())
+		}
+		return nil
+	}
+}

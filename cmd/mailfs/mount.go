@@ -1,0 +1,348 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/mailfs/mailfs/remote"
+)
+
+// mountFlags are the flags of mount, with their defaults as newMountCommand sets them.
+type mountFlags struct {
+	config, caFile, passwordCommand, logFile string
+
+	tls               tlsMode
+	memory            byteSize
+	refresh, timeout  duration
+	connections       int
+	allowOther        bool
+	fileMode, dirMode permissions
+	logLevel          logLevel
+	foreground        bool
+	options           []string
+}
+
+// maxConnections is how many connections of one account most servers put up with at the very most.
+const maxConnections = 10
+
+// defaults are the values of flags that nobody sets.
+func defaults() mountFlags {
+	return mountFlags{
+		tls: "auto", memory: 64 << 20, refresh: duration(30 * time.Second), timeout: duration(30 * time.Second),
+		connections: 2, fileMode: 0o400, dirMode: 0o500, logLevel: logLevel(slog.LevelWarn),
+	}
+}
+
+func (f *mountFlags) register(flags *pflag.FlagSet) {
+	flags.StringVar(&f.config, "config", f.config, "configuration `FILE` (default $XDG_CONFIG_HOME/mailfs/config.toml)")
+	flags.StringVar(&f.caFile, "ca-file", f.caFile, "trust the certificates in `FILE` (PEM) instead of the system's")
+	flags.Var(&f.tls, "tls", "off sends mail and password in the clear")
+	flags.StringVar(&f.passwordCommand, "password-command", f.passwordCommand,
+		"shell `COMMAND` that prints the password, run at each sign-in")
+	flags.Var(&f.memory, "memory", "memory for messages that were read")
+	flags.Var(&f.refresh, "refresh", "how old a listing may be before the server is asked again")
+	flags.IntVar(&f.connections, "connections", f.connections, "connections per IMAP account, at most `N`")
+	flags.Var(&f.timeout, "timeout", "longest wait for a server")
+	flags.BoolVar(&f.allowOther, "allow-other", f.allowOther, "let other users in, as far as the modes below do")
+	flags.Var(&f.fileMode, "file-mode", "permissions of messages, octal")
+	flags.Var(&f.dirMode, "dir-mode", "permissions of directories, octal")
+	flags.Var(&f.logLevel, "log-level", "debug, info, warn or error")
+	flags.StringVar(&f.logFile, "log-file", f.logFile, "log to `FILE` instead of the system's log")
+	flags.BoolVarP(&f.foreground, "foreground", "f", f.foreground, "stay in the foreground, log to standard error")
+	flags.StringArrayVarP(&f.options, "option", "o", f.options,
+		"options as in fstab: `LIST` of ro, allow_other, config=FILE, ... any flag above")
+	flags.SortFlags = false
+}
+
+func newMountCommand() *cobra.Command {
+	f := defaults()
+	cmd := &cobra.Command{
+		Use:   "mount [flags] [URL] MOUNTPOINT",
+		Short: "Mount one account by its URL, or every account of the configuration file",
+		Long: `Mounts mail at MOUNTPOINT and returns once it is there; a background process serves it until it is unmounted.
+
+URL is imaps://USER@HOST[:PORT] or pop3s://USER@HOST[:PORT]; imap:// and pop3:// upgrade to TLS with STARTTLS or
+STLS. Write @ in USER as %40. Without a URL every account of the configuration file is mounted, each as a directory:
+
+    [account.work]
+    url = "imaps://me%40example.org@mail.example.org"
+    password_command = "pass show mail/work"
+
+The password comes from MAILFS_PASSWORD, from the password command, or is asked for on the terminal. With several
+accounts MAILFS_PASSWORD is for the one that has no command.`,
+		Example: "  mailfs mount imaps://me%40example.org@mail.example.org ~/mail\n" +
+			"  mailfs mount ~/mail\n" +
+			"  mailfs umount ~/mail",
+		Args: arguments(1, 2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			for _, list := range f.options {
+				if err := applyOptions(cmd.Flags(), list); err != nil {
+					return err
+				}
+			}
+			url := ""
+			if len(args) == 2 {
+				url = args[0]
+			} else if strings.Contains(args[0], "://") {
+				return wrongUsage("MOUNTPOINT is missing; usage: %s", cmd.UseLine())
+			}
+			return mount(cmd.Context(), &f, cmd.Flags(), url, args[len(args)-1])
+		},
+	}
+	f.register(cmd.Flags())
+	return cmd
+}
+
+// mount checks everything that can be checked without a network, then mounts: here, or in a background process.
+func mount(ctx context.Context, f *mountFlags, flags *pflag.FlagSet, url, mountpoint string) error {
+	j, err := f.job(ctx, flags, url)
+	if err != nil {
+		return err
+	}
+	if j.Mountpoint, err = prepareMountpoint(mountpoint, warn); err != nil {
+		return err
+	}
+	if j.LogFile != "" && within(j.LogFile, j.Mountpoint) {
+		return fmt.Errorf("%s: the log file would be hidden by the mount", j.LogFile)
+	}
+	if err := mayMount(j.AllowOther); err != nil {
+		return err
+	}
+	if err := fillPasswords(ctx, j.Accounts, warn); err != nil {
+		return err
+	}
+	if f.foreground {
+		return serveHere(ctx, j)
+	}
+	p, err := startBackground(ctx, j)
+	if err != nil {
+		return err
+	}
+	return p.release()
+}
+
+// warn prints a line on standard error.
+func warn(text string) { fmt.Fprintln(os.Stderr, "mailfs: "+text) }
+
+// job makes out of flags and configuration what there is to do, without the mountpoint and the passwords.
+func (f *mountFlags) job(ctx context.Context, flags *pflag.FlagSet, url string) (*job, error) {
+	var tables []accountTable
+	if url != "" {
+		if f.config != "" {
+			return nil, wrongUsage("either a URL or --config: a URL is mounted without the configuration")
+		}
+		tables = []accountTable{{URL: url}}
+	} else {
+		c, err := f.configuration()
+		if err != nil {
+			return nil, err
+		}
+		if err := c.apply(flags); err != nil {
+			return nil, err
+		}
+		tables = c.accounts
+	}
+	if err := f.check(); err != nil {
+		return nil, err
+	}
+	j := &job{
+		Single: url != "", FSName: "mailfs",
+		Memory: int64(f.memory), Refresh: time.Duration(f.refresh),
+		AllowOther: f.allowOther, FileMode: uint32(f.fileMode), DirMode: uint32(f.dirMode),
+		LogLevel: slog.Level(f.logLevel),
+	}
+	if f.logFile != "" {
+		path, err := filepath.Abs(f.logFile)
+		if err != nil {
+			return nil, fmt.Errorf("finding %s: %w", f.logFile, err)
+		}
+		j.LogFile = path
+	}
+	if f.passwordCommand != "" && len(tables) > 1 {
+		return nil, wrongUsage("--password-command is for one account; write password_command in the tables of the " +
+			"configuration")
+	}
+	for _, t := range tables {
+		a, err := f.account(ctx, flags, t)
+		if err != nil && t.Name != "" {
+			return nil, fmt.Errorf("account %q: %w", t.Name, err)
+		} else if err != nil {
+			return nil, err
+		}
+		j.Accounts = append(j.Accounts, a)
+	}
+	if j.Single {
+		s := j.Accounts[0].server()
+		j.FSName = s.Protocol + "://" + s.Address() // mount(8) shows it to everybody: no user
+	}
+	return j, nil
+}
+
+// configuration reads the file of --config, or the one at the usual place.
+func (f *mountFlags) configuration() (*configuration, error) {
+	path, err := f.config, error(nil)
+	if path == "" {
+		path, err = configPath()
+	} else {
+		path, err = filepath.Abs(path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	c, err := readConfiguration(path)
+	if f.config == "" && errors.Is(err, os.ErrNotExist) {
+		return nil, wrongUsage("nothing to mount: give a URL, or write %s (see mailfs mount --help)", path)
+	}
+	return c, err
+}
+
+// check refuses numbers that make no sense.
+func (f *mountFlags) check() error {
+	switch {
+	case f.connections < 1 || f.connections > maxConnections:
+		return wrongUsage("--connections %d: it is a number from 1 to %d", f.connections, maxConnections)
+	case f.timeout == 0:
+		return wrongUsage("--timeout 0: nothing can be waited for")
+	}
+	return nil
+}
+
+// account is what flags and a table of the configuration say together: flags first, then the table, then defaults.
+func (f *mountFlags) account(ctx context.Context, flags *pflag.FlagSet, t accountTable) (account, error) {
+	server, err := remote.ParseURL(t.URL)
+	if err != nil {
+		return account{}, err
+	}
+	if server.Protocol == "smtp" {
+		return account{}, errors.New("SMTP only sends mail, there is nothing to mount; use imaps:// or pop3s://")
+	}
+	a := account{
+		Name: t.Name, URL: t.URL, User: server.User,
+		PasswordCommand: t.PasswordCommand, InTheClear: t.TLS == "off",
+		Timeout: time.Duration(t.Timeout), Connections: t.Connections,
+	}
+	// A flag that was given beats the table; one that was not only stands in for what the table leaves out.
+	if flags.Changed("password-command") || a.PasswordCommand == "" {
+		a.PasswordCommand = f.passwordCommand
+	}
+	if flags.Changed("tls") || t.TLS == "" {
+		a.InTheClear = f.tls == "off"
+	}
+	if flags.Changed("timeout") || a.Timeout == 0 {
+		a.Timeout = time.Duration(f.timeout)
+	}
+	if flags.Changed("connections") || a.Connections == 0 {
+		a.Connections = f.connections
+	}
+	caFile := t.CAFile
+	if flags.Changed("ca-file") || caFile == "" {
+		caFile = f.caFile
+	}
+	if caFile != "" {
+		if a.Roots, err = readCertificates(caFile); err != nil {
+			return account{}, err
+		}
+	}
+	if a.InTheClear && !server.Loopback() {
+		warn(server.Address() + ": without TLS everybody on the way can read mail and password")
+	}
+	if a.User == "" {
+		if a.User, err = askUser(ctx, a.who()); err != nil {
+			return account{}, err
+		}
+	}
+	return a, nil
+}
+
+// readCertificates reads a file of certificates and makes sure that there is one in it.
+func readCertificates(path string) ([]byte, error) {
+	pem, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fileError(path, err)
+	}
+	if !x509.NewCertPool().AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s: there is no certificate in it (PEM, -----BEGIN CERTIFICATE-----)", path)
+	}
+	return pem, nil
+}
+
+func askUser(ctx context.Context, where string) (string, error) {
+	user, err := ask(ctx, "User at "+where+": ", false)
+	switch {
+	case errors.Is(err, errNoTerminal), err == nil && user == "":
+		return "", errors.New("the URL names no user; write SCHEME://USER@HOST, with @ in USER as %40")
+	case err == nil && strings.ContainsAny(user, "\r\x00"):
+		return "", errors.New("the user name contains a line break or a NUL byte")
+	}
+	return user, err
+}
+
+// prepareMountpoint returns the mountpoint as the kernel will name it, after it has cleared away what a dead process of
+// ours left there. It refuses what can't be mounted on.
+func prepareMountpoint(path string, warn func(string)) (string, error) {
+	path, err := resolveMountpoint(path)
+	if err != nil {
+		return "", err
+	}
+	cleared, err := clearDead(path)
+	if err != nil {
+		return "", err
+	}
+	if cleared {
+		warn(path + ": cleared away a dead mount")
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", fileError(path, err)
+	}
+	if !info.IsDir() {
+		return "", fmt.Errorf("%s: not a directory", path)
+	}
+	if path == "/" {
+		return "", errors.New("/: can't be a mountpoint")
+	}
+	outer, err := ourMounts(func(at string) bool { return at != path && within(path, at) })
+	if err != nil {
+		return "", err
+	}
+	if len(outer) > 0 {
+		return "", fmt.Errorf("%s: it lies inside of another mount of mail (%s)", path, outer[0])
+	}
+	return path, nil
+}
+
+// within tells whether a path is a directory or lies below it.
+func within(path, dir string) bool {
+	return path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
+}
+
+// mayMount refuses what the machine will not allow, in better words than fusermount3 and the kernel have.
+func mayMount(allowOther bool) error {
+	if err := fuseReady(); err != nil {
+		return err
+	}
+	if !allowOther || os.Geteuid() == 0 {
+		return nil
+	}
+	conf, err := os.Open("/etc/fuse.conf")
+	if err == nil {
+		defer conf.Close()
+		for s := bufio.NewScanner(conf); s.Scan(); {
+			if strings.TrimSpace(s.Text()) == "user_allow_other" {
+				return nil
+			}
+		}
+	}
+	return errors.New("--allow-other: only root may, or everybody once /etc/fuse.conf has a line user_allow_other")
+}

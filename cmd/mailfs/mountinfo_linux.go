@@ -1,0 +1,116 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// fsType is what the kernel calls a mount of ours.
+const fsType = "fuse.mailfs"
+
+// probe asks a file system for a sign of life. It may hang.
+func probe(path string) error {
+	var st unix.Statx_t
+	// The kernel would answer from what it remembers. Statfs would ask for the quota, which may take the network's time.
+	return unix.Statx(unix.AT_FDCWD, path, unix.AT_STATX_FORCE_SYNC|unix.AT_NO_AUTOMOUNT, unix.STATX_BASIC_STATS, &st)
+}
+
+// errBusy: something is in use below the mountpoint.
+var errBusy = errors.New("busy")
+
+// unmount takes away the uppermost mount at a path: at once, or lazily, when nobody uses it any more. Root asks the
+// kernel, everybody else fusermount3.
+func unmount(path string, lazy bool) error {
+	if os.Geteuid() == 0 {
+		flags := unix.UMOUNT_NOFOLLOW
+		if lazy {
+			flags |= unix.MNT_DETACH
+		}
+		err := unix.Unmount(path, flags)
+		if errors.Is(err, unix.EBUSY) {
+			return errBusy
+		}
+		return err
+	}
+	args := []string{"-u"}
+	if lazy {
+		args = append(args, "-z")
+	}
+	cmd := exec.Command("fusermount3", append(args, "--", path)...)
+	cmd.Env = append(environment(), "LC_ALL=C")
+	out, err := cmd.CombinedOutput()
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, exec.ErrNotFound):
+		return errors.New("fusermount3 is missing; install fuse3")
+	case bytes.Contains(out, []byte("busy")):
+		return errBusy
+	}
+	first, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
+	return errors.New(cmp.Or(strings.TrimPrefix(first, "fusermount3: "), "fusermount3: "+err.Error()))
+}
+
+// holders names the processes that have something below a path open or as working directory, as far as /proc tells this
+// user. It reads links only, which doesn't touch the mount.
+func holders(path string) []string {
+	processes, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil
+	}
+	var found []string
+	for _, p := range processes {
+		if _, err := strconv.Atoi(p.Name()); err != nil {
+			continue
+		}
+		dir := filepath.Join("/proc", p.Name())
+		if !holds(dir, path) {
+			continue
+		}
+		name, _ := os.ReadFile(filepath.Join(dir, "comm"))
+		found = append(found, fmt.Sprintf("%s (%s)", strings.TrimSpace(string(name)), p.Name()))
+	}
+	return found
+}
+
+func holds(proc, path string) bool {
+	links := []string{filepath.Join(proc, "cwd"), filepath.Join(proc, "root"), filepath.Join(proc, "exe")}
+	if open, err := os.ReadDir(filepath.Join(proc, "fd")); err == nil {
+		for _, fd := range open {
+			links = append(links, filepath.Join(proc, "fd", fd.Name()))
+		}
+	}
+	for _, l := range links {
+		if target, err := os.Readlink(l); err == nil && within(target, path) {
+			return true
+		}
+	}
+	return false
+}
+
+// fuseReady tells whether this machine lets this user mount at all.
+func fuseReady() error {
+	err := unix.Access("/dev/fuse", unix.R_OK|unix.W_OK)
+	switch {
+	case errors.Is(err, unix.ENOENT):
+		return errors.New("there is no /dev/fuse: load the kernel module (modprobe fuse), or give the container " +
+			"--device /dev/fuse")
+	case err != nil:
+		return errors.New("/dev/fuse: this user may not open it")
+	}
+	if os.Geteuid() != 0 {
+		if _, err := exec.LookPath("fusermount3"); err != nil {
+			return errors.New("fusermount3 is missing, which lets users mount; install fuse3")
+		}
+	}
+	return nil
+}

@@ -1,0 +1,231 @@
+package main
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/mailfs/mailfs/cache"
+	"github.com/mailfs/mailfs/fs"
+	"github.com/mailfs/mailfs/remote"
+	"github.com/mailfs/mailfs/remote/imap"
+	"github.com/mailfs/mailfs/remote/pop3"
+)
+
+// job is everything that a serving process has to know. It crosses a pipe, never arguments or the environment: there
+// are passwords in it.
+type job struct {
+	Mountpoint string
+	Accounts   []account
+	Single     bool // the one account is the root of the mount
+	FSName     string
+
+	Memory     int64
+	Refresh    time.Duration
+	AllowOther bool
+
+	FileMode, DirMode uint32
+
+	LogLevel slog.Level
+	LogFile  string // absolute; empty: standard error, or the system's log in the background
+
+	// Demo has the sample servers run in the serving process and mounts their accounts.
+	Demo bool
+	// Temporary has the mountpoint removed after it was unmounted.
+	Temporary bool
+}
+
+// account says how to reach one account.
+type account struct {
+	Name        string // in the configuration; empty for a URL
+	URL, User   string
+	InTheClear  bool
+	Roots       []byte // PEM; nil trusts the system's
+	Timeout     time.Duration
+	Connections int
+
+	PasswordCommand string
+	HasPassword     bool
+	Password        []byte
+}
+
+// who is the account's URL, for questions and errors.
+func (a *account) who() string {
+	s := a.server()
+	return s.String()
+}
+
+func (a *account) setPassword(p string) { a.HasPassword, a.Password = true, []byte(p) }
+
+func (a *account) failed(err error) error {
+	return &accountError{name: a.Name, server: a.server(), timeout: a.Timeout, err: err}
+}
+
+// server is the account in the words of package remote.
+func (a *account) server() remote.Server {
+	s, err := remote.ParseURL(a.URL)
+	if err != nil {
+		panic("an account with a URL that was not checked: " + err.Error())
+	}
+	s.User, s.InTheClear, s.Timeout = a.User, a.InTheClear, a.Timeout
+	if a.Roots != nil {
+		s.RootCAs = x509.NewCertPool()
+		s.RootCAs.AppendCertsFromPEM(a.Roots)
+	}
+	password, has, command := string(a.Password), a.HasPassword, a.PasswordCommand
+	s.Password = func(ctx context.Context) (string, error) {
+		switch {
+		case has:
+			return password, nil
+		case command != "":
+			return runPasswordCommand(ctx, command)
+		}
+		return "", errNoPassword
+	}
+	return s
+}
+
+// open makes the account; it connects when it is used.
+func (a *account) open(log *slog.Logger) remote.Account {
+	if a.Name != "" {
+		log = log.With("account", a.Name)
+	}
+	server := a.server()
+	dialer := remote.NewDialer(server)
+	if server.Protocol == "pop3" {
+		return pop3.New(dialer, pop3.Options{Log: log})
+	}
+	return imap.New(dialer, imap.Options{Connections: a.Connections, Log: log})
+}
+
+// serveHere mounts in this process, for people who watch it.
+func serveHere(ctx context.Context, j *job) error {
+	out := os.Stderr
+	if j.LogFile != "" {
+		file, err := openLog(j.LogFile)
+		if err != nil {
+			return err
+		}
+		defer file.Close()
+		out = file
+	}
+	log := slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: j.LogLevel}))
+	return serve(ctx, j, log, warn, func() error { return nil })
+}
+
+// openLog opens a log file to append to. It tells where people read their mail, so only its owner may read it.
+func openLog(path string) (*os.File, error) {
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, fileError(path, err)
+	}
+	return file, nil
+}
+
+// serve connects the accounts of a job, mounts them, calls ready and stays until ctx ends or somebody unmounts. A mount
+// that is in use when ctx ends is detached: who uses it gets errors from then on. What happens before ready to some of
+// several accounts is told to warn; if all of them fail, nothing is mounted.
+func serve(ctx context.Context, j *job, log *slog.Logger, warn func(string), ready func() error) (err error) {
+	timeout := time.Duration(0)
+	for _, a := range j.Accounts {
+		timeout = max(timeout, a.Timeout)
+	}
+	store := cache.New(cache.Options{Memory: j.Memory, Refresh: j.Refresh, Timeout: timeout, Log: log})
+	defer func() {
+		if e := store.Close(); e != nil {
+			log.Warn("closing the accounts", "error", e)
+		}
+	}()
+	var accounts []*cache.Account
+	var remotes []remote.Account
+	for _, a := range j.Accounts {
+		r := a.open(log)
+		remotes = append(remotes, r)
+		kept, err := store.Account(a.Name, remote.Retry(r), cache.AccountOptions{})
+		if err != nil {
+			return err
+		}
+		accounts = append(accounts, kept)
+	}
+	if err := connect(ctx, j.Accounts, remotes, warn); err != nil {
+		return err
+	}
+	server, err := fs.Mount(j.Mountpoint, accounts, j.Single, fs.Options{
+		AllowOther: j.AllowOther, FileMode: j.FileMode, DirMode: j.DirMode,
+		UID: uint32(os.Getuid()), GID: uint32(os.Getgid()),
+		FSName: j.FSName, Log: log,
+	})
+	if err != nil {
+		return mountError(j.Mountpoint, err)
+	}
+	log.Info("mounted", "mountpoint", j.Mountpoint)
+	ended := make(chan struct{})
+	go func() {
+		server.Wait()
+		close(ended)
+	}()
+	if err := ready(); err != nil { // nobody is left who wants it
+		log.Info("unmounting: nobody waits for the mount", "error", err)
+		return errors.Join(detach(j.Mountpoint, server), err)
+	}
+	select {
+	case <-ended:
+		log.Info("unmounted from outside")
+		return nil
+	case <-ctx.Done():
+		return detach(j.Mountpoint, server)
+	}
+}
+
+// detach unmounts, from under who uses it if it must.
+func detach(mountpoint string, server *fs.Server) error {
+	if server.Unmount() == nil {
+		return nil
+	}
+	if err := unmount(mountpoint, true); err != nil {
+		return fmt.Errorf("unmounting %s: %w", mountpoint, err)
+	}
+	return nil
+}
+
+// connect signs in to all accounts at once. It fails when none could be reached.
+func connect(ctx context.Context, accounts []account, remotes []remote.Account, warn func(string)) error {
+	errs := make([]error, len(accounts))
+	var all sync.WaitGroup
+	for i, r := range remotes {
+		all.Go(func() { errs[i] = r.Connect(ctx) })
+	}
+	all.Wait()
+	if ctx.Err() != nil {
+		return context.Canceled
+	}
+	failed := 0
+	for i, err := range errs {
+		if err == nil {
+			continue
+		}
+		failed++
+		if err = accounts[i].failed(err); len(accounts) == 1 {
+			return err
+		}
+		warn(line(err))
+	}
+	if failed == len(accounts) {
+		return errors.New("no account could be reached, nothing is mounted")
+	}
+	return nil
+}
+
+// mountError says why the kernel did not take the mount.
+func mountError(mountpoint string, err error) error {
+	if errors.Is(err, os.ErrPermission) {
+		return fmt.Errorf("%s: this process may not mount (in a container: --cap-add SYS_ADMIN --device /dev/fuse)",
+			mountpoint)
+	}
+	return err
+}
