@@ -61,7 +61,8 @@ type sent struct {
 	*request
 	exchange *exchange
 	message  message
-	top      bool // header by TOP, not by RETR
+	by       means
+	answered bool // only waits for its turn
 }
 
 // closing bounds how long a session may still take when the account is closed.
@@ -116,18 +117,33 @@ func (a *Account) serve(s *session) {
 			}
 			continue
 		}
-		if err := s.receive(line[0].exchange); err != nil {
-			a.lost(s, line, err)
-			return
+		first := line[0]
+		x := first.exchange
+		if !first.answered {
+			if err := s.receive(x); err != nil {
+				a.lost(s, line, err)
+				return
+			}
+			if x.refused && strings.HasPrefix(code(x.said), "SYS/") {
+				// Not about the message: the server is going away (RFC 3206, section 4).
+				a.lost(s, line, fmt.Errorf("%w: the server says %q", remote.ErrLost, shorten(x.said)))
+				return
+			}
+			s.overlapped = s.overlapped || len(line) > 1
+			bytes -= x.size
+			first.answered = true
+			a.judge(first)
+			if control := a.control(s, first); control != nil {
+				line = append(line[1:], control, first)
+				bytes += control.exchange.size
+				if err := s.send(control.exchange); err != nil {
+					a.lost(s, line, err)
+					return
+				}
+				continue
+			}
 		}
-		if x := line[0].exchange; x.refused && strings.HasPrefix(code(x.said), "SYS/") {
-			// Not about the message: the server is going away (RFC 3206, section 4).
-			a.lost(s, line, fmt.Errorf("%w: the server says %q", remote.ErrLost, shorten(x.said)))
-			return
-		}
-		s.overlapped = s.overlapped || len(line) > 1
-		bytes -= line[0].exchange.size
-		a.deliver(line[0])
+		a.deliver(first)
 		line = line[1:]
 	}
 }
@@ -136,44 +152,6 @@ func (a *Account) serve(s *session) {
 // time.
 func (s *session) shows(at time.Time, idle time.Duration) bool {
 	return s.opened.After(at) || !s.synced && time.Since(s.opened) < idle
-}
-
-// exchangeFor makes the command for a request. A header costs a RETR where there is no TOP, and where there is no
-// size: then it gives both.
-func (a *Account) exchangeFor(r *request, m message) *sent {
-	top := r.aim == header && !r.whole && !a.noTOP && m.size >= 0
-	x := &exchange{command: fmt.Sprintf("RETR %d", m.number), multi: true, size: max(m.size, 0)}
-	if top {
-		x = &exchange{command: fmt.Sprintf("TOP %d 0", m.number), multi: true}
-	}
-	return &sent{request: r, exchange: x, message: m, top: top}
-}
-
-// deliver hands an answer to who waits for it.
-func (a *Account) deliver(r *sent) {
-	x := r.exchange
-	answer := result{uid: r.uid, content: x.answer, size: r.message.size}
-	switch {
-	case x.refused && r.top:
-		r.whole = true
-		a.putBack(r.request)
-		return
-	case x.refused:
-		answer.err = fmt.Errorf("message %s: %w", r.message.key, x.refusal())
-	case r.top:
-		a.hasTOP = true
-		answer.content = cutHeader(x.answer)
-	default:
-		a.bodies.Add(1)
-		if r.aim == header {
-			answer.content, answer.size = cutHeader(x.answer), int64(len(x.answer))
-		}
-		if r.whole && !a.hasTOP && !a.noTOP {
-			a.noTOP = true
-			a.log.Warn("the server has no TOP: listing reads whole messages")
-		}
-	}
-	r.reply <- answer
 }
 
 // lost answers for a session that ended with an error amid a line of requests. The error is the first one's; the others

@@ -46,9 +46,6 @@ func TestListAndRead(t *testing.T) {
 				if err != nil {
 					t.Fatalf("%s: %v", subject, err)
 				}
-				if !strings.HasSuffix(c, "\n") {
-					c += "\r\n" // no POP3 message can end otherwise
-				}
 				if got[uid] != c {
 					t.Errorf("got %.200q, want %.200q", got[uid], c)
 				}
@@ -60,9 +57,9 @@ func TestListAndRead(t *testing.T) {
 			if n := a.Stats().Bodies; n != int64(len(contents)) {
 				t.Errorf("%d bodies counted", n)
 			}
-			for _, forbidden := range []string{"DELE", "RSET"} {
-				if len(r.said(forbidden)) > 0 {
-					t.Errorf("%s was sent", forbidden)
+			for _, changes := range []string{"DELE", "RSET", "RETR"} {
+				if len(r.said(changes)) > 0 {
+					t.Errorf("%s was sent, which can change something on the server", changes)
 				}
 			}
 		})
@@ -282,7 +279,7 @@ func TestUIDLRefusedAfterwardsIsNoOtherIdentity(t *testing.T) {
 func TestRefusedMessage(t *testing.T) {
 	r := startServer(t, letters(50), func(r *responder) {
 		r.misbehave = func(_ int, line string) *misdeed {
-			if line == "RETR 7" || line == "TOP 7 0" {
+			if whole(line, 7) || line == "TOP 7 0" {
 				return &misdeed{raw: "-ERR can't open it\r\n"}
 			}
 			return nil
@@ -318,9 +315,78 @@ func TestLyingSizes(t *testing.T) {
 		a := r.account(10 * time.Second)
 		l := list(t, a)
 		uids := l.uids(t, "one", "two")
-		got, err := bodies(t, a, remote.Foreground, uids...)
-		if err != nil || got[uids[0]] != contents[0] || got[uids[1]] != contents[1] {
-			t.Errorf("LIST says %d: %.100q, %v", lie, got[uids[0]], err)
+		for range 3 {
+			got, err := bodies(t, a, remote.Foreground, uids...)
+			if err != nil || got[uids[0]] != contents[0] || got[uids[1]] != contents[1] {
+				t.Errorf("LIST says %d: %.100q, %v", lie, got[uids[0]], err)
+			}
+		}
+		if n := len(r.said("RETR")); n > 2 {
+			t.Errorf("RETR %d times, when it gave what TOP gave", n)
+		}
+	}
+}
+
+func TestTOPThatGivesTooLittle(t *testing.T) {
+	r := startServer(t, letters(40), func(r *responder) {
+		r.misbehave = func(_ int, line string) *misdeed {
+			if strings.HasPrefix(line, "TOP") {
+				return &misdeed{raw: "+OK\r\nSubject: letter " + strings.Fields(line)[1] + "\r\n\r\n.\r\n"}
+			}
+			return nil
+		}
+	})
+	a := r.account(10 * time.Second)
+	l := list(t, a)
+	var all []remote.UID
+	for u := range l.messages {
+		all = append(all, u)
+	}
+	got, err := bodies(t, a, remote.Readahead, all...)
+	if err != nil || len(got) != 40 {
+		t.Fatalf("%d bodies, %v", len(got), err)
+	}
+	for u, b := range got {
+		if int64(len(b)) != l.messages[u].Size {
+			t.Errorf("%q instead of %d bytes", b, l.messages[u].Size)
+		}
+	}
+	asked := len(r.asked())
+	if _, err := bodies(t, a, remote.Readahead, all...); err != nil || len(r.asked()) != asked+40 {
+		t.Errorf("%d commands for 40 messages when TOP is known to give too little, %v", len(r.asked())-asked, err)
+	}
+}
+
+func TestMessagesWithoutLastCRLF(t *testing.T) {
+	contents := []string{
+		"Subject: no end\r\n\r\nabc",
+		"Subject: bare LF\r\n\r\n" + strings.Repeat("abc\n", 3),
+		"",
+		"Subject: an end\r\n\r\n" + strings.Repeat("0123456789\r\n", 60),
+		"Subject: another\r\n\r\n" + strings.Repeat("0123456789\r\n", 70),
+	}
+	for lie := range 4 { // bytes that LIST is short of
+		r := startServer(t, contents, func(r *responder) {
+			for i, c := range contents {
+				r.messages[i].size = len(c) - lie
+			}
+			r.messages[2].size = 0
+		})
+		a := r.account(10 * time.Second)
+		l := list(t, a)
+		for _, m := range []int{0, 1, 2, 0, 3, 4} {
+			uid, _ := remote.KeyOfUIDL(r.messages[m].uidl)
+			want := contents[m]
+			if lie > 0 && !strings.HasSuffix(want, "\r\n") {
+				want += "\r\n" // nothing tells that it is not the message's
+			}
+			got, err := bodies(t, a, remote.Foreground, uid)
+			if err != nil || got[uid] != want {
+				t.Errorf("LIST %d short, message %d: %q (%v), want %q", lie, m, got[uid], err, want)
+			}
+			if size := l.messages[uid].Size; lie == 0 && size != int64(len(want)) {
+				t.Errorf("message %d is listed with %d bytes", m, size)
+			}
 		}
 	}
 }
@@ -332,7 +398,7 @@ func TestLostConnection(t *testing.T) {
 			r := startServer(t, letters(100), func(r *responder) {
 				r.capabilities = capabilities
 				r.misbehave = func(_ int, line string) (m *misdeed) {
-					if line == "RETR 40" {
+					if whole(line, 40) {
 						cut.Do(func() { m = &misdeed{raw: "+OK\r\nSubject: letter 4", close: true} })
 					}
 					return m
@@ -363,7 +429,7 @@ func TestLostConnection(t *testing.T) {
 func TestLostConnectionIsSaid(t *testing.T) {
 	r := startServer(t, letters(3), func(r *responder) {
 		r.misbehave = func(_ int, line string) *misdeed {
-			if line == "RETR 2" {
+			if whole(line, 2) {
 				return &misdeed{raw: "+OK\r\nhalf", close: true}
 			}
 			return nil
@@ -414,7 +480,7 @@ func TestServersThatCannotPipeline(t *testing.T) {
 func TestStalledServer(t *testing.T) {
 	const timeout = 300 * time.Millisecond
 	for name, where := range map[string]string{
-		"greeting": "", "sign-in": "AUTH PLAIN", "listing": "UIDL", "message": "RETR 2",
+		"greeting": "", "sign-in": "AUTH PLAIN", "listing": "UIDL", "message": "TOP 2 99999999",
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := startServer(t, letters(3), func(r *responder) {
@@ -429,7 +495,7 @@ func TestStalledServer(t *testing.T) {
 			begin := time.Now()
 			l := &listed{}
 			err := l.try(t.Context(), a)
-			if where == "RETR 2" {
+			if where == "TOP 2 99999999" {
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -450,8 +516,8 @@ func TestCancelledReaderLetsOthersGoOn(t *testing.T) {
 	release := make(chan struct{})
 	r := startServer(t, letters(3), func(r *responder) {
 		r.misbehave = func(_ int, line string) *misdeed {
-			if line == "RETR 2" {
-				return &misdeed{until: release, raw: "+OK\r\nSubject: late\r\n\r\n.\r\n"}
+			if whole(line, 2) {
+				return &misdeed{until: release}
 			}
 			return nil
 		}
@@ -466,7 +532,7 @@ func TestCancelledReaderLetsOthersGoOn(t *testing.T) {
 			t.Error("a message came for who has gone")
 		})
 	}()
-	eventually(t, "RETR 2 is sent", func() bool { return slices.Contains(r.said("RETR"), "RETR 2") })
+	eventually(t, "message 2 is asked for", func() bool { return len(r.asked()) > 0 })
 	cancel()
 	if err := <-waiting; !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
@@ -486,8 +552,8 @@ func TestReadersComeFirst(t *testing.T) {
 	r := startServer(t, letters(60), func(r *responder) {
 		r.capabilities = []string{"UIDL", "TOP"} // one at a time
 		r.misbehave = func(_ int, line string) *misdeed {
-			if line == "RETR 1" {
-				return &misdeed{until: release, raw: "-ERR no\r\n"}
+			if whole(line, 1) {
+				return &misdeed{until: release}
 			}
 			return nil
 		}
@@ -501,18 +567,21 @@ func TestReadersComeFirst(t *testing.T) {
 		eventually(t, "requests are queued", func() bool {
 			a.mu.Lock()
 			defer a.mu.Unlock()
-			return len(a.queue[prio]) >= len(uids) || len(r.said("RETR")) == 1 && len(uids) == 1
+			return len(a.queue[prio]) >= len(uids) || len(r.asked()) == 1 && len(uids) == 1
 		})
 	}
 	ask(remote.Background, "letter 1")
-	eventually(t, "RETR 1 is sent", func() bool { return len(r.said("RETR")) == 1 })
+	eventually(t, "message 1 is asked for", func() bool { return len(r.asked()) == 1 })
 	ask(remote.Background, "letter 10", "letter 11")
 	ask(remote.Readahead, "letter 20", "letter 21")
 	ask(remote.Foreground, "letter 30", "letter 31")
 	close(release)
 	wg.Wait()
-	want := []string{"RETR 1", "RETR 30", "RETR 31", "RETR 20", "RETR 21", "RETR 10", "RETR 11"}
-	if got := r.said("RETR"); !slices.Equal(got, want) {
+	var got []string
+	for _, line := range r.asked() {
+		got = append(got, strings.Fields(line)[1])
+	}
+	if want := []string{"1", "30", "31", "20", "21", "10", "11"}; !slices.Equal(got, want) {
 		t.Errorf("asked in the order %v", got)
 	}
 }
@@ -635,7 +704,7 @@ func TestEmptyMaildrop(t *testing.T) {
 func TestServerThatGoesAwayIsLost(t *testing.T) {
 	r := startServer(t, letters(2), func(r *responder) {
 		r.misbehave = func(session int, line string) *misdeed {
-			if session == 1 && line == "RETR 1" {
+			if session == 1 && whole(line, 1) {
 				return &misdeed{raw: "-ERR [SYS/TEMP] Server shutting down.\r\n", close: true}
 			}
 			return nil
@@ -650,10 +719,36 @@ func TestServerThatGoesAwayIsLost(t *testing.T) {
 	}
 }
 
+func TestWhatComesUnaskedIsNoAnswer(t *testing.T) {
+	letter := letters(1)[0]
+	r := startServer(t, letters(2), func(r *responder) {
+		r.misbehave = func(session int, line string) *misdeed {
+			if session == 1 && whole(line, 1) {
+				return &misdeed{raw: "+OK\r\n" + letter + ".\r\n-ERR idle for too long\r\n", close: true}
+			}
+			return nil
+		}
+	})
+	a := r.account(10 * time.Second)
+	a.idle = time.Minute
+	l := list(t, a)
+	uids := l.uids(t, "letter 1", "letter 2")
+	if got, err := bodies(t, a, remote.Foreground, uids[0]); err != nil || got[uids[0]] != letter {
+		t.Fatalf("%v, %v", got, err)
+	}
+	_, err := bodies(t, a, remote.Foreground, uids[1])
+	if !errors.Is(err, remote.ErrLost) || !strings.Contains(err.Error(), "idle for too long") {
+		t.Errorf("%v", err)
+	}
+	if got, err := bodies(t, a, remote.Foreground, uids[1]); err != nil || len(got) != 1 {
+		t.Errorf("in the next session: %v, %v", got, err)
+	}
+}
+
 func TestCloseEndsWhatWaits(t *testing.T) {
 	r := startServer(t, letters(3), func(r *responder) {
 		r.misbehave = func(_ int, line string) *misdeed {
-			if line == "RETR 2" {
+			if whole(line, 2) {
 				return &misdeed{stall: true}
 			}
 			return nil
@@ -666,7 +761,7 @@ func TestCloseEndsWhatWaits(t *testing.T) {
 	go func() {
 		waiting <- a.Bodies(context.Background(), remote.Foreground, "INBOX", 1, uids, func(remote.UID, []byte) {})
 	}()
-	eventually(t, "RETR 2 is sent", func() bool { return slices.Contains(r.said("RETR"), "RETR 2") })
+	eventually(t, "message 2 is asked for", func() bool { return len(r.asked()) > 0 })
 	begin := time.Now()
 	a.Close()
 	if err := <-waiting; !errors.Is(err, remote.ErrClosed) {

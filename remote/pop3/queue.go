@@ -25,8 +25,11 @@ type request struct {
 	uid   remote.UID
 	fresh bool          // listing: as the maildrop is now
 	asked time.Time     // when
-	whole bool          // header: by RETR, since TOP was refused
 	reply chan<- result // has room: replying never blocks
+
+	retr    bool   // TOP did not do:
+	refused bool   // it was refused,
+	top     []byte // or gave this
 }
 
 // result answers a request.

@@ -54,7 +54,7 @@ type mail struct {
 // misdeed is an answer that is not as it should be.
 type misdeed struct {
 	until <-chan struct{} // nothing comes before that is closed
-	raw   string          // sent as it is
+	raw   string          // sent as it is, and not what should be
 	close bool            // then the connection is closed
 	stall bool            // then nothing comes any more
 	drop  bool            // then what came ahead is thrown away
@@ -125,20 +125,35 @@ func (r *responder) account(timeout time.Duration) *Account {
 	return a
 }
 
-// said returns the commands that came, of one verb or (with "") all.
+// said returns the commands of a verb that came.
 func (r *responder) said(verb string) []string {
+	return r.saidWhere(func(line string) bool { return line == verb || strings.HasPrefix(line, verb+" ") })
+}
+
+// asked returns the commands for whole messages that came.
+func (r *responder) asked() []string {
+	return r.saidWhere(func(line string) bool { return whole(line, 0) })
+}
+
+func (r *responder) saidWhere(is func(string) bool) []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return slices.DeleteFunc(slices.Clone(r.commands), func(c string) bool {
-		v, _, _ := strings.Cut(c, " ")
-		return verb != "" && v != verb
-	})
+	return slices.DeleteFunc(slices.Clone(r.commands), func(line string) bool { return !is(line) })
+}
+
+// whole tells whether a command asks for the whole of a message, of any one when n is 0.
+func whole(line string, n int) bool {
+	f := strings.Fields(line)
+	if n > 0 && (len(f) < 2 || f[1] != strconv.Itoa(n)) {
+		return false
+	}
+	return len(f) == 2 && f[0] == "RETR" || len(f) == 3 && f[0] == "TOP" && f[2] == "99999999"
 }
 
 // stuffCRLF stuffs dots by the letter of RFC 1939: a line ends in CRLF.
 func stuffCRLF(m []byte) []byte {
 	m = bytes.ReplaceAll(append([]byte("\r\n"), m...), []byte("\r\n."), []byte("\r\n.."))[2:]
-	if !bytes.HasSuffix(append([]byte("\r\n"), m...), []byte("\r\n")) {
+	if !bytes.HasSuffix(m, []byte("\r\n")) {
 		m = append(m, "\r\n"...)
 	}
 	return append(m, ".\r\n"...)
@@ -147,7 +162,7 @@ func stuffCRLF(m []byte) []byte {
 // stuffLF stuffs dots as servers do that read mail by lines: a line ends in LF, whatever is before it.
 func stuffLF(m []byte) []byte {
 	m = bytes.ReplaceAll(append([]byte("\n"), m...), []byte("\n."), []byte("\n.."))[1:]
-	if !bytes.HasSuffix(append([]byte("\n"), m...), []byte("\n")) {
+	if !bytes.HasSuffix(m, []byte("\n")) {
 		m = append(m, "\r\n"...)
 	}
 	return append(m, ".\r\n"...)
@@ -201,7 +216,9 @@ func (r *responder) serve(conn net.Conn, n int) {
 				if act(*m) {
 					return
 				}
-				continue
+				if m.raw != "" {
+					continue
+				}
 			}
 		}
 		if in.Buffered() > 0 && r.intolerant != (misdeed{}) {
@@ -303,6 +320,9 @@ func (r *responder) transaction(drop []mail, verb, rest string) string {
 	case "RETR":
 		return content(drop[i-1].content)
 	case "TOP":
+		if strings.HasSuffix(rest, " 99999999") {
+			return content(drop[i-1].content)
+		}
 		header, _, _ := bytes.Cut(drop[i-1].content, []byte("\r\n\r\n"))
 		return content(append(slices.Clone(header), "\r\n\r\n"...))
 	default:
