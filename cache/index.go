@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime/debug"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -44,9 +46,10 @@ type index struct {
 	dir string
 	log *slog.Logger
 
-	mu    sync.RWMutex // held for writing while db is replaced
-	db    *bbolt.DB
-	whole sync.Map // mailbox name -> true: all of its table is in db as of this process
+	mu     sync.RWMutex // held for writing while db is replaced
+	db     *bbolt.DB
+	holder *os.File // locked
+	whole  sync.Map // mailbox name -> true: all of its table is in db as of this process
 }
 
 // state is what the index says of a mailbox besides its messages.
@@ -73,24 +76,62 @@ const lockWait = 500 * time.Millisecond
 // openIndex opens or makes the index in a directory. ErrStoreHeld, ErrStoreNewer, or what the filesystem says.
 func openIndex(dir string, log *slog.Logger) (*index, error) {
 	x := &index{dir: dir, log: log}
-	holder := filepath.Join(dir, "holder")
-	err := x.open()
-	switch {
-	case errors.Is(err, bolterrors.ErrTimeout):
-		who, _ := os.ReadFile(holder)
-		return nil, fmt.Errorf("%w (%s)", ErrStoreHeld, strings.TrimSpace(string(who)))
-	case errors.Is(err, ErrStoreNewer), errors.Is(err, os.ErrPermission):
+	if err := x.lock(); err != nil {
 		return nil, err
-	case err != nil:
-		if err := x.setAside(err); err != nil {
-			return nil, err
-		}
 	}
-	return x, os.WriteFile(holder, fmt.Appendf(nil, "process %d\n", os.Getpid()), 0o600)
+	err := x.open()
+	if err != nil && !errors.Is(err, ErrStoreNewer) && !errors.Is(err, os.ErrPermission) {
+		err = x.setAside(err)
+	}
+	if err != nil {
+		x.unlock()
+		return nil, err
+	}
+	return x, nil
 }
 
+// Files of a store.
+const (
+	indexFile  = "index.db"
+	holderFile = "holder"
+)
+
+// lock takes the store for this process, which it tells who else wants it. ErrStoreHeld says who has it.
+func (x *index) lock() error {
+	f, err := os.OpenFile(filepath.Join(x.dir, holderFile), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	for end := time.Now().Add(lockWait); ; time.Sleep(lockWait / 50) {
+		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if !errors.Is(err, syscall.EWOULDBLOCK) || time.Now().After(end) {
+			break
+		}
+	}
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		who, _ := io.ReadAll(f)
+		err = fmt.Errorf("%w (%s)", ErrStoreHeld, strings.TrimSpace(string(who)))
+	}
+	if err == nil {
+		err = errors.Join(f.Truncate(0), writeAt(f, fmt.Sprintf("process %d\n", os.Getpid())))
+	}
+	if err != nil {
+		return errors.Join(err, f.Close())
+	}
+	x.holder = f
+	return nil
+}
+
+func writeAt(f *os.File, text string) error {
+	_, err := f.WriteAt([]byte(text), 0)
+	return err
+}
+
+// unlock lets others have the store.
+func (x *index) unlock() { x.holder.Close() }
+
 // path of the database.
-func (x *index) path() string { return filepath.Join(x.dir, "index.db") }
+func (x *index) path() string { return filepath.Join(x.dir, indexFile) }
 
 func (x *index) open() error {
 	return guarded(x.openGuarded)
@@ -143,12 +184,16 @@ func (x *index) setAside(why error) error {
 func (x *index) close() error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.db == nil {
+	if x.holder == nil {
 		return nil
 	}
-	err := x.db.Close()
+	var err error
+	if x.db != nil {
+		err = x.db.Close()
+	}
 	x.db = nil
-	os.Remove(filepath.Join(x.dir, "holder"))
+	x.unlock()
+	x.holder = nil
 	return err
 }
 

@@ -14,7 +14,7 @@ import (
 
 // attach gives the account its place on disk. Where another process has it, the account does without, which is logged.
 // ErrStoreNewer: a newer version of mailfs wrote it, and it is left alone.
-func (a *Account) attach(dir string) error {
+func (a *Account) attach(dir, label string) error {
 	bodies := filepath.Join(dir, "bodies")
 	if err := os.MkdirAll(bodies, 0o700); err != nil {
 		return err
@@ -26,6 +26,9 @@ func (a *Account) attach(dir string) error {
 	}
 	if err != nil {
 		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, labelFile), []byte(label+"\n"), 0o600); err != nil {
+		return errors.Join(err, index.close())
 	}
 	a.index, a.store = index, &accountDir{path: bodies, pinned: a.keep, scanned: make(chan struct{})}
 	if list := index.mailboxes(); list != nil {

@@ -77,15 +77,12 @@ func readConfiguration(path string) (*configuration, error) {
 				return nil, fmt.Errorf("%s: %s: %w", path, key, tomlError(err))
 			}
 			c.options[option] = v
+		default:
+			return nil, fmt.Errorf("%s: %w", path, unknownKey(toml.Key{key}))
 		}
 	}
 	if unknown := meta.Undecoded(); len(unknown) > 0 {
-		key := unknown[0]
-		if last := strings.ToLower(key[len(key)-1]); last == "password" || last == "pass" {
-			return nil, fmt.Errorf("%s: %s: mailfs takes no password from a file, where it would lie open in backups and "+
-				"copies; write password_command", path, key)
-		}
-		return nil, fmt.Errorf("%s: unknown key %q", path, key.String())
+		return nil, fmt.Errorf("%s: %w", path, unknownKey(unknown[0]))
 	}
 	for _, key := range meta.Keys() { // a map has no order, the file has
 		if len(key) != 2 || key[0] != "account" {
@@ -153,6 +150,15 @@ func (c *configuration) apply(flags *pflag.FlagSet) error {
 		}
 	}
 	return nil
+}
+
+// unknownKey says that a key means nothing, or why there is none for passwords.
+func unknownKey(key toml.Key) error {
+	if last := strings.ToLower(key[len(key)-1]); last == "password" || last == "pass" {
+		return fmt.Errorf("%s: mailfs takes no password from a file, where it would lie open in backups and copies; "+
+			"write password_command", key)
+	}
+	return fmt.Errorf("unknown key %q", key.String())
 }
 
 // tomlError is an error of the TOML reader with the line it is about, in one line of text.

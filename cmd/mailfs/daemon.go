@@ -71,7 +71,7 @@ func startBackground(ctx context.Context, j *job) (*background, error) {
 	}
 	b := &background{process: cmd, lifeline: toChild.w, ended: make(chan struct{})}
 	var said limitedBuffer
-	said.left = 4096
+	said.left = maxComplaint
 	quiet := make(chan struct{})
 	go func() { // ends when the process is ready or has ended: it lets go of its standard error then
 		io.Copy(&said, complaints.r)
@@ -96,17 +96,16 @@ func startBackground(ctx context.Context, j *job) (*background, error) {
 	}
 	b.end()
 	<-quiet
-	first, _, _ := strings.Cut(strings.TrimSpace(said.String()), "\n")
+	first, _, _ := strings.Cut(strings.TrimSpace(string(said.kept)), "\n")
 	switch {
 	case errors.Is(err, context.Canceled):
 		return nil, context.Canceled
 	case errors.Is(err, errWithoutWord) || errors.Is(err, syscall.EPIPE):
 		err = fmt.Errorf("%w (%s)", errWithoutWord, cmd.ProcessState)
 	}
-	switch {
-	case strings.HasPrefix(first, "fusermount3:"): // it knows best why
-		err = fmt.Errorf("%s: %s", j.Mountpoint, first)
-	case first != "": // the beginning of a crash
+	if _, why, ok := strings.Cut(first, "fusermount3: "); ok { // it knows best
+		err = fmt.Errorf("mounting at %s: %s", j.Mountpoint, why)
+	} else if first != "" { // the beginning of a crash
 		err = fmt.Errorf("%w: %s", err, first)
 	}
 	return nil, err
@@ -175,8 +174,8 @@ func newBackgroundCommand() *cobra.Command {
 	}
 }
 
-// closeInherited closes descriptors that a shell or a build tool has left open for whoever they start: somebody waits for
-// their end. Those of the Go runtime are marked to be closed on exec, which tells them apart.
+// closeInherited closes descriptors that a shell or a build tool has left open for whoever they start: somebody waits
+// for their end. Those of the Go runtime are marked to be closed on exec, which tells them apart.
 func closeInherited() {
 	syscall.CloseOnExec(noticeFD)
 	open, err := os.ReadDir("/dev/fd")

@@ -184,19 +184,19 @@ func seenBefore(date time.Time) []goimap.Flag {
 // greetings are short letters in many scripts and encodings.
 func (p *postbag) greetings() {
 	letters := []struct{ subject, text string }{
+		{"Saudade de Lisboa", "Caro Alex,\n\na maré está baixa e o café está aberto até às onze.\n\nAbraços\n"},
 		{"Grüße aus Köln", "Lieber Alex,\n\nder Rhein führt Hochwasser, und die Brücke ist gesperrt.\n\nViele Grüße\n"},
-		{"Dîner à l'été prochain ?", "Cher Alex,\n\non se retrouve où ? À Besançon, près du café ?\n\nÀ bientôt\n"},
 		{"Καλημέρα από την Αθήνα", "Αγαπητέ Άλεξ,\n\nη θάλασσα είναι ακόμα ζεστή.\n\nΦιλικά\n"},
 		{"Привет из Москвы", "Дорогой Алекс,\n\nпервый снег уже лежит.\n\nДо встречи\n"},
 		{"京都からの写真", "アレックスさん\n\n紅葉がとてもきれいです。\n\n花子\n"},
+		{"Dîner à l'été prochain ?", "Cher Alex,\n\non se retrouve où ? À Besançon, près du café ?\n\nÀ bientôt\n"},
+		{"दिल्ली से नमस्ते", "प्रिय एलेक्स,\n\nदीवाली की शुभकामनाएँ।\n\nसप्रेम\n"},
+		{"Happy birthday! 🎉🎂", "Dear Alex,\n\nmany happy returns 🎈\n\nSee you at eight\n"},
 		{"北京的消息", "亲爱的 Alex：\n\n会议改到下星期三。\n\n此致敬礼\n"},
 		{"서울에서 보내는 안부", "알렉스에게\n\n가을 하늘이 맑습니다.\n\n건강하세요\n"},
 		{"تحية من القاهرة", "عزيزي أليكس،\n\nالنيل جميل في المساء.\n\nمع التحية\n"},
 		{"שלום מתל אביב", "אלכס היקר,\n\nהים שקט הבוקר.\n\nבברכה\n"},
-		{"दिल्ली से नमस्ते", "प्रिय एलेक्स,\n\nदीवाली की शुभकामनाएँ।\n\nसप्रेम\n"},
 		{"สวัสดีจากกรุงเทพ", "ถึงอเล็กซ์\n\nฝนหยุดตกแล้ว\n\nด้วยความคิดถึง\n"},
-		{"Żółta łódź w Gdańsku", "Drogi Aleksie,\n\nłódź jest gotowa.\n\nPozdrawiam\n"},
-		{"Happy birthday! 🎉🎂", "Dear Alex,\n\nmany happy returns 🎈\n\nSee you at eight\n"},
 		{"AW: Angebot 50 % günstiger / nur heute: \"Boote\" & mehr", "Guten Tag,\n\n1.299,00 € statt 2.598,00 €.\n"},
 	}
 	for i, l := range letters {
@@ -204,7 +204,7 @@ func (p *postbag) greetings() {
 		e := envelope{from: from, to: demoOwner, subject: l.subject, date: p.when(i, len(letters))}
 		content := encoded("plain", l.text)
 		switch i {
-		case 1: // an old program's letter
+		case 5: // an old program's letter
 			text, _ := charmap.ISO8859_15.NewEncoder().String(l.text)
 			content = quoted("plain", "iso-8859-15", text)
 		case 3:

@@ -76,19 +76,16 @@ func (e *accountError) explain() string {
 	case errors.Is(err, remote.ErrCertificate):
 		return e.explainTLS()
 	case errors.Is(err, errNoPassword):
-		return unwrapped(err, remote.ErrLogin, "no login")
+		return after(errNoPassword, remote.ErrLogin)
 	case errors.Is(err, remote.ErrLogin):
-		if e.server.User == "" {
-			return unwrapped(err, remote.ErrLogin, "login refused")
-		}
-		return unwrapped(err, remote.ErrLogin, fmt.Sprintf("login refused for %q", e.server.User))
+		return join(fmt.Sprintf("login refused for %q", e.server.User), after(err, remote.ErrLogin))
 	case errors.Is(err, remote.ErrTimeout):
 		return fmt.Sprintf("no answer within %s; check host and port (a firewall swallows what it refuses), or wait longer "+
 			"with --timeout", e.timeout)
 	case errors.Is(err, remote.ErrServer):
-		return unwrapped(err, remote.ErrServer, "the server answered with an error")
+		return join("the server answered with an error", after(err, remote.ErrServer))
 	case errors.Is(err, remote.ErrUnsupported):
-		return unwrapped(err, remote.ErrUnsupported, "the server can't do what mailfs needs")
+		return join("the server can't do what mailfs needs", after(err, remote.ErrUnsupported))
 	default:
 		return e.explainNetwork()
 	}
@@ -125,7 +122,7 @@ func (e *accountError) explainTLS() string {
 	case errors.As(err, &alert):
 		return "the server refuses TLS: " + strings.TrimPrefix(alert.Error(), "tls: ")
 	default:
-		text := unwrapped(err, remote.ErrCertificate, "the connection is not safe")
+		text := join("the connection is not safe", after(err, remote.ErrCertificate))
 		if !e.server.ImplicitTLS {
 			text += fmt.Sprintf(" (%ss:// speaks TLS from the first byte; --tls=off would send mail and password in the "+
 				"clear)", e.server.Protocol)
@@ -162,24 +159,32 @@ func (e *accountError) explainNetwork() string {
 		return "connection refused: nothing listens there; check host and port"
 	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETDOWN):
 		return "no way to this host; check the network"
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET),
-		errors.Is(err, syscall.EPIPE):
+	case errors.Is(err, remote.ErrLost), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
+		errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return "the server ended the connection; check the port, or try again later"
 	default:
-		return unwrapped(err, remote.ErrUnreachable, "the server can't be reached")
+		return join("the server can't be reached", after(err, remote.ErrUnreachable))
 	}
 }
 
-// unwrapped is an error's text with what stands for the sentinel at its beginning said in other words.
-func unwrapped(err, sentinel error, words string) string {
-	text := err.Error()
-	if _, after, found := strings.Cut(text, sentinel.Error()); found {
-		text = strings.TrimLeft(after, ": ")
+// after is what an error says beside the sentinel that it wraps, more than once perhaps.
+func after(err, sentinel error) string {
+	_, text, found := strings.Cut(err.Error(), sentinel.Error())
+	if !found {
+		return err.Error()
 	}
-	if text == "" {
-		return words
+	for again := true; again; {
+		text, again = strings.CutPrefix(strings.TrimLeft(text, ": "), sentinel.Error())
 	}
-	return words + ": " + text
+	return text
+}
+
+// join puts a reason behind what happened, if there is one.
+func join(what, reason string) string {
+	if reason == "" {
+		return what
+	}
+	return what + ": " + reason
 }
 
 // fileError says in one line why a file or a directory can't be used; errors of package os repeat call and path.

@@ -106,7 +106,7 @@ accounts MAILFS_PASSWORD is for the one that has no command.`,
 
 // mount checks everything that can be checked without a network, then mounts: here, or in a background process.
 func mount(ctx context.Context, f *mountFlags, flags *pflag.FlagSet, url, mountpoint string) error {
-	j, err := f.job(ctx, flags, url)
+	j, err := f.job(flags, url)
 	if err != nil {
 		return err
 	}
@@ -118,6 +118,17 @@ func mount(ctx context.Context, f *mountFlags, flags *pflag.FlagSet, url, mountp
 	}
 	if err := mayMount(j.AllowOther); err != nil {
 		return err
+	}
+	for i := range j.Accounts {
+		a := &j.Accounts[i]
+		if s := a.server(); a.InTheClear && !s.Loopback() {
+			warn(s.Address() + ": without TLS everybody on the way can read mail and password")
+		}
+		if a.User == "" {
+			if a.User, err = askUser(ctx, a.who()); err != nil {
+				return err
+			}
+		}
 	}
 	if err := fillPasswords(ctx, j.Accounts, warn); err != nil {
 		return err
@@ -135,8 +146,8 @@ func mount(ctx context.Context, f *mountFlags, flags *pflag.FlagSet, url, mountp
 // warn prints a line on standard error.
 func warn(text string) { fmt.Fprintln(os.Stderr, "mailfs: "+text) }
 
-// job makes out of flags and configuration what there is to do, without the mountpoint and the passwords.
-func (f *mountFlags) job(ctx context.Context, flags *pflag.FlagSet, url string) (*job, error) {
+// job makes out of flags and configuration what there is to do, without the mountpoint and what has to be asked for.
+func (f *mountFlags) job(flags *pflag.FlagSet, url string) (*job, error) {
 	var tables []accountTable
 	if url != "" {
 		if f.config != "" {
@@ -174,7 +185,7 @@ func (f *mountFlags) job(ctx context.Context, flags *pflag.FlagSet, url string) 
 			"configuration")
 	}
 	for _, t := range tables {
-		a, err := f.account(ctx, flags, t)
+		a, err := f.account(flags, t)
 		if err != nil && t.Name != "" {
 			return nil, fmt.Errorf("account %q: %w", t.Name, err)
 		} else if err != nil {
@@ -219,7 +230,7 @@ func (f *mountFlags) check() error {
 }
 
 // account is what flags and a table of the configuration say together: flags first, then the table, then defaults.
-func (f *mountFlags) account(ctx context.Context, flags *pflag.FlagSet, t accountTable) (account, error) {
+func (f *mountFlags) account(flags *pflag.FlagSet, t accountTable) (account, error) {
 	server, err := remote.ParseURL(t.URL)
 	if err != nil {
 		return account{}, err
@@ -254,14 +265,6 @@ func (f *mountFlags) account(ctx context.Context, flags *pflag.FlagSet, t accoun
 			return account{}, err
 		}
 	}
-	if a.InTheClear && !server.Loopback() {
-		warn(server.Address() + ": without TLS everybody on the way can read mail and password")
-	}
-	if a.User == "" {
-		if a.User, err = askUser(ctx, a.who()); err != nil {
-			return account{}, err
-		}
-	}
 	return a, nil
 }
 
@@ -281,7 +284,7 @@ func askUser(ctx context.Context, where string) (string, error) {
 	user, err := ask(ctx, "User at "+where+": ", false)
 	switch {
 	case errors.Is(err, errNoTerminal), err == nil && user == "":
-		return "", errors.New("the URL names no user; write SCHEME://USER@HOST, with @ in USER as %40")
+		return "", fmt.Errorf("%s: the URL names no user; write SCHEME://USER@HOST, with @ in USER as %%40", where)
 	case err == nil && strings.ContainsAny(user, "\r\x00"):
 		return "", errors.New("the user name contains a line break or a NUL byte")
 	}

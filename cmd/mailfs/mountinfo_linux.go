@@ -105,7 +105,7 @@ func fuseReady() error {
 		return errors.New("there is no /dev/fuse: load the kernel module (modprobe fuse), or give the container " +
 			"--device /dev/fuse")
 	case err != nil:
-		return errors.New("/dev/fuse: this user may not open it")
+		return errors.New("/dev/fuse: this user may not open it; it is open to everybody on most machines (chmod 0666)")
 	}
 	if os.Geteuid() != 0 {
 		if _, err := exec.LookPath("fusermount3"); err != nil {

@@ -14,8 +14,8 @@ import (
 )
 
 // applyOptions sets flags from a list of options as they stand in fstab: comma-separated, NAME or NAME=VALUE, where
-// NAME is a long flag with - or _. What the command line says itself stays. Options of mount(8) that mean nothing here are
-// passed over.
+// NAME is a long flag with - or _. What the command line says itself stays. Options of mount(8) that mean nothing here
+// are passed over.
 func applyOptions(flags *pflag.FlagSet, list string) error {
 	for option := range strings.SplitSeq(list, ",") {
 		option = strings.TrimSpace(option)

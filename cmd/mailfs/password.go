@@ -34,20 +34,29 @@ func environment() []string {
 var errNoPassword = fmt.Errorf("%w: there is no password, and no terminal to ask for one; set %s, or give a command "+
 	"that prints it (--password-command, or password_command in the configuration)", remote.ErrLogin, passwordVariable)
 
-// maxPassword bounds, in bytes, what is read of a password command's output.
-const maxPassword = 64 << 10
+// What is kept of a command's output and of its complaints, in bytes.
+const (
+	maxPassword  = 64 << 10
+	maxComplaint = 4 << 10
+)
 
 // runPasswordCommand runs a command with the shell and returns the first line of its output, any bytes but the line's
 // end. Its errors wrap remote.ErrLogin and show what the command wrote to its standard error, never its output.
 func runPasswordCommand(ctx context.Context, command string) (string, error) {
-	cmd := exec.CommandContext(ctx, "sh", "-c", command)
+	limited := ctx
+	if deadline, ok := ctx.Deadline(); ok { // some of the time is left, to say that it was this that took too long
+		var cancel context.CancelFunc
+		limited, cancel = context.WithTimeout(ctx, time.Until(deadline)*9/10)
+		defer cancel()
+	}
+	cmd := exec.CommandContext(limited, "sh", "-c", command)
 	cmd.Env = environment()
-	cmd.WaitDelay = time.Second // whatever it left behind may hold its output open
+	cmd.WaitDelay = 50 * time.Millisecond // for what it left behind that holds its output open
 	var out, complaint limitedBuffer
-	out.left, complaint.left = maxPassword, 4096
+	out.left, complaint.left = maxPassword, maxComplaint
 	cmd.Stdout, cmd.Stderr = &out, &complaint
 	err := cmd.Run()
-	said := strings.TrimSpace(complaint.String())
+	said := strings.TrimSpace(string(complaint.kept))
 	if len(said) > 200 {
 		said = strings.ToValidUTF8(said[:200], "") + "..."
 	}
@@ -56,7 +65,9 @@ func runPasswordCommand(ctx context.Context, command string) (string, error) {
 	}
 	var exit *exec.ExitError
 	switch {
-	case ctx.Err() != nil:
+	case errors.Is(ctx.Err(), context.Canceled):
+		return "", ctx.Err()
+	case limited.Err() != nil:
 		return "", fmt.Errorf("%w: the password command did not end in time%s", remote.ErrLogin, said)
 	case errors.Is(err, exec.ErrWaitDelay): // it ended well, and what it left in the background goes on
 	case errors.As(err, &exit):
@@ -64,7 +75,7 @@ func runPasswordCommand(ctx context.Context, command string) (string, error) {
 	case err != nil:
 		return "", fmt.Errorf("%w: the password command could not be run: %w", remote.ErrLogin, err)
 	}
-	first, _, ended := bytes.Cut(out.Bytes(), []byte("\n"))
+	first, _, ended := bytes.Cut(out.kept, []byte("\n"))
 	if ended {
 		first = bytes.TrimSuffix(first, []byte("\r"))
 	}
@@ -76,14 +87,14 @@ func runPasswordCommand(ctx context.Context, command string) (string, error) {
 
 // limitedBuffer keeps the beginning of what is written to it.
 type limitedBuffer struct {
-	bytes.Buffer
-	left int
+	kept []byte
+	left int // how many bytes more
 }
 
 func (b *limitedBuffer) Write(p []byte) (int, error) {
-	kept := p[:min(len(p), b.left)]
-	b.left -= len(kept)
-	b.Buffer.Write(kept)
+	n := min(len(p), b.left)
+	b.kept = append(b.kept, p[:n]...)
+	b.left -= n
 	return len(p), nil
 }
 

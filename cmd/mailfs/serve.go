@@ -187,6 +187,9 @@ func detach(mountpoint string, server *fs.Server) error {
 	if server.Unmount() == nil {
 		return nil
 	}
+	if kind, err := uppermost(mountpoint); err == nil && kind != fsType {
+		return nil // somebody else was faster
+	}
 	if err := unmount(mountpoint, true); err != nil {
 		return fmt.Errorf("unmounting %s: %w", mountpoint, err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -36,6 +37,9 @@ func umount(ctx context.Context, mountpoint string, lazy bool) error {
 	path, err := resolveMountpoint(mountpoint)
 	if err != nil {
 		return err
+	}
+	if err := os.Chdir("/"); err != nil { // or a mount that this was started in would be in use by this
+		return fmt.Errorf("leaving the mount: %w", err)
 	}
 	for unmounted := false; ; unmounted = true {
 		kind, err := uppermost(path)

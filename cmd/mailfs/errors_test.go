@@ -1,0 +1,190 @@
+package main
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/big"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mailfs/mailfs/remote"
+)
+
+// makeCertificate makes a certificate that signs itself.
+func makeCertificate(t *testing.T, host string, from, to time.Time) (tls.Certificate, []byte) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: host}, DNSNames: []string{host},
+		NotBefore: from, NotAfter: to,
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, ca
+}
+
+func testCertificate(t *testing.T) []byte {
+	_, ca := makeCertificate(t, "localhost", time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
+	return ca
+}
+
+// listen has each connection to a port of this machine served by a function.
+func listen(t *testing.T, serve func(net.Conn)) (address string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				serve(conn)
+			}()
+		}
+	}()
+	return fmt.Sprintf("localhost:%d", l.Addr().(*net.TCPAddr).Port)
+}
+
+// says answers a greeting, whatever is asked then gets the answer.
+func says(greeting, answer string) func(net.Conn) {
+	return func(conn net.Conn) {
+		io.WriteString(conn, greeting)
+		for b := make([]byte, 4096); ; {
+			if _, err := conn.Read(b); err != nil {
+				return
+			}
+			io.WriteString(conn, answer)
+		}
+	}
+}
+
+func silent(conn net.Conn) { io.Copy(io.Discard, conn) }
+
+// speakTLS shakes hands and says nothing.
+func speakTLS(c tls.Certificate) func(net.Conn) {
+	return func(conn net.Conn) {
+		secure := tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{c}})
+		if secure.Handshake() == nil {
+			silent(secure)
+		}
+	}
+}
+
+// What really goes wrong on the way to a server, and what people read of it.
+func TestLines(t *testing.T) {
+	const able = "* OK [CAPABILITY IMAP4rev1] hi\r\n"
+	now, hour := time.Now(), time.Hour
+	good, _ := makeCertificate(t, "localhost", now.Add(-hour), now.Add(hour))
+	old, oldCA := makeCertificate(t, "localhost", now.Add(-48*hour), now.Add(-24*hour))
+	young, youngCA := makeCertificate(t, "localhost", now.Add(24*hour), now.Add(48*hour))
+	other, otherCA := makeCertificate(t, "mail.example.com", now.Add(-hour), now.Add(hour))
+	day := func(d time.Time) string { return d.UTC().Format(time.DateOnly) }
+
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nobody := fmt.Sprintf("localhost:%d", closed.Addr().(*net.TCPAddr).Port)
+	closed.Close()
+
+	for _, c := range []struct {
+		name    string
+		account account
+		want    string // after the address
+	}{
+		{"unknown authority", account{URL: "imaps://u@" + listen(t, speakTLS(good))},
+			"certificate signed by an authority this machine doesn't know; if you trust it, give it with --ca-file"},
+		{"expired", account{URL: "imaps://u@" + listen(t, speakTLS(old)), Roots: oldCA},
+			"the certificate expired on " + day(now.Add(-24*hour)) +
+				"; check this machine's clock, or tell who runs the server"},
+		{"not yet", account{URL: "imaps://u@" + listen(t, speakTLS(young)), Roots: youngCA},
+			"the certificate is not valid before " + day(now.Add(24*hour)) + "; check this machine's clock"},
+		{"another host", account{URL: "pop3s://u@" + listen(t, speakTLS(other)), Roots: otherCA},
+			"the certificate is for mail.example.com, not for localhost; check the host in the URL"},
+		{"no TLS", account{URL: "imaps://u@" + listen(t, says("* OK hi\r\n", ""))},
+			"no TLS on this port; if the server upgrades with STARTTLS, write imap:// instead of imaps://"},
+		{"no STARTTLS", account{URL: "imap://u@" + listen(t, says("* OK hi\r\n", "S BAD what?\r\n"))},
+			`the connection is not safe: the server refuses STARTTLS: "S BAD what?" (imaps:// speaks TLS from the first byte; ` +
+				`--tls=off would send mail and password in the clear)`},
+		{"nobody listens", account{URL: "imaps://u@" + nobody},
+			"connection refused: nothing listens there; check host and port"},
+		{"unknown host", account{URL: "imaps://u@no-such-host.invalid"},
+			"unknown host; check its spelling in the URL"},
+		{"silent", account{URL: "imap://u@" + listen(t, silent), InTheClear: true, Timeout: 200 * time.Millisecond},
+			"no answer within 200ms; check host and port (a firewall swallows what it refuses), or wait longer with --timeout"},
+		{"hangs up", account{URL: "imap://u@" + listen(t, func(net.Conn) {}), InTheClear: true},
+			"the server ended the connection; check the port, or try again later"},
+		{"wrong password", account{URL: "pop3://u@" + listen(t, says("+OK hi\r\n", "-ERR no\r\n")), InTheClear: true,
+			HasPassword: true, Password: []byte("hunter2")},
+			`login refused for "u"`},
+		{"no password", account{URL: "imap://u@" + listen(t, says(able, "")), InTheClear: true},
+			"there is no password, and no terminal to ask for one; set MAILFS_PASSWORD, or give a command that prints it " +
+				"(--password-command, or password_command in the configuration)"},
+		{"failing command", account{URL: "imap://u@" + listen(t, says(able, "")), InTheClear: true,
+			PasswordCommand: "echo hunter2; echo locked >&2; exit 3"},
+			`login refused for "u": the password command failed (exit status 3): locked`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			a := c.account
+			server, err := remote.ParseURL(a.URL)
+			if err != nil {
+				t.Fatal(err)
+			}
+			a.User, a.Connections = server.User, 1
+			if a.Timeout == 0 {
+				a.Timeout = 20 * time.Second
+			}
+			opened := a.open(slog.New(slog.DiscardHandler))
+			defer opened.Close()
+			err = opened.Connect(context.Background())
+			if err == nil {
+				t.Fatal("it connects")
+			}
+			got := line(a.failed(err))
+			if want := server.Address() + ": " + c.want; !strings.HasPrefix(got, want) {
+				t.Errorf("the line is\n%s\nwant\n%s", got, want)
+			}
+			if strings.Contains(got, "hunter2") {
+				t.Errorf("the password shows: %s", got)
+			}
+		})
+	}
+}
+
+// Whatever a server says, one line comes of it, of bounded length.
+func TestLineIsOneLine(t *testing.T) {
+	a := account{Name: "work", URL: "imaps://u@h", User: "u"}
+	err := fmt.Errorf("%w: first\r\nsecond\x1b[31m\x00%s", remote.ErrServer, strings.Repeat("ä", 5000))
+	got := line(a.failed(err))
+	if !strings.HasPrefix(got, "account work: h:993: the server answered with an error: first second [31m") {
+		t.Errorf("it begins %q", got[:100])
+	}
+	if strings.ContainsAny(got, "\r\n\x1b\x00\uFFFD") || len(got) > maxLine+3 {
+		t.Errorf("%d bytes: %q", len(got), got)
+	}
+}

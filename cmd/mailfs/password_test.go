@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mailfs/mailfs/remote"
+)
+
+func TestPasswordCommand(t *testing.T) {
+	t.Setenv(passwordVariable, "hunter2")
+	for _, c := range []struct{ command, password, says string }{
+		{command: "echo secret", password: "secret"},
+		{command: `printf 'secret'`, password: "secret"},
+		{command: `printf 'secret\r\nuser: me\n'`, password: "secret"},
+		{command: `printf ' two  words \t\n'`, password: " two  words \t"},
+		{command: `printf 'carriage\rreturn\n'`, password: "carriage\rreturn"},
+		{command: `printf 'kept\r'`, password: "kept\r"},
+		{command: `printf '\377\001"\\\n'`, password: "\xff\x01\"\\"},
+		{command: "echo secret; sleep 100 &", password: "secret"}, // something holds its output
+		{command: "head -c 100000 /dev/zero | tr '\\0' x; echo; echo", password: strings.Repeat("x", maxPassword)},
+		{command: "true", says: "printed no password"},
+		{command: "echo; echo secret", says: "printed no password"},
+		{command: "echo secret; echo no key >&2; exit 2", says: "failed (exit status 2): no key"},
+		{command: "kill -9 $$", says: "signal: killed"},
+		{command: "sleep 100", says: "not end in time"},
+		{command: "echo \"${MAILFS_PASSWORD-none}\"", password: "none"},
+	} {
+		t.Run(c.command, func(t *testing.T) {
+			t.Parallel()
+			limit := 10 * time.Second
+			if c.command == "sleep 100" {
+				limit = 200 * time.Millisecond
+			}
+			ctx, cancel := context.WithTimeout(context.Background(), limit)
+			defer cancel()
+			got, err := runPasswordCommand(ctx, c.command)
+			if c.says == "" {
+				if err != nil || got != c.password {
+					t.Errorf("it is %.100q (%v), want %.100q", got, err, c.password)
+				}
+				return
+			}
+			if err == nil || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "secret") {
+				t.Errorf("%v, want something about %q", err, c.says)
+			}
+			if !errors.Is(err, remote.ErrLogin) {
+				t.Errorf("%v is not a refused login", err)
+			}
+		})
+	}
+}
+
+// Which account the password in the environment is for.
+func TestPasswordOfEnvironment(t *testing.T) {
+	plain, command := account{URL: "imaps://u@h"}, account{URL: "imaps://u@h", PasswordCommand: "true"}
+	for _, c := range []struct {
+		name     string
+		accounts []account
+		want     []bool
+	}{
+		{"one", []account{plain}, []bool{true}},
+		{"one with a command", []account{command}, []bool{true}},
+		{"one of several has no command", []account{command, plain, command}, []bool{false, true, false}},
+		{"all of several have one", []account{command, command}, []bool{false, false}},
+	} {
+		t.Setenv(passwordVariable, "hunter2")
+		if err := fillPasswords(context.Background(), c.accounts, func(text string) { t.Error(c.name, text) }); err != nil {
+			t.Fatal(err)
+		}
+		for i, a := range c.accounts {
+			if a.HasPassword != c.want[i] || a.HasPassword && string(a.Password) != "hunter2" {
+				t.Errorf("%s: account %d has %v %q", c.name, i, a.HasPassword, a.Password)
+			}
+		}
+		for _, e := range environment() {
+			if strings.HasPrefix(e, passwordVariable) {
+				t.Error("the password is still in the environment")
+			}
+		}
+	}
+}
