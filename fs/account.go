@@ -36,7 +36,7 @@ type folder struct {
 
 // child returns the folder of that name; nil if there is none.
 func (f *folder) child(name string) *folder {
-	i, ok := slices.BinarySearchFunc(f.folders, name, func(c *folder, name string) int { return strings.Compare(c.name, name) })
+	i, ok := slices.BinarySearchFunc(f.folders, name, func(c *folder, n string) int { return strings.Compare(c.name, n) })
 	if !ok {
 		return nil
 	}

@@ -28,8 +28,8 @@ var errnos = []struct {
 	{context.Canceled, syscall.EINTR}, // the caller got a signal; what was asked for goes on for whoever asks next
 }
 
-// errno turns an error of the packages below into what a program sees: the one place where that is decided. An error that
-// nobody thought of is EIO.
+// errno turns an error of the packages below into what a program sees: the one place where that is decided. An error
+// that nobody thought of is EIO.
 func errno(err error) syscall.Errno {
 	if err == nil {
 		return 0

@@ -34,8 +34,8 @@ func folderNames(siblings []string) []string {
 	return names
 }
 
-// folderName percent-encodes what can't stand in the name of a directory or would mean something else there. '%' is encoded
-// where it would look like an encoding, so that no two names become one.
+// folderName percent-encodes what can't stand in the name of a directory or would mean something else there. '%' is
+// encoded where it would look like an encoding, so that no two names become one.
 func folderName(s string) string {
 	switch {
 	case s == "":

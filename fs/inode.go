@@ -20,7 +20,8 @@ import (
 // rootInode is what fuse calls the root.
 const rootInode = 1
 
-// inodes gives out the upper part of inode numbers: bits of a hash, and the next ones where these are another's already.
+// inodes gives out the upper part of inode numbers: bits of a hash, and the next ones where these are another's
+// already.
 type inodes struct {
 	mu     sync.Mutex // guards what follows
 	owners map[uint64]string

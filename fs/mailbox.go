@@ -106,6 +106,11 @@ func (d *directory) Getattr(_ context.Context, _ fs.FileHandle, out *fuse.AttrOu
 // Lookup answers from what is known, and asks the server only for a name that is not there.
 func (d *directory) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
 	d.lookups.Add(1)
+	if len(d.path) == 0 && d.IsRoot() {
+		if status := d.fsys.lookupStatus(ctx, &d.Inode, name, out); status != nil {
+			return status, 0
+		}
+	}
 	if f := d.account.known(d.path); f != nil {
 		if child := d.lookup(ctx, f, name, out); child != nil {
 			return child, 0
@@ -202,8 +207,11 @@ func (d *directory) OpendirHandle(ctx context.Context, _ uint32) (fs.FileHandle,
 	d.listed = now
 	d.mu.Unlock()
 	flags := uint32(fuse.FOPEN_CACHE_DIR | fuse.FOPEN_KEEP_CACHE)
-	if before != nil && !before.same(now) {
-		flags = 0
+	switch {
+	case before != nil && !before.same(now):
+		flags = 0 // which makes the kernel drop what it has
+	case t != nil && t.Len() > manyMessages:
+		flags = 0 // it would keep a listing without attributes, and ask for them one by one
 	}
 	return d.listing(f, t), flags, 0
 }

@@ -104,8 +104,9 @@ func (m *message) Getattr(ctx context.Context, _ fs.FileHandle, out *fuse.AttrOu
 	return 0
 }
 
-// Open makes sure that the size is right before anybody reads. When the sizes of all accounts have proved to be right, it
-// has the kernel open files on its own from then on, which makes reading from the kernel's cache several times as fast.
+// Open makes sure that the size is right before anybody reads. When the sizes of all accounts have proved to be
+// right, it has the kernel open files on its own from then on, which makes reading from the kernel's cache several
+// times as fast.
 func (m *message) Open(ctx context.Context, flags uint32) (fs.FileHandle, uint32, syscall.Errno) {
 	if flags&syscall.O_ACCMODE != syscall.O_RDONLY {
 		return nil, 0, syscall.EROFS

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"strings"
 	"sync"
 	"time"
 
@@ -23,21 +24,24 @@ type Options struct {
 	UID, GID   uint32 // whose files they are
 	// FSName is what mount(8) and df show as the device: the account's URL, without a password.
 	FSName string
-	// Mount holds more options as in fstab(5), of those that do not depend on the type of a filesystem: noexec, dirsync, ...
+	// Mount holds more options as in fstab(5), of those that do not depend on the type of a filesystem: noexec,
+	// dirsync, ...
 	Mount []string
 	Log   *slog.Logger
 	Debug bool // log every request
+	// Status returns what .mailfs/status.json holds; nil is a mount without. It must not wait for anything.
+	Status func() []byte
 }
 
 // Server answers the kernel for one mount.
 type Server struct {
-	fuse     *fuse.Server
-	notifier *notifier
-	ended    sync.Once
+	fuse  *fuse.Server
+	fsys  *filesystem
+	ended sync.Once
 }
 
-// Mount mounts accounts at a directory and returns when the mount answers. With single, the directory is the one account
-// itself; otherwise it holds a directory for each. The accounts are those of a cache that outlives the mount.
+// Mount mounts accounts at a directory and returns when the mount answers. With single, the directory is the one
+// account itself; otherwise it holds a directory for each. The accounts are those of a cache that outlives the mount.
 func Mount(mountpoint string, accounts []*cache.Account, single bool, o Options) (*Server, error) {
 	return mount(mountpoint, accounts, single, o, func(raw fuse.RawFileSystem) fuse.RawFileSystem { return raw })
 }
@@ -100,8 +104,8 @@ func mount(mountpoint string, accounts []*cache.Account, single bool, o Options,
 	if err != nil {
 		return nil, explain(mountpoint, options.DirectMountStrict, err)
 	}
-	s := &Server{fuse: server, notifier: fsys.notifier}
-	go s.notifier.run()
+	s := &Server{fuse: server, fsys: fsys}
+	go fsys.notifier.run()
 	go s.fuse.Serve()
 	if err := s.fuse.WaitMount(); err != nil {
 		return nil, errors.Join(fmt.Errorf("mounting at %s: %w", mountpoint, err), s.Unmount())
@@ -117,13 +121,16 @@ func explain(mountpoint string, direct bool, err error) error {
 	} else if !direct && errors.Is(err, exec.ErrNotFound) {
 		advice = "; mounting as an ordinary user needs fusermount3: install fuse3, on Debian with \"apt install fuse3\""
 	}
+	if strings.HasPrefix(err.Error(), "fusermount exited") { // it has said why itself, on stderr
+		err = errors.New("fusermount3 failed, see above")
+	}
 	return fmt.Errorf("mounting at %s: %w%s", mountpoint, err, advice)
 }
 
 // Wait returns when the mount is gone: after Unmount, or umount(8).
 func (s *Server) Wait() {
 	s.fuse.Wait()
-	s.ended.Do(s.notifier.close)
+	s.ended.Do(s.fsys.notifier.close)
 }
 
 // Unmount takes the mount away and returns when the last answer was given. It fails while files are open in the mount,

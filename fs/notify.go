@@ -9,8 +9,8 @@ import (
 	"github.com/mailfs/mailfs/cache"
 )
 
-// notifier tells the kernel what changed, in a goroutine of its own: forgetting a name waits for everybody who is in the
-// directory, also for one who waits for the server, so nobody who answers the kernel may wait for it.
+// notifier tells the kernel what changed, in a goroutine of its own: forgetting a name waits for everybody who is in
+// the directory, also for one who waits for the server, so nobody who answers the kernel may wait for it.
 //
 // What it has not told yet is kept by mailbox, and is bounded: of a mailbox that loses very many messages it is only
 // noted that it did.
@@ -187,14 +187,14 @@ func (d *directory) forgetFolders(old, now *folder) {
 	}
 }
 
-// forgetEntry has the kernel forget a name, and tell those who watch the directory that it was deleted. Where the kernel
-// won't (a directory that is in use), it at least looks it up again next time.
+// forgetEntry has the kernel forget a name, as if it were removed here: who has it open sees that it has no link any
+// more. Where the kernel won't (a directory that is in use), it at least looks it up again next time.
 func forgetEntry(parent *fs.Inode, name string, child *fs.Inode) {
 	if errno := parent.NotifyDelete(name, child); errno != 0 && errno != syscall.ENOENT {
 		parent.NotifyEntry(name)
 	}
 }
 
-// forgetAttributes has the kernel ask for the attributes of an inode before it uses them again. It waits for nobody. That
-// the kernel does not know the inode is as good.
+// forgetAttributes has the kernel ask for the attributes of an inode before it uses them again. It waits for nobody.
+// That the kernel does not know the inode is as good.
 func forgetAttributes(inode *fs.Inode) { inode.NotifyContent(-1, 0) }

@@ -8,8 +8,8 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
-// readOnly answers EROFS to whatever would change something. The kernel does so itself as long as the mount is read-only;
-// without an answer of ours, go-fuse would let a remount with rw "succeed" in removing files.
+// readOnly answers EROFS to whatever would change something. The kernel does so itself as long as the mount is
+// read-only; without an answer of ours, go-fuse would let a remount with rw "succeed" in removing files.
 type readOnly struct{}
 
 var (

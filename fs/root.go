@@ -1,8 +1,8 @@
-// Package fs shows mail accounts as a tree of directories: the go-fuse nodes over package cache. It knows no network and no
-// disk; what it is asked for it asks of the cache, and what the cache tells of changes it tells the kernel.
+// Package fs shows mail accounts as a tree of directories: the go-fuse nodes over package cache. It knows no network
+// and no disk; what it is asked for it asks of the cache, and what the cache tells of changes it tells the kernel.
 //
-// Nodes are made when the kernel looks something up, and go when the kernel forgets it. The names and attributes that the
-// kernel was given stay with it for an hour, since it is told of every change.
+// Nodes are made when the kernel looks something up, and go when the kernel forgets it. The names and attributes that
+// the kernel was given stay with it for an hour, since it is told of every change.
 package fs
 
 import (
@@ -35,6 +35,8 @@ type filesystem struct {
 
 	// noOpen is set when the kernel has been told to open files without asking, which it does from then on for all files.
 	noOpen atomic.Bool
+
+	statusFiles atomic.Uint64 // that were made
 }
 
 // sizesHold tells whether the sizes that are announced are to be relied on, in every account.
@@ -104,7 +106,10 @@ func (r *root) Getattr(_ context.Context, _ fs.FileHandle, out *fuse.AttrOut) sy
 	return 0
 }
 
-func (r *root) Lookup(_ context.Context, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+func (r *root) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+	if status := r.fsys.lookupStatus(ctx, &r.Inode, name, out); status != nil {
+		return status, 0
+	}
 	child := r.GetChild(name)
 	if child == nil {
 		return nil, syscall.ENOENT

@@ -11,12 +11,13 @@ import (
 	"github.com/mailfs/mailfs/cache"
 )
 
-// userPrefix begins the names of the attributes that are there for users. All others (security.*, system.*, trusted.*) are
-// refused as not supported, not as absent: programs then stop asking for each file, which makes ls -l nine times as fast.
+// userPrefix begins the names of the attributes that are there for users. All others (security.*, system.*,
+// trusted.*) are refused as not supported, not as absent: programs then stop asking for each file, which makes ls -l
+// nine times as fast.
 const userPrefix = "user."
 
-// attributeNames are the extended attributes of a message, as listxattr(2) returns them. All messages have all of them, some
-// empty, so that listing them costs nothing.
+// attributeNames are the extended attributes of a message, as listxattr(2) returns them. All messages have all of
+// them, some empty, so that listing them costs nothing.
 const attributeNames = "user.mail.subject\x00user.mail.from\x00user.mail.to\x00user.mail.date\x00" +
 	"user.mail.message-id\x00user.mail.flags\x00user.mail.uid\x00"
 

@@ -12,6 +12,8 @@ import (
 
 	"github.com/BurntSushi/toml"
 	"github.com/spf13/pflag"
+
+	"github.com/mailfs/mailfs/cache"
 )
 
 // configuration is what a configuration file says. Values at its top stand for flags of the same name.
@@ -30,11 +32,14 @@ type accountTable struct {
 	TLS             tlsMode  `toml:"tls"`
 	Connections     int      `toml:"connections"`
 	Timeout         duration `toml:"timeout"`
+
+	Prefetch cache.Prefetch `toml:"prefetch"`
+	Keep     bool           `toml:"keep"`
 }
 
 // fileOptions are the flags that the top of a configuration file may set.
 var fileOptions = []string{
-	"ca-file", "tls", "memory", "refresh", "connections", "timeout", "allow-other", "file-mode", "dir-mode",
+	"ca-file", "tls", "cache-dir", "cache-size", "memory", "refresh", "connections", "timeout", "allow-other", "file-mode", "dir-mode",
 	"log-level", "log-file",
 }
 
@@ -142,7 +147,7 @@ func (c *configuration) apply(flags *pflag.FlagSet) error {
 		if _, isString := value.(string); !isString && flag.Value.Type() == "MODE" {
 			return fmt.Errorf("%s: %s: write it as a string, as in \"0400\"", c.path, strings.ReplaceAll(name, "-", "_"))
 		}
-		if strings.HasSuffix(name, "-file") {
+		if strings.HasSuffix(name, "-file") || name == "cache-dir" && text != noCache {
 			text = c.file(text)
 		}
 		if err := flag.Value.Set(text); err != nil {

@@ -70,7 +70,8 @@ func newRootCommand() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return wrongUsage("%w; see %s --help", err, cmd.CommandPath())
 	})
-	root.AddCommand(newMountCommand(), newUmountCommand(), newDemoCommand(), newVersionCommand(), newBackgroundCommand())
+	root.AddCommand(newMountCommand(), newUmountCommand(), newStatusCommand(), newCacheCommand(),
+		newDemoCommand(), newVersionCommand(), newBackgroundCommand())
 	return root
 }
 

@@ -20,10 +20,10 @@ import (
 
 // mountFlags are the flags of mount, with their defaults as newMountCommand sets them.
 type mountFlags struct {
-	config, caFile, passwordCommand, logFile string
+	config, caFile, passwordCommand, cacheDir, logFile string
 
 	tls               tlsMode
-	memory            byteSize
+	memory, cacheSize byteSize
 	refresh, timeout  duration
 	connections       int
 	allowOther        bool
@@ -39,7 +39,7 @@ const maxConnections = 10
 // defaults are the values of flags that nobody sets.
 func defaults() mountFlags {
 	return mountFlags{
-		tls: "auto", memory: 64 << 20, refresh: duration(30 * time.Second), timeout: duration(30 * time.Second),
+		tls: "auto", memory: 64 << 20, cacheSize: 2 << 30, refresh: duration(30 * time.Second), timeout: duration(30 * time.Second),
 		connections: 2, fileMode: 0o400, dirMode: 0o500, logLevel: logLevel(slog.LevelWarn),
 	}
 }
@@ -50,6 +50,9 @@ func (f *mountFlags) register(flags *pflag.FlagSet) {
 	flags.Var(&f.tls, "tls", "off sends mail and password in the clear")
 	flags.StringVar(&f.passwordCommand, "password-command", f.passwordCommand,
 		"shell `COMMAND` that prints the password, run at each sign-in")
+	flags.StringVar(&f.cacheDir, "cache-dir", f.cacheDir,
+		"keep mail in `DIR` between mounts (default $XDG_CACHE_HOME/mailfs); none keeps nothing")
+	flags.Var(&f.cacheSize, "cache-size", "room for messages in the cache directory")
 	flags.Var(&f.memory, "memory", "memory for messages that were read")
 	flags.Var(&f.refresh, "refresh", "how old a listing may be before the server is asked again")
 	flags.IntVar(&f.connections, "connections", f.connections, "connections per IMAP account, at most `N`")
@@ -116,6 +119,11 @@ func mount(ctx context.Context, f *mountFlags, flags *pflag.FlagSet, url, mountp
 	if j.LogFile != "" && within(j.LogFile, j.Mountpoint) {
 		return fmt.Errorf("%s: the log file would be hidden by the mount", j.LogFile)
 	}
+	for _, a := range j.Accounts {
+		if a.Store != "" && within(a.Store, j.Mountpoint) {
+			return fmt.Errorf("%s: the cache would be hidden by the mount", filepath.Dir(a.Store))
+		}
+	}
 	if err := mayMount(j.AllowOther); err != nil {
 		return err
 	}
@@ -169,7 +177,7 @@ func (f *mountFlags) job(flags *pflag.FlagSet, url string) (*job, error) {
 	}
 	j := &job{
 		Single: url != "", FSName: "mailfs",
-		Memory: int64(f.memory), Refresh: time.Duration(f.refresh),
+		Memory: int64(f.memory), CacheSize: int64(f.cacheSize), Refresh: time.Duration(f.refresh),
 		AllowOther: f.allowOther, FileMode: uint32(f.fileMode), DirMode: uint32(f.dirMode),
 		LogLevel: slog.Level(f.logLevel),
 	}
@@ -184,12 +192,19 @@ func (f *mountFlags) job(flags *pflag.FlagSet, url string) (*job, error) {
 		return nil, wrongUsage("--password-command is for one account; write password_command in the tables of the " +
 			"configuration")
 	}
+	dir, err := cacheDir(f.cacheDir)
+	if err != nil {
+		return nil, err
+	}
 	for _, t := range tables {
 		a, err := f.account(flags, t)
 		if err != nil && t.Name != "" {
 			return nil, fmt.Errorf("account %q: %w", t.Name, err)
 		} else if err != nil {
 			return nil, err
+		}
+		if dir != "" {
+			a.Store = filepath.Join(dir, a.storeName())
 		}
 		j.Accounts = append(j.Accounts, a)
 	}
@@ -242,6 +257,10 @@ func (f *mountFlags) account(flags *pflag.FlagSet, t accountTable) (account, err
 		Name: t.Name, URL: t.URL, User: server.User,
 		PasswordCommand: t.PasswordCommand, InTheClear: t.TLS == "off",
 		Timeout: time.Duration(t.Timeout), Connections: t.Connections,
+		Prefetch: t.Prefetch, Keep: t.Keep,
+	}
+	if t.Keep && server.Protocol != "pop3" {
+		return account{}, errors.New("keep is for POP3, whose servers drop mail; IMAP servers hold it")
 	}
 	// A flag that was given beats the table; one that was not only stands in for what the table leaves out.
 	if flags.Changed("password-command") || a.PasswordCommand == "" {

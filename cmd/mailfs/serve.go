@@ -26,6 +26,7 @@ type job struct {
 	FSName     string
 
 	Memory     int64
+	CacheSize  int64
 	Refresh    time.Duration
 	AllowOther bool
 
@@ -48,6 +49,10 @@ type account struct {
 	Roots       []byte // PEM; nil trusts the system's
 	Timeout     time.Duration
 	Connections int
+
+	Store    string // directory; empty: nothing is kept on disk
+	Prefetch cache.Prefetch
+	Keep     bool
 
 	PasswordCommand string
 	HasPassword     bool
@@ -135,7 +140,9 @@ func serve(ctx context.Context, j *job, log *slog.Logger, warn func(string), rea
 	for _, a := range j.Accounts {
 		timeout = max(timeout, a.Timeout)
 	}
-	store := cache.New(cache.Options{Memory: j.Memory, Refresh: j.Refresh, Timeout: timeout, Log: log})
+	store := cache.New(cache.Options{
+		Memory: j.Memory, Disk: j.CacheSize, Refresh: j.Refresh, Timeout: timeout, Log: log,
+	})
 	defer func() {
 		if e := store.Close(); e != nil {
 			log.Warn("closing the accounts", "error", e)
@@ -146,23 +153,29 @@ func serve(ctx context.Context, j *job, log *slog.Logger, warn func(string), rea
 	for _, a := range j.Accounts {
 		r := a.open(log)
 		remotes = append(remotes, r)
-		kept, err := store.Account(a.Name, remote.Retry(r), cache.AccountOptions{})
-		if err != nil {
-			return err
+		kept, err := store.Account(a.Name, remote.Retry(r), cache.AccountOptions{
+			Store: a.Store, Label: a.label(), Prefetch: a.Prefetch, Keep: a.Keep,
+		})
+		if errors.Is(err, cache.ErrStoreNewer) {
+			return fmt.Errorf("%s: a newer version of mailfs wrote this cache; use that one, or another --cache-dir", a.Store)
+		} else if err != nil {
+			return fmt.Errorf("%s: the cache can't be used: %w", a.Store, err)
 		}
 		accounts = append(accounts, kept)
 	}
-	if err := connect(ctx, j.Accounts, remotes, warn); err != nil {
+	if err := connect(ctx, j.Accounts, remotes, accounts, warn); err != nil {
 		return err
 	}
 	server, err := fs.Mount(j.Mountpoint, accounts, j.Single, fs.Options{
 		AllowOther: j.AllowOther, FileMode: j.FileMode, DirMode: j.DirMode,
 		UID: uint32(os.Getuid()), GID: uint32(os.Getgid()),
 		FSName: j.FSName, Log: log,
+		Status: func() []byte { return j.status(store.Status()) },
 	})
 	if err != nil {
 		return mountError(j.Mountpoint, err)
 	}
+	store.Start()
 	log.Info("mounted", "mountpoint", j.Mountpoint)
 	ended := make(chan struct{})
 	go func() {
@@ -196,8 +209,10 @@ func detach(mountpoint string, server *fs.Server) error {
 	return nil
 }
 
-// connect signs in to all accounts at once. It fails when none could be reached.
-func connect(ctx context.Context, accounts []account, remotes []remote.Account, warn func(string)) error {
+// connect signs in to all accounts at once. It fails when none could be reached, unless the cache has one of those that
+// are merely out of reach.
+func connect(ctx context.Context, accounts []account, remotes []remote.Account, kept []*cache.Account,
+	warn func(string)) error {
 	errs := make([]error, len(accounts))
 	var all sync.WaitGroup
 	for i, r := range remotes {
@@ -212,8 +227,14 @@ func connect(ctx context.Context, accounts []account, remotes []remote.Account, 
 		if err == nil {
 			continue
 		}
+		offline := kept[i].Stored() && (errors.Is(err, remote.ErrUnreachable) || errors.Is(err, remote.ErrTimeout))
+		err = accounts[i].failed(err)
+		if offline {
+			warn(line(err) + "; mounting what the cache holds")
+			continue
+		}
 		failed++
-		if err = accounts[i].failed(err); len(accounts) == 1 {
+		if len(accounts) == 1 {
 			return err
 		}
 		warn(line(err))

@@ -1,0 +1,205 @@
+package main
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mailfs/mailfs/cache"
+)
+
+// noCache in place of a directory keeps nothing on disk.
+const noCache = "none"
+
+// cacheDir returns the directory that --cache-dir means, absolute; "" for none.
+func cacheDir(flag string) (string, error) {
+	switch flag {
+	case noCache:
+		return "", nil
+	case "":
+		dir, err := os.UserCacheDir()
+		if err != nil {
+			// As under systemd or cron, where there is no home directory.
+			return "", nil
+		}
+		return filepath.Join(dir, "mailfs"), nil
+	}
+	dir, err := filepath.Abs(flag)
+	if err != nil {
+		return "", fmt.Errorf("finding %s: %w", flag, err)
+	}
+	return dir, nil
+}
+
+// label says whose mail a store holds: server and user, whatever the account is called.
+func (a *account) label() string {
+	s := a.server()
+	return s.String()
+}
+
+// storeName is the name of the directory of the account's store: readable, and another one for each server and user.
+func (a *account) storeName() string {
+	s := a.server()
+	readable := strings.Map(func(r rune) rune {
+		if r < 0x80 && strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-@", r) {
+			return r
+		}
+		return '-'
+	}, s.User+"@"+s.Host)
+	if len(readable) > 100 {
+		readable = readable[:100]
+	}
+	return fmt.Sprintf("%s-%s-%x", s.Protocol, readable, sha256.Sum256([]byte(a.label())))[:len(s.Protocol)+1+len(readable)+1+12]
+}
+
+func newCacheCommand() *cobra.Command {
+	var dir string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "cache",
+		Short: "Show or clear what is kept on disk",
+		Args:  arguments(0, 0),
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.PersistentFlags().StringVar(&dir, "cache-dir", "", "cache `DIR` (default $XDG_CACHE_HOME/mailfs)")
+	list := &cobra.Command{
+		Use:   "list [ACCOUNT]",
+		Short: "List the accounts in the cache",
+		Long:  "Lists the accounts in the cache. ACCOUNT is a URL, or a part of one that says which is meant.",
+		Args:  arguments(0, 1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			stores, err := storesOf(dir, args)
+			if err != nil {
+				return err
+			}
+			return listStores(cmd.OutOrStdout(), stores, asJSON)
+		},
+	}
+	list.Flags().BoolVar(&asJSON, "json", false, "for programs")
+	clearing := &cobra.Command{
+		Use:   "clear [ACCOUNT]",
+		Short: "Remove an account from the cache, or all of them",
+		Long: "Removes an account from the cache, or all of them. What a mount is using stays. Mail on the server is not\n" +
+			"touched; but messages that a POP3 server has dropped are only in the cache, if keep was set.",
+		Args: arguments(0, 1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			stores, err := storesOf(dir, args)
+			if err != nil {
+				return err
+			}
+			var failed error
+			for _, s := range stores {
+				if err := cache.ClearStore(s.Dir); errors.Is(err, cache.ErrStoreHeld) {
+					failed = fmt.Errorf("%s: in use by %s; unmount it first", s.Account, s.Holder)
+					warn(failed.Error())
+				} else if err != nil {
+					return fmt.Errorf("clearing %s: %w", s.Account, err)
+				} else {
+					fmt.Fprintf(cmd.OutOrStdout(), "cleared %s\n", s.Account)
+				}
+			}
+			if failed != nil {
+				return &statusError{status: 1}
+			}
+			return nil
+		},
+	}
+	cmd.AddCommand(list, clearing)
+	return cmd
+}
+
+// storesOf returns the stores in the cache directory, or those that an argument means.
+func storesOf(flag string, args []string) ([]cache.StoreInfo, error) {
+	dir, err := cacheDir(flag)
+	if err != nil {
+		return nil, err
+	}
+	stores, err := cache.Stores(dir)
+	if err != nil {
+		return nil, fileError(dir, err)
+	}
+	if len(args) == 0 {
+		return stores, nil
+	}
+	wanted, part := []cache.StoreInfo(nil), []cache.StoreInfo(nil)
+	for _, s := range stores {
+		switch {
+		case s.Account == args[0], filepath.Base(s.Dir) == args[0]:
+			wanted = append(wanted, s)
+		case strings.Contains(s.Account, args[0]):
+			part = append(part, s)
+		}
+	}
+	switch {
+	case len(wanted) > 0:
+		return wanted, nil
+	case len(part) == 1:
+		return part, nil
+	case len(part) > 1:
+		return nil, fmt.Errorf("%q may be %d accounts; see mailfs cache list", args[0], len(part))
+	}
+	if url := configuredURL(args[0]); url != "" {
+		return storesOf(flag, []string{url})
+	}
+	return nil, fmt.Errorf("%q: no such account in %s", args[0], dir)
+}
+
+// configuredURL returns the URL of an account of the configuration file, as a store's label has it; "" if there is none.
+func configuredURL(name string) string {
+	path, err := configPath()
+	if err != nil {
+		return ""
+	}
+	c, err := readConfiguration(path)
+	if err != nil {
+		return ""
+	}
+	for _, t := range c.accounts {
+		if t.Name == name {
+			f := defaults()
+			if a, err := f.account(newMountCommand().Flags(), t); err == nil {
+				return a.label()
+			}
+		}
+	}
+	return ""
+}
+
+func listStores(out io.Writer, stores []cache.StoreInfo, asJSON bool) error {
+	if asJSON {
+		e := json.NewEncoder(out)
+		e.SetIndent("", "  ")
+		return e.Encode(append([]cache.StoreInfo{}, stores...))
+	}
+	if len(stores) == 0 {
+		fmt.Fprintln(out, "The cache is empty.")
+		return nil
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "ACCOUNT\tMESSAGES\tSIZE\tLAST WRITTEN\tIN USE BY")
+	for _, s := range stores {
+		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\n", s.Account, s.Messages, sizeText(s.Bytes), s.Used.Format("2006-01-02 15:04"), s.Holder)
+	}
+	return w.Flush()
+}
+
+// sizeText is a number of bytes for people.
+func sizeText(n int64) string {
+	switch {
+	case n >= 10<<30:
+		return fmt.Sprintf("%d GiB", n>>30)
+	case n >= 10<<20:
+		return fmt.Sprintf("%d MiB", n>>20)
+	case n >= 10<<10:
+		return fmt.Sprintf("%d KiB", n>>10)
+	}
+	return fmt.Sprintf("%d B", n)
+}

@@ -1,0 +1,159 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mailfs/mailfs/cache"
+)
+
+// mountStatus is what a serving process says in .mailfs/status.json.
+type mountStatus struct {
+	Mountpoint string `json:"mountpoint"`
+	Process    int    `json:"process"`
+	Version    string `json:"version"`
+	cache.Status
+}
+
+// status returns what .mailfs/status.json holds.
+func (j *job) status(s cache.Status) []byte {
+	for i := range s.Accounts {
+		s.Accounts[i].Server = j.Accounts[i].label()
+	}
+	b, err := json.MarshalIndent(mountStatus{j.Mountpoint, os.Getpid(), versionLine(), s}, "", "  ")
+	if err != nil { // of a type that is known here
+		panic(err)
+	}
+	return append(b, '\n')
+}
+
+func newStatusCommand() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "status [flags] [MOUNTPOINT]",
+		Short: "Show what is mounted, connected, cached, and going on",
+		Args:  arguments(0, 1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return status(cmd.Context(), cmd.OutOrStdout(), args, asJSON)
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "for programs")
+	return cmd
+}
+
+// statusWithin is how long a serving process may take to answer.
+const statusWithin = 5 * time.Second
+
+func status(ctx context.Context, out io.Writer, args []string, asJSON bool) error {
+	wanted := func(string) bool { return true }
+	if len(args) > 0 {
+		path, err := resolveMountpoint(args[0])
+		if err != nil {
+			return err
+		}
+		wanted = func(m string) bool { return m == path }
+	}
+	mounts, err := ourMounts(wanted)
+	if err != nil {
+		return err
+	}
+	if len(mounts) == 0 && len(args) > 0 {
+		return fmt.Errorf("%s: no mail is mounted there", args[0])
+	}
+	all := []mountStatus{}
+	failed := false
+	for _, m := range mounts {
+		s, err := askStatus(ctx, m)
+		if err != nil {
+			warn(err.Error())
+			failed = true
+			continue
+		}
+		all = append(all, s)
+	}
+	if asJSON {
+		e := json.NewEncoder(out)
+		e.SetIndent("", "  ")
+		err = e.Encode(all)
+	} else {
+		err = printStatus(out, all, failed)
+	}
+	if err == nil && failed {
+		err = &statusError{status: 1}
+	}
+	return err
+}
+
+// askStatus asks the process that serves a mount. It may be hanging: then this waits no longer than statusWithin.
+func askStatus(ctx context.Context, mountpoint string) (s mountStatus, err error) {
+	type answer struct {
+		text []byte
+		err  error
+	}
+	answered := make(chan answer, 1)
+	go func() {
+		text, err := os.ReadFile(filepath.Join(mountpoint, ".mailfs", "status.json"))
+		answered <- answer{text, err}
+	}()
+	select {
+	case <-ctx.Done():
+		return s, context.Canceled
+	case <-time.After(statusWithin):
+		return s, fmt.Errorf("%s: the process that serves it does not answer", mountpoint)
+	case a := <-answered:
+		if errors.Is(a.err, os.ErrPermission) {
+			return s, fmt.Errorf("%s: mounted by another user", mountpoint)
+		} else if a.err != nil {
+			return s, fmt.Errorf("%s: the process that served it is gone; clear it away with mailfs umount", mountpoint)
+		}
+		if err := json.Unmarshal(a.text, &s); err != nil {
+			return s, fmt.Errorf("%s: its status can't be read: %w", mountpoint, err)
+		}
+		return s, nil
+	}
+}
+
+func printStatus(out io.Writer, all []mountStatus, failed bool) error {
+	if len(all) == 0 && !failed {
+		fmt.Fprintln(out, "Nothing is mounted.")
+	}
+	for i, s := range all {
+		if i > 0 {
+			fmt.Fprintln(out)
+		}
+		fmt.Fprintf(out, "%s (process %d)\n", s.Mountpoint, s.Process)
+		fmt.Fprintf(out, "  memory %s of %s, disk %s of %s in %d messages\n", sizeText(s.Memory.Bytes), sizeText(s.Memory.Budget),
+			sizeText(s.Disk.Bytes), sizeText(s.Disk.Budget), s.Disk.Messages)
+		w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(w, "  ACCOUNT\tCONNECTIONS\tRECEIVED\tFETCHED\tFROM CACHE\tMAILBOXES\tMESSAGES LISTED")
+		for _, a := range s.Accounts {
+			name := a.Name
+			if name == "" {
+				name = a.Server
+			}
+			fmt.Fprintf(w, "  %s\t%d\t%s\t%d\t%d\t%d\t%d\n", name, a.Connections, sizeText(a.BytesIn), a.Fetched,
+				a.FromMemory+a.FromDisk, a.Mailboxes, a.Messages)
+		}
+		if err := w.Flush(); err != nil {
+			return err
+		}
+		for _, a := range s.Accounts {
+			if a.Error != "" {
+				fmt.Fprintf(out, "  %s: %s\n", a.Server, a.Error)
+			}
+			for _, y := range a.Syncing {
+				fmt.Fprintf(out, "  %s: listing %s, %d of %d\n", a.Server, y.Mailbox, y.Done, y.Total)
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,116 @@
+package fs
+
+import (
+	"context"
+	"syscall"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+)
+
+// The hidden directory at the root of a mount, and what it holds.
+const (
+	statusDirName  = ".mailfs"
+	statusFileName = "status.json"
+)
+
+// statusDir is the directory .mailfs, which is found but never listed.
+type statusDir struct {
+	node
+}
+
+var (
+	_ fs.NodeGetattrer      = (*statusDir)(nil)
+	_ fs.NodeLookuper       = (*statusDir)(nil)
+	_ fs.NodeOpendirHandler = (*statusDir)(nil)
+	_ fs.NodeGetxattrer     = (*statusDir)(nil)
+)
+
+// lookupStatus returns the hidden directory, if that is the name and there is one.
+func (f *filesystem) lookupStatus(ctx context.Context, parent *fs.Inode, name string, out *fuse.EntryOut) *fs.Inode {
+	if name != statusDirName || f.options.Status == nil {
+		return nil
+	}
+	f.attributes(&out.Attr, syscall.S_IFDIR|f.options.DirMode, f.mounted)
+	out.Nlink = 2
+	out.SetAttrTimeout(remember)
+	d := &statusDir{node{fsys: f}}
+	return parent.NewInode(ctx, d, fs.StableAttr{Mode: syscall.S_IFDIR, Ino: statusInode})
+}
+
+func (d *statusDir) Getattr(_ context.Context, _ fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
+	d.fsys.attributes(&out.Attr, syscall.S_IFDIR|d.fsys.options.DirMode, d.fsys.mounted)
+	out.Nlink = 2
+	out.SetTimeout(remember)
+	return 0
+}
+
+func (d *statusDir) OpendirHandle(context.Context, uint32) (fs.FileHandle, uint32, syscall.Errno) {
+	l := newListing(d)
+	l.add(statusFileName, statusInode+1)
+	return l, 0, 0
+}
+
+// Lookup makes a new file each time, which holds what there is to say at that time and never changes: so it can be opened
+// without asking and read from the kernel's pages like any other file.
+func (d *statusDir) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+	if name != statusFileName {
+		return nil, syscall.ENOENT
+	}
+	s := &statusFile{node: node{fsys: d.fsys}, content: d.fsys.options.Status(), made: time.Now()}
+	s.tell(&out.Attr)
+	out.SetEntryTimeout(0)
+	out.SetAttrTimeout(remember)
+	ino := statusInode + 1 + d.fsys.statusFiles.Add(1)
+	return d.NewInode(ctx, s, fs.StableAttr{Mode: syscall.S_IFREG, Ino: ino}), 0
+}
+
+// statusInode is the inode of the hidden directory; those of its files come after it. No directory and no message has
+// them: the upper half is that of a directory's path or a mailbox that nobody has.
+const statusInode = 1<<63 - 1<<31
+
+// statusFile is status.json as it was at one time.
+type statusFile struct {
+	node
+	content []byte
+	made    time.Time
+}
+
+var (
+	_ fs.NodeGetattrer  = (*statusFile)(nil)
+	_ fs.NodeOpener     = (*statusFile)(nil)
+	_ fs.NodeFlusher    = (*statusFile)(nil)
+	_ fs.NodeReader     = (*statusFile)(nil)
+	_ fs.NodeGetxattrer = (*statusFile)(nil)
+)
+
+func (s *statusFile) tell(out *fuse.Attr) {
+	s.fsys.attributes(out, syscall.S_IFREG|s.fsys.options.FileMode, s.made)
+	out.Nlink = 1
+	out.Size = uint64(len(s.content))
+	out.Blocks = (out.Size + 511) / 512
+}
+
+func (s *statusFile) Getattr(_ context.Context, _ fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
+	s.tell(&out.Attr)
+	out.SetTimeout(remember)
+	return 0
+}
+
+func (s *statusFile) Open(_ context.Context, flags uint32) (fs.FileHandle, uint32, syscall.Errno) {
+	if flags&syscall.O_ACCMODE != syscall.O_RDONLY {
+		return nil, 0, syscall.EROFS
+	}
+	if s.fsys.noOpen.Load() {
+		return nil, 0, syscall.ENOSYS
+	}
+	return nil, fuse.FOPEN_KEEP_CACHE | fuse.FOPEN_NOFLUSH, 0
+}
+
+func (s *statusFile) Flush(context.Context, fs.FileHandle) syscall.Errno { return 0 }
+
+func (s *statusFile) Read(_ context.Context, _ fs.FileHandle, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
+	off = min(off, int64(len(s.content)))
+	return fuse.ReadResultData(s.content[off:min(off+int64(len(dest)), int64(len(s.content)))]), 0
+}
