@@ -47,8 +47,8 @@ func NewDialer(s Server) *Dialer {
 	return &Dialer{Server: s, retry: b}
 }
 
-// Connect dials and has signIn sign in on the connection, all within the server's timeout. The connection starts with the
-// server's greeting; after STARTTLS, where the protocol has none, with one that stands in for it. Its errors wrap
+// Connect dials and has signIn sign in on the connection, all within the server's timeout. The connection starts with
+// the server's greeting; after STARTTLS, where the protocol has none, with one that stands in for it. Its errors wrap
 // ErrUnreachable, ErrTimeout, ErrCertificate, or what signIn says.
 func Connect[T any](ctx context.Context, d *Dialer, signIn func(context.Context, net.Conn) (T, error)) (T, error) {
 	var none T
@@ -134,7 +134,7 @@ func (d *Dialer) dial(ctx context.Context) (net.Conn, error) {
 	secure := tls.Client(conn, &tls.Config{ServerName: s.Host, RootCAs: s.RootCAs, MinVersion: tls.VersionTLS12})
 	if err := secure.HandshakeContext(ctx); err != nil {
 		conn.Close()
-		return nil, err
+		return nil, handshakeError(ctx, err)
 	}
 	if greeting != nil {
 		return &greetedConn{Conn: secure, greeting: greeting}, nil
@@ -142,8 +142,20 @@ func (d *Dialer) dial(ctx context.Context) (net.Conn, error) {
 	return secure, nil
 }
 
-// startTLS asks for TLS on a connection in the clear: STARTTLS of RFC 9051, section 6.2.1, or STLS of RFC 2595, section 4.
-// It returns a greeting to stand in for the one it has read. Nothing that the server says in the clear is kept.
+// handshakeError tells a connection that broke during the handshake from a server with which TLS can't be had.
+func handshakeError(ctx context.Context, err error) error {
+	var network net.Error // crypto/tls reports the server's alerts as one, too
+	op, isOp := errors.AsType[*net.OpError](err)
+	alert := isOp && (op.Op == "remote error" || op.Op == "local error")
+	if ctx.Err() != nil || errors.Is(err, io.EOF) || errors.As(err, &network) && !alert {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrCertificate, err)
+}
+
+// startTLS asks for TLS on a connection in the clear: STARTTLS of RFC 9051, section 6.2.1, or STLS of RFC 2595,
+// section 4. It returns a greeting to stand in for the one it has read. Nothing that the server says in the clear is
+// kept.
 func startTLS(conn net.Conn, protocol string) (greeting []byte, err error) {
 	r := bufio.NewReaderSize(conn, 4096)
 	line := func() (string, error) {
@@ -162,7 +174,11 @@ func startTLS(conn net.Conn, protocol string) (greeting []byte, err error) {
 		if answer, err = line(); err != nil {
 			return nil, err
 		}
-		if first := strings.ToUpper(answer); !strings.HasPrefix(first, "* OK") {
+		first := strings.ToUpper(answer)
+		if strings.HasPrefix(first, "* BYE") {
+			return nil, fmt.Errorf("%w: the server greets with %q", ErrUnreachable, shorten(answer))
+		}
+		if !strings.HasPrefix(first, "* OK") {
 			// A PREAUTH in the clear can be anybody's (RFC 9051, section 7.1.4).
 			return nil, fmt.Errorf("%w: the server greets with %q before TLS", ErrServer, shorten(answer))
 		}

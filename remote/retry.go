@@ -33,7 +33,8 @@ func (r *retrying) Mailboxes(ctx context.Context) (list []Mailbox, err error) {
 	return list, err
 }
 
-func (r *retrying) Sync(ctx context.Context, mailbox string, since Version, known *UIDSet, emit func(Delta) error) (v Version, err error) {
+func (r *retrying) Sync(ctx context.Context, mailbox string, since Version, known *UIDSet,
+	emit func(Delta) error) (v Version, err error) {
 	have := known.Minus(nil)
 	err = once(ctx, func() error {
 		v, err = r.Account.Sync(ctx, mailbox, since, have.Minus(nil), func(d Delta) error {
@@ -51,7 +52,8 @@ func (r *retrying) Sync(ctx context.Context, mailbox string, since Version, know
 	return v, err
 }
 
-func (r *retrying) Bodies(ctx context.Context, prio Priority, mailbox string, validity uint32, uids []UID, got func(UID, []byte)) error {
+func (r *retrying) Bodies(ctx context.Context, prio Priority, mailbox string, validity uint32, uids []UID,
+	got func(UID, []byte)) error {
 	var mu sync.Mutex // guards arrived
 	arrived := make(map[UID]bool, len(uids))
 	return once(ctx, func() error {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"sync"
 
 	goimap "github.com/emersion/go-imap/v2"
@@ -61,8 +60,8 @@ func (r *reading) deliver(uid remote.UID, body []byte) {
 	}
 }
 
-// read fetches messages, and those that did not come a second time: the answer to a FETCH may have been taken for another
-// one, or without the body, or the session had not been told of the message.
+// read fetches messages, and those that did not come a second time: the answer to a FETCH may have been taken for
+// another one, or without the body, or the session had not been told of the message.
 func (r *reading) read(ctx context.Context, set *remote.UIDSet) error {
 	var err error
 	for try := range 2 {
@@ -82,8 +81,8 @@ func (r *reading) read(ctx context.Context, set *remote.UIDSet) error {
 	return r.blame(ctx, set, err)
 }
 
-// isolate fetches messages of which one, at least, comes in an answer that go-imap can't parse. Servers answer in order:
-// the first that does not come is the suspect.
+// isolate fetches messages of which one, at least, comes in an answer that go-imap can't parse. Servers answer in
+// order: the first that does not come is the suspect.
 func (r *reading) isolate(ctx context.Context, set *remote.UIDSet) error {
 	var failed error
 	for set.Len() > 0 {
@@ -133,12 +132,13 @@ func (r *reading) fetch(ctx context.Context, set *remote.UIDSet, announce, alone
 	came := &remote.UIDSet{}
 	options := &goimap.FetchOptions{UID: true, BodySection: []*goimap.FetchItemBodySection{{Peek: true}}}
 	err := r.a.pool.use(ctx, r.fetching(set, alone), func(s *session) error {
-		return s.fetch(set, options, announce, func(data *imapclient.FetchMessageData) {
-			uid, body, whole := readBody(data)
-			if whole && set.Contains(uid) && !came.Contains(uid) {
+		return s.fetch(set, options, announce, func(data *imapclient.FetchMessageData) error {
+			uid, body, err := readBody(data)
+			if body != nil && err == nil && set.Contains(uid) && !came.Contains(uid) {
 				came.Add(uid)
 				r.deliver(uid, body)
 			}
+			return err
 		})
 	})
 	if ctx.Err() != nil {
@@ -147,8 +147,8 @@ func (r *reading) fetch(ctx context.Context, set *remote.UIDSet, announce, alone
 	return came, err
 }
 
-// readBody reads a FETCH response. Only a body that is as long as the server said is whole.
-func readBody(data *imapclient.FetchMessageData) (uid remote.UID, body []byte, whole bool) {
+// readBody reads one FETCH response; body is nil when it holds none. An error is the end of the connection.
+func readBody(data *imapclient.FetchMessageData) (uid remote.UID, body []byte, err error) {
 	for item := data.Next(); item != nil; item = data.Next() {
 		switch item := item.(type) {
 		case imapclient.FetchItemDataUID:
@@ -156,16 +156,17 @@ func readBody(data *imapclient.FetchMessageData) (uid remote.UID, body []byte, w
 		case imapclient.FetchItemDataBodySection:
 			s := item.Section
 			if item.Literal != nil && s.Specifier == goimap.PartSpecifierNone && len(s.Part) == 0 && s.Partial == nil {
-				var err error
-				body, err = drain(item.Literal)
-				whole = err == nil
+				if body, err = drain(item.Literal); err != nil {
+					return uid, nil, err
+				}
 			}
 		}
 	}
-	return uid, body, whole
+	return uid, body, nil
 }
 
-// drain reads a literal into one buffer of its size. Beyond what is trusted the buffer grows as data arrives.
+// drain reads a literal into one buffer of its size, never nil. Beyond what is trusted the buffer grows as data
+// arrives.
 func drain(l goimap.LiteralReader) ([]byte, error) {
 	size := l.Size()
 	body := make([]byte, 0, min(size, trusted))
@@ -175,17 +176,11 @@ func drain(l goimap.LiteralReader) ([]byte, error) {
 			copy(grown, body)
 			body = grown
 		}
-		n, err := l.Read(body[len(body):cap(body)])
-		body = body[:len(body)+n]
-		if err == io.EOF {
-			break
-		}
+		n, err := io.ReadFull(l, body[len(body):cap(body)])
 		if err != nil {
 			return nil, err
 		}
+		body = body[:len(body)+n]
 	}
-	if int64(len(body)) != size {
-		return nil, io.ErrUnexpectedEOF
-	}
-	return slices.Clip(body), nil
+	return body, nil
 }

@@ -42,8 +42,8 @@ func (i items) options() *goimap.FetchOptions {
 }
 
 // readMessage reads one FETCH response. Its header is put at the end of arena, cut at remote.MaxHeader. got says which
-// items came.
-func readMessage(data *imapclient.FetchMessageData, arena []byte) (m remote.Message, got items, _ []byte) {
+// items came. An error is the end of the connection.
+func readMessage(data *imapclient.FetchMessageData, arena []byte) (m remote.Message, got items, _ []byte, err error) {
 	for item := data.Next(); item != nil; item = data.Next() {
 		switch item := item.(type) {
 		case imapclient.FetchItemDataUID:
@@ -66,15 +66,14 @@ func readMessage(data *imapclient.FetchMessageData, arena []byte) (m remote.Mess
 				n := int(min(item.Literal.Size(), remote.MaxHeader))
 				arena = slices.Grow(arena, n)[:start+n]
 				if _, err := io.ReadFull(item.Literal, arena[start:]); err != nil {
-					arena = arena[:start]
-					continue // the connection has ended; the command says why
+					return m, got, arena[:start], err
 				}
 			}
 			m.Header = arena[start:len(arena):len(arena)]
 			got |= header | heading
 		}
 	}
-	return m, got, arena
+	return m, got, arena, nil
 }
 
 // flagNames leaves out \Recent, which is of the session and not of the message (RFC 3501, section 2.3.2).
@@ -106,15 +105,17 @@ func (b box) fetching(set *remote.UIDSet, alone bool) *request {
 }
 
 // one fetches some items of one message. got is 0 when the message did not come.
-func (a *Account) one(ctx context.Context, b box, uid remote.UID, want items, alone bool) (remote.Message, items, error) {
+func (a *Account) one(ctx context.Context, b box, uid remote.UID, want items, alone bool) (
+	remote.Message, items, error) {
 	var (
 		m   remote.Message
 		got items
 	)
 	set := remote.NewUIDSet(uid)
 	err := a.pool.use(ctx, b.fetching(set, alone), func(s *session) error {
-		return s.fetch(set, want.options(), false, func(data *imapclient.FetchMessageData) {
-			m, got, _ = readMessage(data, nil)
+		return s.fetch(set, want.options(), false, func(data *imapclient.FetchMessageData) (err error) {
+			m, got, _, err = readMessage(data, nil)
+			return err
 		})
 	})
 	if err != nil {
@@ -123,9 +124,11 @@ func (a *Account) one(ctx context.Context, b box, uid remote.UID, want items, al
 	return m, got & want, nil
 }
 
-// fetch runs one UID FETCH and hands every response to take, which reads it to its end. announce first gives the server an
-// occasion to tell of messages that are new to the session; so does asking for such a message.
-func (s *session) fetch(set *remote.UIDSet, o *goimap.FetchOptions, announce bool, take func(*imapclient.FetchMessageData)) error {
+// fetch runs one UID FETCH and hands every response to take, which reads it to its end or to the end of the
+// connection, which it returns. announce first gives the server an occasion to tell of messages that are new to the
+// session; so does asking for such a message.
+func (s *session) fetch(set *remote.UIDSet, o *goimap.FetchOptions, announce bool,
+	take func(*imapclient.FetchMessageData) error) error {
 	ranges := set.Ranges()
 	last := uint32(ranges[len(ranges)-1].Last)
 	var noop *imapclient.Command
@@ -135,7 +138,10 @@ func (s *session) fetch(set *remote.UIDSet, o *goimap.FetchOptions, announce boo
 	}
 	cmd := s.client.Fetch(wireSet(set), o)
 	for data := cmd.Next(); data != nil; data = cmd.Next() {
-		take(data)
+		if take(data) != nil {
+			// Next reads what is left of a literal, and go-imap's own goroutine goes on reading after an error.
+			<-s.client.Closed()
+		}
 	}
 	err := cmd.Close()
 	if noop != nil {
@@ -147,9 +153,10 @@ func (s *session) fetch(set *remote.UIDSet, o *goimap.FetchOptions, announce boo
 }
 
 // search returns which of the messages within are in the mailbox; of all if within is nil.
-func (a *Account) search(ctx context.Context, b box, within *remote.UIDSet, most int) (found *remote.UIDSet, err error) {
+func (a *Account) search(ctx context.Context, b box, within *remote.UIDSet, most int) (*remote.UIDSet, error) {
+	var found *remote.UIDSet
 	q := &request{lane: b.lane, mailbox: b.mailbox, validity: b.validity, single: true}
-	err = a.pool.use(ctx, q, func(s *session) error {
+	err := a.pool.use(ctx, q, func(s *session) error {
 		there, err := s.search(within, most)
 		found = there
 		return err

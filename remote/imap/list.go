@@ -90,9 +90,9 @@ func (a *Account) mailboxes(found []*goimap.ListData) []remote.Mailbox {
 	return list
 }
 
-// split returns the levels of a name. An empty level becomes the delimiter itself, which no other level can be. The more
-// exact, the less is smoothed over, for names that would look the same otherwise: 0 drops a delimiter at the end and
-// spells INBOX as the protocol does, 1 keeps the delimiter, 2 the spelling too.
+// split returns the levels of a name. An empty level becomes the delimiter itself, which no other level can be. The
+// more exact, the less is smoothed over, for names that would look the same otherwise: 0 drops a delimiter at the end
+// and spells INBOX as the protocol does, 1 keeps the delimiter, 2 the spelling too.
 func split(name string, delim rune, exact int) []string {
 	path := []string{name}
 	if delim != 0 && strings.Trim(name, string(delim)) != "" {

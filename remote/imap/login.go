@@ -22,6 +22,7 @@ func (a *Account) signIn(ctx context.Context, inner net.Conn) (*session, error) 
 	s.conn.begin()
 	defer s.conn.done()
 	s.client = imapclient.New(s.conn, nil)
+	s.conn.parsing <- s.client.Closed()
 	stop := context.AfterFunc(ctx, func() { s.conn.shut(context.Cause(ctx)) })
 	defer stop()
 	if err := a.authenticate(ctx, s); err != nil {

@@ -56,14 +56,15 @@ type server struct {
 	// row, if set, returns the FETCH response of a message in another form; "" is none.
 	row func(c *peer, n int, l *letter, items string) (string, bool)
 
-	mu       sync.Mutex
-	letters  []*letter
-	validity int
-	next     uint32 // 0: not told
-	mod      int
-	commands []string
-	conns    map[net.Conn]bool
-	wg       sync.WaitGroup
+	accepting sync.Once
+	mu        sync.Mutex
+	letters   []*letter
+	validity  int
+	next      uint32 // 0: not told
+	mod       int
+	commands  []string
+	conns     map[net.Conn]bool
+	wg        sync.WaitGroup
 }
 
 // peer is one connection, seen by the server.
@@ -84,9 +85,23 @@ func newServer(t *testing.T, caps string, letters ...*letter) *server {
 	for _, l := range letters {
 		s.next = max(s.next, l.uid+1)
 	}
+	t.Cleanup(func() {
+		listener.Close()
+		s.mu.Lock()
+		for c := range s.conns {
+			c.Close()
+		}
+		s.mu.Unlock()
+		s.wg.Wait()
+	})
+	return s
+}
+
+// accept serves connections. The server is as the test wants it by now.
+func (s *server) accept() {
 	s.wg.Go(func() {
 		for n := 1; ; n++ {
-			conn, err := listener.Accept()
+			conn, err := s.listener.Accept()
 			if err != nil {
 				return
 			}
@@ -99,16 +114,6 @@ func newServer(t *testing.T, caps string, letters ...*letter) *server {
 			})
 		}
 	})
-	t.Cleanup(func() {
-		listener.Close()
-		s.mu.Lock()
-		for c := range s.conns {
-			c.Close()
-		}
-		s.mu.Unlock()
-		s.wg.Wait()
-	})
-	return s
 }
 
 // mail returns messages with the UIDs given.
@@ -330,6 +335,7 @@ func address(t *testing.T, l net.Listener) remote.Server {
 // open returns an account on the server; more may change how it is reached.
 func (s *server) open(more ...func(*remote.Server, *Options)) *Account {
 	s.t.Helper()
+	s.accepting.Do(s.accept)
 	where, o := address(s.t, s.listener), Options{Log: slog.New(slog.NewTextHandler(testLog{s.t}, nil))}
 	for _, f := range more {
 		f(&where, &o)

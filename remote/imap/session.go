@@ -100,6 +100,8 @@ func (s *session) fault(err error) error {
 		return reason
 	case errors.Is(reason, os.ErrDeadlineExceeded), errors.Is(reason, context.DeadlineExceeded):
 		return fmt.Errorf("%w: the server has been silent for %v", remote.ErrTimeout, s.conn.timeout)
+	case end.bye != "": // before all that follows from it: go-imap closes the connection over a BYE as greeting
+		return fmt.Errorf("%w: the server says %q", remote.ErrLost, end.bye)
 	case errors.Is(reason, errGarbled):
 		if reason == errGarbled {
 			first, _, _ := strings.Cut(err.Error(), "\n")
@@ -109,8 +111,6 @@ func (s *session) fault(err error) error {
 			return fmt.Errorf("%w: %w", remote.ErrLost, reason)
 		}
 		return fmt.Errorf("%w: %w", remote.ErrServer, reason)
-	case end.bye != "":
-		return fmt.Errorf("%w: the server says %q", remote.ErrLost, end.bye)
 	case errors.Is(reason, io.EOF):
 		return fmt.Errorf("%w: the server closed it", remote.ErrLost)
 	default:

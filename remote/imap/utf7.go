@@ -26,8 +26,8 @@ func (s *spellings) outgoing(p []byte) []byte {
 	return p
 }
 
-// incoming returns a LIST response (RFC 9051, section 7.3.1) with a name that go-imap can decode. What it can't make sense
-// of it leaves alone.
+// incoming returns a LIST response (RFC 9051, section 7.3.1) with a name that go-imap can decode. What it can't make
+// sense of it leaves alone.
 func (s *spellings) incoming(response []byte) []byte {
 	_, rest, ok := bytes.Cut(response, []byte(") ")) // attributes hold no parenthesis
 	if !ok {

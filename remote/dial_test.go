@@ -1,0 +1,230 @@
+package remote
+
+import (
+	"bufio"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"errors"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// certificate returns a self-signed certificate for a name that ends to be valid at a time.
+func certificate(t *testing.T, name string, until time.Time) (tls.Certificate, *x509.CertPool) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
+		NotBefore: until.Add(-48 * time.Hour), NotAfter: until, IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AddCert(leaf)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, roots
+}
+
+// listen serves each connection with serve until the test ends.
+func listen(t *testing.T, serve func(net.Conn)) Server {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var (
+		mu    sync.Mutex
+		conns []net.Conn
+		wg    sync.WaitGroup
+	)
+	wg.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			mu.Lock()
+			conns = append(conns, c)
+			mu.Unlock()
+			wg.Go(func() {
+				defer c.Close()
+				serve(c)
+			})
+		}
+	})
+	t.Cleanup(func() {
+		l.Close()
+		mu.Lock()
+		for _, c := range conns {
+			c.Close()
+		}
+		mu.Unlock()
+		wg.Wait()
+	})
+	return Server{Protocol: "imap", Host: "localhost", Port: l.Addr().(*net.TCPAddr).Port, Timeout: 2 * time.Second}
+}
+
+// greet reads one line from the server, which is what Connect hands to signIn first.
+func greet(_ context.Context, c net.Conn) (string, error) {
+	defer c.Close()
+	line, err := bufio.NewReader(c).ReadString('\n')
+	return line, Classify(err)
+}
+
+func overTLS(cert tls.Certificate, version uint16) func(net.Conn) {
+	return func(c net.Conn) {
+		s := tls.Server(c, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: version, MaxVersion: version})
+		if s.Handshake() == nil {
+			io.WriteString(s, "* OK inside TLS\r\n")
+			io.Copy(io.Discard, s)
+		}
+	}
+}
+
+// afterStartTLS greets, answers STARTTLS with the lines given, and goes on with TLS.
+func afterStartTLS(cert tls.Certificate, greeting, answer string) func(net.Conn) {
+	return func(c net.Conn) {
+		io.WriteString(c, greeting)
+		if _, err := bufio.NewReader(io.LimitReader(c, 12)).ReadString('\n'); err != nil { // nothing of TLS
+			return
+		}
+		io.WriteString(c, answer)
+		overTLS(cert, tls.VersionTLS13)(c)
+	}
+}
+
+func TestConnect(t *testing.T) {
+	good, roots := certificate(t, "localhost", time.Now().Add(time.Hour))
+	foreign, foreignRoots := certificate(t, "mail.example.org", time.Now().Add(time.Hour))
+	old, oldRoots := certificate(t, "localhost", time.Now().Add(-time.Hour))
+	const hello, yes = "* OK hello\r\n", "S OK go on\r\n"
+	stall := func(c net.Conn) { io.Copy(io.Discard, c) }
+	for _, c := range []struct {
+		name     string
+		serve    func(net.Conn)
+		implicit bool
+		roots    *x509.CertPool
+		want     error // nil: the greeting arrives
+	}{
+		{"TLS", overTLS(good, tls.VersionTLS13), true, roots, nil},
+		{"TLS 1.2", overTLS(good, tls.VersionTLS12), true, roots, nil},
+		{"TLS 1.1", overTLS(good, tls.VersionTLS11), true, roots, ErrCertificate},
+		{"unknown authority", overTLS(good, tls.VersionTLS13), true, foreignRoots, ErrCertificate},
+		{"other host", overTLS(foreign, tls.VersionTLS13), true, foreignRoots, ErrCertificate},
+		{"expired", overTLS(old, tls.VersionTLS13), true, oldRoots, ErrCertificate},
+		{"no TLS", func(c net.Conn) { io.WriteString(c, hello); stall(c) }, true, roots, ErrCertificate},
+		{"closed in the handshake", func(c net.Conn) { io.ReadFull(c, make([]byte, 10)) }, true, roots, ErrUnreachable},
+		{"stalled handshake", stall, true, roots, ErrTimeout},
+		{"STARTTLS", afterStartTLS(good, hello, yes), false, roots, nil},
+		{"STARTTLS after other lines", afterStartTLS(good, hello, "* CAPABILITY X\r\n"+yes), false, roots, nil},
+		{"STARTTLS refused", afterStartTLS(good, hello, "S NO not here\r\n"), false, roots, ErrCertificate},
+		{"STARTTLS unknown", afterStartTLS(good, hello, "S BAD what\r\n"), false, roots, ErrCertificate},
+		{"STARTTLS with an injected answer", afterStartTLS(good, hello, yes+"* OK hi\r\n"), false, roots, ErrCertificate},
+		{"STARTTLS with unknown authority", afterStartTLS(good, hello, yes), false, foreignRoots, ErrCertificate},
+		{"STARTTLS after PREAUTH", afterStartTLS(good, "* PREAUTH hi\r\n", yes), false, roots, ErrServer},
+		{"STARTTLS after BYE", afterStartTLS(good, "* BYE busy\r\n", yes), false, roots, ErrUnreachable},
+		{"STARTTLS with an endless line", afterStartTLS(good, strings.Repeat("x", 9000), yes), false, roots, ErrServer},
+		{"STARTTLS stalled", stall, false, roots, ErrTimeout},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := listen(t, c.serve)
+			s.ImplicitTLS, s.RootCAs = c.implicit, c.roots
+			if errors.Is(c.want, ErrTimeout) {
+				s.Timeout = 200 * time.Millisecond
+			}
+			d := NewDialer(s)
+			begun := time.Now()
+			greeting, err := Connect(t.Context(), d, greet)
+			if !errors.Is(err, c.want) || err == nil && !strings.HasPrefix(greeting, "* OK") {
+				t.Fatalf("got %q, %v, want %v", greeting, err, c.want)
+			}
+			if time.Since(begun) > 2*s.Timeout {
+				t.Errorf("it took %v", time.Since(begun))
+			}
+			if n := d.Stats().Connections; n != 0 {
+				t.Errorf("%d connections are up", n)
+			}
+		})
+	}
+}
+
+func TestConnectToNobody(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	for name, s := range map[string]Server{
+		"refused":      {Host: "127.0.0.1", Port: l.Addr().(*net.TCPAddr).Port},
+		"unknown host": {Host: "no-such-host.invalid", Port: 993},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s.Protocol, s.ImplicitTLS, s.Timeout = "imap", true, 5*time.Second
+			_, err := Connect(t.Context(), NewDialer(s), greet)
+			if !errors.Is(err, ErrUnreachable) && (name == "refused" || !errors.Is(err, ErrTimeout)) {
+				t.Fatalf("error is %v", err)
+			}
+		})
+	}
+}
+
+func TestConnectWaitsAfterAFailure(t *testing.T) {
+	s := listen(t, func(c net.Conn) { io.WriteString(c, "* OK hello\r\n") })
+	s.InTheClear = true
+	d := NewDialer(s)
+	refuse := func(context.Context, net.Conn) (string, error) { return "", fmt.Errorf("%w: no", ErrLogin) }
+	for range 3 {
+		if _, err := Connect(t.Context(), d, refuse); !errors.Is(err, ErrLogin) {
+			t.Fatalf("error is %v", err)
+		}
+	}
+	if n := d.Stats().Dials; n != 1 {
+		t.Fatalf("%d connections were tried", n)
+	}
+	d.Forget()
+	if greeting, err := Connect(t.Context(), d, greet); err != nil || greeting != "* OK hello\r\n" {
+		t.Fatalf("%q, %v", greeting, err)
+	}
+}
+
+func TestConnectCancelled(t *testing.T) {
+	s := listen(t, func(c net.Conn) { io.Copy(io.Discard, c) })
+	s.InTheClear, s.Timeout = true, time.Minute
+	ctx, cancel := context.WithCancel(t.Context())
+	d := NewDialer(s)
+	_, err := Connect(ctx, d, func(ctx context.Context, c net.Conn) (string, error) {
+		cancel()
+		return greet(ctx, c)
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Fatalf("error is %v", err)
+	}
+	// It says nothing about the server, so the next one need not wait.
+	_, err = Connect(t.Context(), d, func(context.Context, net.Conn) (string, error) { return "", ErrServer })
+	if !errors.Is(err, ErrServer) {
+		t.Fatalf("error is %v", err)
+	}
+}

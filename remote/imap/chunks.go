@@ -1,0 +1,57 @@
+package imap
+
+import "github.com/mailfs/mailfs/remote"
+
+// rangesAtOnce keeps a command within the 8,000 bytes that servers must accept (RFC 7162, section 4).
+const rangesAtOnce = 300
+
+// chunks cuts a set into parts for one FETCH each, the last UIDs first: at most n of the UIDs, in few ranges. A range
+// goes on across UIDs that are in neither set, since asking for what does not exist costs nothing.
+func chunks(want, have *remote.UIDSet, n int) []*remote.UIDSet {
+	var (
+		parts []*remote.UIDSet
+		part  []remote.UIDRange // descending
+		room  = n
+	)
+	cut := func() {
+		set := &remote.UIDSet{}
+		for i := len(part) - 1; i >= 0; i-- {
+			set.AddRange(part[i].First, part[i].Last)
+		}
+		parts = append(parts, set)
+		part, room = nil, n
+	}
+	ranges := want.Ranges()
+	for i := len(ranges) - 1; i >= 0; i-- {
+		for rest := ranges[i]; ; {
+			r := rest
+			if count := r.Last - r.First + 1; count > remote.UID(room) {
+				r.First = r.Last - remote.UID(room) + 1
+			}
+			room -= int(r.Last - r.First + 1)
+			if k := len(part) - 1; k >= 0 && !meet(between(r.Last, part[k].First), have) {
+				part[k].First = r.First
+			} else {
+				part = append(part, r)
+			}
+			if room == 0 || len(part) == rangesAtOnce {
+				cut()
+			}
+			if r.First == rest.First {
+				break
+			}
+			rest.Last = r.First - 1
+		}
+	}
+	if len(part) > 0 {
+		cut()
+	}
+	return parts
+}
+
+// between returns the UIDs above a and below b.
+func between(a, b remote.UID) *remote.UIDSet {
+	set := &remote.UIDSet{}
+	set.AddRange(a+1, b-1)
+	return set
+}

@@ -1,0 +1,155 @@
+package imap
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mailfs/mailfs/remote"
+)
+
+// through sends what a server says through a conn, in pieces of random size, and returns what go-imap would see.
+func through(t *testing.T, said string, seed uint64) (string, error) {
+	t.Helper()
+	ours, theirs := net.Pipe()
+	defer ours.Close()
+	writing, reading := rand.New(rand.NewPCG(seed, 0)), rand.New(rand.NewPCG(seed, 1))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer theirs.Close()
+		for rest := said; rest != ""; {
+			n := min(len(rest), 1+writing.IntN(40))
+			if seed == 0 {
+				n = len(rest)
+			}
+			if _, err := io.WriteString(theirs, rest[:n]); err != nil {
+				return
+			}
+			rest = rest[n:]
+		}
+	}()
+	c := newConn(ours, 5*time.Second, &spellings{})
+	c.begin()
+	var seen bytes.Buffer
+	for {
+		p := make([]byte, 1+reading.IntN(9000))
+		n, err := c.Read(p)
+		seen.Write(p[:n])
+		if err != nil {
+			ours.Close()
+			<-done
+			if err == io.EOF {
+				err = nil
+			}
+			return seen.String(), err
+		}
+	}
+}
+
+func TestFraming(t *testing.T) {
+	body := "From: x\r\n\r\n* VANISHED 1:5\r\nINTERNALDATE NIL {12}\r\n"
+	big := strings.Repeat("0123456789", 20000)
+	long := "* SEARCH" + strings.Repeat(" 123456", 30000) + "\r\n"
+	literal := func(s string) string { return fmt.Sprintf("{%d}\r\n%s", len(s), s) }
+	for _, c := range []struct{ in, out string }{
+		{"* OK hello {5}\r\n", ""},
+		{"* 1 FETCH (UID 1 BODY[] " + literal(body) + " FLAGS ())\r\n", ""},
+		{"* 1 FETCH (UID 1 BODY[] " + literal(big) + " FLAGS ())\r\n", ""},
+		{"* 1 FETCH (UID 1 BODY[]<0> " + literal(strings.Repeat("x", maxString+1)) + ")\r\n", ""},
+		{"* 1 FETCH (UID 1 BODY[] {0}\r\n)\r\n", ""},
+		{long, ""},
+		{"* VANISHED 1:5\r\n", "-"},
+		{"* VANISHED (EARLIER) 1:5\r\n", "-"},
+		{"* XFOO " + literal(big) + " x " + literal(body) + "\r\n", "-"},
+		{"* 5 XFOO\r\n", "-"},
+		{"\r\n", "-"},
+		{"* 2 FETCH (INTERNALDATE NIL UID 2)\r\n", `* 2 FETCH (INTERNALDATE "01-Jan-1970 00:00:00 +0000" UID 2)` + "\r\n"},
+		{"* 2 FETCH (UID 2 INTERNALDATE \"x y\")\r\n",
+			`* 2 FETCH (UID 2 INTERNALDATE "01-Jan-1970 00:00:00 +0000")` + "\r\n"},
+		{"* 2 FETCH (UID 2 INTERNALDATE \" 1-Jan-2020 00:00:00 +0000\")\r\n", ""},
+		{`* 2 FETCH (BODY[HEADER] "a INTERNALDATE NIL \" INTERNALDATE NIL " UID 2)` + "\r\n", ""},
+		{"* 2 FETCH (BODY[] " + literal("x") + " INTERNALDATE NIL)\r\n",
+			"* 2 FETCH (BODY[] " + literal("x") + " INTERNALDATE \"01-Jan-1970 00:00:00 +0000\")\r\n"},
+		{"* LIST () \"/\" " + literal("a\"b") + "\r\n", ""},
+		{"* LIST () \"/\" R&D\r\n", "* LIST () \"/\" \"R&-D\"\r\n"},
+		{"* LIST () NIL \"x&\" (\"CHILDINFO\" (\"SUBSCRIBED\"))\r\n",
+			"* LIST () NIL \"x&-\" (\"CHILDINFO\" (\"SUBSCRIBED\"))\r\n"},
+		{"* LIST () \"\\\\\" " + literal("a\xff") + "\r\n", "* LIST () \"\\\\\" \"a&AP8-\"\r\n"},
+		{"* LIST\r\n", ""},
+		{"* CAPABILITY IMAP4rev2 IMAP4rev1 IDLE\r\n", "* CAPABILITY IMAP4rev1 IDLE\r\n"},
+		{"* CAPABILITY IMAP4rev2 IDLE\r\n", ""},
+		{"T1 OK [CAPABILITY IMAP4rev1 IMAP4rev2] done {3}\r\n", "T1 OK [CAPABILITY IMAP4rev1] done {3}\r\n"},
+		{"+ go on {3}\r\n", ""},
+	} {
+		want := c.out
+		switch want {
+		case "":
+			want = c.in
+		case "-":
+			want = ""
+		}
+		const next = "* 7 EXISTS\r\n" // must not be swallowed
+		for seed := range uint64(3) {
+			got, err := through(t, c.in+next, seed)
+			if err != nil || got != want+next {
+				t.Errorf("%.100q came through as %.100q, %v", c.in, got, err)
+			}
+		}
+	}
+}
+
+func TestFramingEndsWhatIsNoAnswer(t *testing.T) {
+	for said, want := range map[string]error{
+		"* 1 FETCH (BODY[] {10}\r\nfour":                                            io.ErrUnexpectedEOF,
+		"* 1 FETCH (BODY[] {4}\r\nfour":                                             io.ErrUnexpectedEOF,
+		"* 1 FETCH (UI":                                                             io.ErrUnexpectedEOF,
+		"* LIST () \"/\" {10}\r\nfour":                                              io.ErrUnexpectedEOF,
+		fmt.Sprintf("* LIST () {%d}\r\n", maxString+1):                              errGarbled,
+		fmt.Sprintf("* 1 FETCH (FLAGS {%d}\r\n", maxString+1):                       errGarbled,
+		fmt.Sprintf("* 1 FETCH (BODY[] {%d}\r\n", int64(maxBody)+1):                 errGarbled,
+		"* ID (" + strings.Repeat("{1000000}\r\n"+strings.Repeat("x", 1000000), 18): errGarbled,
+	} {
+		if got, err := through(t, said, 0); !errors.Is(err, want) {
+			t.Errorf("%.100q came through as %.100q, %v", said, got, err)
+		}
+	}
+}
+
+func TestSilenceAfterALongIdleTimeIsALoss(t *testing.T) {
+	ours, theirs := net.Pipe()
+	defer ours.Close()
+	defer theirs.Close()
+	c := newConn(ours, 300*time.Millisecond, &spellings{})
+	c.heard = time.Now().Add(-2 * quiet)
+	c.begin()
+	if _, err := c.Read(make([]byte, 10)); !errors.Is(err, remote.ErrLost) {
+		t.Fatalf("error is %v", err)
+	}
+}
+
+func TestModifiedUTF7(t *testing.T) {
+	for decoded, encoded := range map[string]string{
+		"INBOX": "INBOX", "Entwürfe": "Entw&APw-rfe", "R&D": "R&-D", "台北": "&U,BTFw-",
+		"~peter/mail/台北/日本語": "~peter/mail/&U,BTFw-/&ZeVnLIqe-",
+		"😀":                  "&2D3eAA-", "": "", "&&": "&-&-", "a\tb": "a&AAk-b",
+	} {
+		if got := encode(decoded); got != encoded {
+			t.Errorf("%q is encoded as %q, want %q", decoded, got, encoded)
+		}
+		if got, ok := decode(encoded); !ok || got != decoded {
+			t.Errorf("%q is decoded as %q, %v", encoded, got, ok)
+		}
+	}
+	for _, bad := range []string{"R&D", "&", "&!-", "&AOQ", "\xff", "&AO-"} {
+		if got, ok := decode(bad); ok {
+			t.Errorf("%q is decoded as %q", bad, got)
+		}
+	}
+}

@@ -1,0 +1,93 @@
+package imap
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/emersion/go-imap/v2/imapclient"
+
+	"github.com/mailfs/mailfs/remote"
+)
+
+// flagChanges returns the jobs that ask for the flags of known messages.
+func (y *syncing) flagChanges(since remote.Version, known *remote.UIDSet) []job {
+	ranges := known.Ranges()
+	if len(ranges) == 0 || y.a.flags.has(y.mailbox) {
+		return nil
+	}
+	if since.ModSeq != 0 && y.now.ModSeq >= since.ModSeq {
+		if y.now.ModSeq == since.ModSeq {
+			return nil
+		}
+		set := &remote.UIDSet{}
+		set.AddRange(ranges[0].First, ranges[len(ranges)-1].Last)
+		return []job{func(ctx context.Context) error { return y.fetchFlags(ctx, set, since.ModSeq) }}
+	}
+	var jobs []job
+	for _, set := range chunks(known, nil, flagsAtOnce) {
+		jobs = append(jobs, func(ctx context.Context) error { return y.fetchFlags(ctx, set, 0) })
+	}
+	return jobs
+}
+
+// fetchFlags asks for the flags that have changed since a MODSEQ, or all if that is 0. Where the answer can't be
+// parsed, the flags of the mailbox are left as they are known from then on.
+func (y *syncing) fetchFlags(ctx context.Context, set *remote.UIDSet, changedSince uint64) error {
+	options := flags.options()
+	options.ChangedSince = changedSince
+	for _, alone := range []bool{false, true} {
+		err := y.a.pool.use(ctx, y.fetching(set, alone), func(s *session) error {
+			var batch []remote.FlagChange
+			flush := func() {
+				if len(batch) > 0 {
+					y.send(ctx, remote.Delta{Flags: batch})
+				}
+				batch = nil
+			}
+			err := s.fetch(set, options, false, func(data *imapclient.FetchMessageData) error {
+				m, got, _, err := readMessage(data, nil)
+				if err != nil || got&flags == 0 {
+					return err
+				}
+				if batch = append(batch, remote.FlagChange{UID: m.UID, Flags: m.Flags}); len(batch) == batchSize {
+					flush()
+				}
+				return nil
+			})
+			flush()
+			return err
+		})
+		switch {
+		case errors.Is(err, errGarbled) && alone:
+			y.a.flags.add(y.mailbox)
+			y.a.log.Warn("flags can't be understood and will not be refreshed", "mailbox", y.mailbox, "error", err)
+			return nil
+		case errors.Is(err, errGarbled):
+		default:
+			return err
+		}
+	}
+	return nil
+}
+
+// unreadable is a set of mailboxes whose flags can't be understood.
+type unreadable struct {
+	mu  sync.Mutex
+	set map[string]bool
+}
+
+func (u *unreadable) has(mailbox string) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.set[mailbox]
+}
+
+func (u *unreadable) add(mailbox string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.set == nil {
+		u.set = map[string]bool{}
+	}
+	u.set[mailbox] = true
+}

@@ -1,0 +1,146 @@
+package imap
+
+import (
+	"context"
+	"errors"
+	"strconv"
+
+	"github.com/mailfs/mailfs/remote"
+)
+
+// levels are what messages are listed with, when too many answers can't be parsed with what was asked for before. The
+// last asks for nothing: all that is known then is that the message is there.
+var levels = [...]items{everything, size | header, size, 0}
+
+// enough is how many answers that can't be parsed are put up with before the next level.
+const enough = 8
+
+// isolate lists messages of which one, at least, comes in an answer that go-imap can't parse. Servers answer in
+// order: the first that does not come is the suspect, and listed by itself. Every such answer costs a connection;
+// after some of them less is asked for.
+func (y *syncing) isolate(ctx context.Context, set *remote.UIDSet) error {
+	if set.Len() == 0 {
+		return nil
+	}
+	set, err := y.a.search(ctx, y.box, set, set.Len())
+	if err != nil {
+		return err
+	}
+	for set.Len() > 0 {
+		want := y.want()
+		if want == 0 {
+			return y.bare(ctx, set)
+		}
+		came, partial, err := y.fetch(ctx, set, want, true)
+		switch {
+		case refused(err):
+			y.doubt()
+			return y.settle(ctx, partial)
+		case err == nil:
+			return y.settle(ctx, partial)
+		case !errors.Is(err, errGarbled):
+			return err
+		}
+		if set = set.Minus(came); set.Len() == 0 {
+			return nil
+		}
+		y.count(err)
+		suspect := set.Ranges()[0].First
+		if err := y.piecemeal(ctx, suspect); err != nil {
+			return err
+		}
+		set = set.Minus(remote.NewUIDSet(suspect))
+	}
+	return nil
+}
+
+// settle lists messages that came without all that was asked for: item by item, or, if there are many, as they are.
+func (y *syncing) settle(ctx context.Context, partial []remote.Message) error {
+	if len(partial) > enough {
+		y.a.log.Warn("the server leaves out what it was asked for", "mailbox", y.mailbox, "messages", len(partial))
+		y.send(ctx, remote.Delta{Messages: partial})
+		return nil
+	}
+	for _, m := range partial {
+		if err := y.piecemeal(ctx, m.UID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// piecemeal lists one message with whichever items can be had one by one.
+func (y *syncing) piecemeal(ctx context.Context, uid remote.UID) error {
+	m := remote.Message{UID: uid, Key: strconv.FormatUint(uint64(uid), 10)}
+	var without []string
+	for _, item := range []struct {
+		items
+		name string
+	}{{size, "RFC822.SIZE"}, {date, "INTERNALDATE"}, {flags, "FLAGS"}, {header, "HEADER.FIELDS"}, {heading, "HEADER"}} {
+		if item.items == heading && m.Header != nil {
+			break
+		}
+		part, got, err := y.a.one(ctx, y.box, uid, item.items, true)
+		if err != nil && !refused(err) && !errors.Is(err, errGarbled) {
+			return err
+		}
+		if got == 0 {
+			without = append(without, item.name)
+			continue
+		}
+		switch item.items {
+		case size:
+			m.Size = part.Size
+		case date:
+			m.Date = part.Date
+		case flags:
+			m.Flags = part.Flags
+		default:
+			m.Header = part.Header
+		}
+	}
+	y.a.log.Warn("a message had to be listed item by item", "mailbox", y.mailbox, "uid", uid, "without", without)
+	y.send(ctx, remote.Delta{Messages: []remote.Message{m}})
+	return nil
+}
+
+// bare lists messages of which nothing can be had but that they are there.
+func (y *syncing) bare(ctx context.Context, set *remote.UIDSet) error {
+	if set.Len() == 0 {
+		return nil
+	}
+	y.a.log.Warn("messages are listed by number only", "mailbox", y.mailbox, "messages", set.Len())
+	var batch []remote.Message
+	for _, r := range set.Ranges() {
+		for uid := r.First; uid <= r.Last; uid++ {
+			batch = append(batch, remote.Message{UID: uid, Key: strconv.FormatUint(uint64(uid), 10)})
+		}
+	}
+	y.send(ctx, remote.Delta{Messages: batch})
+	return nil
+}
+
+// want returns what is asked for at this time.
+func (y *syncing) want() items {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	return levels[y.level]
+}
+
+// count notes an answer that could not be parsed.
+func (y *syncing) count(why error) {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	y.garbled++
+	if y.garbled > enough && y.level < len(levels)-1 {
+		y.garbled = 0
+		y.level++
+		y.a.log.Warn("too much of a mailbox can't be understood; less is asked for", "mailbox", y.mailbox, "error", why)
+	}
+}
+
+func (y *syncing) doubt() {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	y.doubtful = true
+}

@@ -1,0 +1,162 @@
+//go:build linux
+
+// Command bench measures mailfs against the tools that people would use in its place, against the network's own limit,
+// and against files on the disk. It makes its own mail, serves it with Dovecot through networks of several lengths, and
+// prints a table. What the figures mean and what must hold of them is in docs/benchmarks.md.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/mailfs/mailfs/test/harness"
+)
+
+// account is the name of the user whose mail is read.
+const account = "bench"
+
+// bench is one run of the benchmarks.
+type bench struct {
+	run        *harness.Run
+	corpus     *corpus
+	dovecot    *harness.Dovecot
+	n          int
+	mailfs     string // the binary
+	mountFlags string
+	profiles   string
+	local      string // directory with copies of INBOX and Tiny on the disk; see [bench.disk]
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := command(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func command(ctx context.Context) (err error) {
+	b := &bench{}
+	corpusDir := flag.String("corpus", filepath.Join(os.TempDir(), "mailfs-bench"), "`DIR` in which the mail is kept between runs")
+	messages := flag.Int("messages", 3000, "messages in INBOX")
+	tiny := flag.Int("tiny", 10_000, "short messages in Tiny")
+	only := flag.String("only", "*", "rows to measure, `PATTERNS` with commas between them (see -list)")
+	list := flag.Bool("list", false, "list the rows and exit")
+	flag.IntVar(&b.n, "n", 3, "how often each figure is measured")
+	flag.StringVar(&b.mailfs, "mailfs", "", "measure this `BINARY` in place of one that is built")
+	flag.StringVar(&b.mountFlags, "mount", "", "further `FLAGS` of mailfs mount")
+	flag.StringVar(&b.profiles, "perf", "", "keep a profile by perf(1) of mailfs for each row in `DIR`")
+	flag.Parse()
+	if flag.NArg() > 0 || b.n < 1 {
+		flag.Usage()
+		return errors.New("wrong usage")
+	}
+	chosen, err := choose(*only)
+	if err != nil {
+		return err
+	}
+	if *list {
+		for _, r := range chosen {
+			fmt.Printf("%-16s %s\n", r.name, r.what)
+		}
+		return nil
+	}
+	if _, err := exec.LookPath("mbsync"); err != nil {
+		return fmt.Errorf("%w (Debian: apt-get install isync)", err)
+	}
+	if b.corpus, err = openCorpus(*corpusDir, *messages, *tiny); err != nil {
+		return err
+	}
+	if b.run, err = harness.Start(); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.run.Close()) }()
+	if b.mailfs == "" {
+		b.mailfs = b.run.Binary
+	}
+	if b.dovecot, err = b.serve(); err != nil {
+		return err
+	}
+	defer b.dovecot.Stop()
+	if err := b.warmUp(ctx); err != nil {
+		return err
+	}
+	printHead(b)
+	for _, r := range chosen {
+		start := time.Now()
+		got, err := r.measure(ctx, b, r)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", r.name, err)
+		}
+		fmt.Fprintf(os.Stderr, "%s: %.0f s\n", r.name, time.Since(start).Seconds())
+		r.print(b, got)
+	}
+	return nil
+}
+
+// choose returns the rows whose name fits one of the patterns.
+func choose(patterns string) ([]row, error) {
+	var chosen []row
+	for _, r := range rows() {
+		for p := range strings.SplitSeq(patterns, ",") {
+			ok, err := path.Match(p, r.name)
+			if err != nil {
+				return nil, fmt.Errorf("-only %s: %w", p, err)
+			}
+			if ok {
+				chosen = append(chosen, r)
+				break
+			}
+		}
+	}
+	if len(chosen) == 0 {
+		return nil, fmt.Errorf("-only %s: there is no such row (see -list)", patterns)
+	}
+	return chosen, nil
+}
+
+// serve starts a Dovecot that has the corpus as the mail of the account, and offers COMPRESS=DEFLATE.
+func (b *bench) serve() (*harness.Dovecot, error) {
+	d, err := b.run.StartDovecot(harness.DovecotOptions{Settings: "protocol imap {\n  mail_plugins = $mail_plugins imap_zlib\n}"})
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Symlink(b.corpus.home, filepath.Dir(d.Maildir(account))); err != nil {
+		d.Stop()
+		return nil, err
+	}
+	return d, nil
+}
+
+// warmUp has Dovecot fill its own caches and the kernel its own.
+func (b *bench) warmUp(ctx context.Context) error {
+	for _, f := range []folder{b.corpus.mixed, b.corpus.tiny, b.corpus.huge} {
+		for range 2 {
+			if _, err := rawListing(ctx, b.dovecot.IMAP, f.name); err != nil {
+				return fmt.Errorf("warming up: %w", err)
+			}
+		}
+		got, err := rawBodies(ctx, b.dovecot.IMAP, f.name)
+		if err != nil {
+			return fmt.Errorf("warming up: %w", err)
+		}
+		if got.down < f.bytes {
+			return fmt.Errorf("warming up: %s comes as %d bytes, but its messages have %d", f.name, got.down, f.bytes)
+		}
+	}
+	return nil
+}

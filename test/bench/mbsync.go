@@ -1,0 +1,80 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/mailfs/mailfs/test/harness"
+)
+
+// mbsync has mbsync pull INBOX into a new Maildir. It does not wait for the disk, as cp does not.
+func (b *bench) mbsync(ctx context.Context, port int, compress bool) (s sample, err error) {
+	dir, err := os.MkdirTemp(b.run.Dir, "mbsync")
+	if err != nil {
+		return s, err
+	}
+	defer os.RemoveAll(dir)
+	without := ""
+	if !compress {
+		without = "DisableExtension COMPRESS=DEFLATE"
+	}
+	config := filepath.Join(dir, "rc")
+	err = os.WriteFile(config, fmt.Appendf(nil, `FSync no
+
+IMAPAccount bench
+Host 127.0.0.1
+Port %d
+User %s
+Pass %s
+SSLType None
+AuthMechs LOGIN
+%s
+
+IMAPStore far
+Account bench
+
+MaildirStore near
+Path %s/
+Inbox %s/INBOX
+
+Channel bench
+Far :far:
+Near :near:
+Patterns INBOX
+Sync Pull
+Create Near
+SyncState *
+`, port, account, harness.Password, without, dir, dir), 0o600)
+	if err != nil {
+		return s, err
+	}
+	cmd := exec.CommandContext(ctx, "mbsync", "-q", "-c", config, "bench")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	start := time.Now()
+	if err := cmd.Run(); err != nil {
+		return s, fmt.Errorf("mbsync: %w: %s", err, &stderr)
+	}
+	s.value = time.Since(start).Seconds()
+	s.cpu = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	s.peak = cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss << 10
+	var pulled int
+	for _, sub := range []string{"cur", "new"} {
+		entries, readErr := os.ReadDir(filepath.Join(dir, "INBOX", sub))
+		err = errors.Join(err, readErr)
+		pulled += len(entries)
+	}
+	if err == nil && pulled != b.corpus.mixed.messages {
+		err = fmt.Errorf("mbsync pulled %d of %d messages", pulled, b.corpus.mixed.messages)
+	}
+	return s, err
+}

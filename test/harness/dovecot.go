@@ -1,0 +1,439 @@
+//go:build linux
+
+package harness
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"text/template"
+	"time"
+)
+
+// Password signs in every user of every server here, unless [DovecotOptions.Passwords] says otherwise.
+const Password = "correct-horse+battery"
+
+// DovecotOptions are where Dovecots differ.
+type DovecotOptions struct {
+	Namespace   string            // settings inside the namespace; default: separator = /, folders as nested directories
+	Passwords   map[string]string // of single users
+	Connections int               // per user and address; default 50
+	NotAfter    time.Time         // end of the certificate; default in a year
+	Hosts       []string          // in the certificate; default localhost and 127.0.0.1
+	Quota       int64             // bytes that each account may hold; 0 is no quota
+}
+
+// Dovecot is a private Dovecot: any user name is an account there, empty until mail is put in.
+type Dovecot struct {
+	Certificates
+	IMAP, IMAPS, POP3, POP3S int // ports on 127.0.0.1
+
+	dir      string
+	uid, gid int // of mail
+	cmd      *exec.Cmd
+	done     chan struct{}
+}
+
+// StartDovecot starts a Dovecot that keeps everything in a new directory below r.Dir.
+func (r *Run) StartDovecot(o DovecotOptions) (*Dovecot, error) {
+	dir, err := os.MkdirTemp(r.Dir, "dovecot")
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		return nil, err
+	}
+	d := &Dovecot{dir: dir, done: make(chan struct{}), uid: os.Getuid(), gid: os.Getgid()}
+	if o.NotAfter.IsZero() {
+		o.NotAfter = NextYear()
+	}
+	if len(o.Hosts) == 0 {
+		o.Hosts = []string{"localhost", "127.0.0.1"}
+	}
+	if d.Certificates, err = NewCertificates(dir, o.NotAfter, o.Hosts...); err != nil {
+		return nil, err
+	}
+	if d.uid == 0 { // Dovecot serves no mail as root
+		if d.uid, d.gid, err = ids("mail"); err != nil {
+			return nil, err
+		}
+	}
+	if err := os.Mkdir(filepath.Join(dir, "mail"), 0o755); err != nil {
+		return nil, err
+	}
+	if err := os.Chown(filepath.Join(dir, "mail"), d.uid, d.gid); err != nil {
+		return nil, err
+	}
+	ports, err := freePorts(4)
+	if err != nil {
+		return nil, err
+	}
+	d.IMAP, d.IMAPS, d.POP3, d.POP3S = ports[0], ports[1], ports[2], ports[3]
+	config, err := d.configuration(o)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "dovecot.conf"), []byte(config), 0o644); err != nil {
+		return nil, err
+	}
+	if err := d.launch(); err != nil {
+		d.Stop()
+		return nil, fmt.Errorf("starting dovecot: %w\n%s", err, d.Log())
+	}
+	return d, nil
+}
+
+// Dovecot starts a Dovecot for one test.
+func (r *Run) Dovecot(t testing.TB, o DovecotOptions) *Dovecot {
+	t.Helper()
+	d, err := r.StartDovecot(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		d.Stop()
+		if t.Failed() {
+			t.Logf("dovecot's log:\n%s", d.Log())
+		}
+	})
+	return d
+}
+
+func (d *Dovecot) configuration(o DovecotOptions) (string, error) {
+	internal, login := "dovecot", "dovenull"
+	if os.Getuid() != 0 {
+		me, err := user.Current()
+		if err != nil {
+			return "", err
+		}
+		internal, login = me.Username, me.Username
+	}
+	group, err := user.LookupGroupId(strconv.Itoa(d.gid))
+	if err != nil {
+		return "", err
+	}
+	version, err := exec.Command(dovecotPath(), "--version").Output()
+	if err != nil {
+		return "", fmt.Errorf("asking dovecot for its version: %w", err)
+	}
+	if o.Namespace == "" {
+		o.Namespace = "separator = /"
+	}
+	if o.Connections == 0 {
+		o.Connections = 50
+	}
+	var users strings.Builder
+	for name, password := range o.Passwords {
+		fmt.Fprintf(&users, "%s:{PLAIN.b64}%s::::::\n", name, base64.StdEncoding.EncodeToString([]byte(password)))
+	}
+	if err := os.WriteFile(filepath.Join(d.dir, "users"), []byte(users.String()), 0o644); err != nil {
+		return "", err
+	}
+	text := dovecot23
+	if !strings.HasPrefix(string(version), "2.3.") {
+		text = dovecot24
+	}
+	var config strings.Builder
+	err = template.Must(template.New("dovecot.conf").Parse(text)).Execute(&config, map[string]any{
+		"Dir": d.dir, "InternalUser": internal, "LoginUser": login, "UID": d.uid, "GID": d.gid, "Group": group.Name,
+		"IMAP": d.IMAP, "IMAPS": d.IMAPS, "POP3": d.POP3, "POP3S": d.POP3S, "Password": Password, "Connections": o.Connections,
+		"Namespace": o.Namespace, "QuotaKiB": o.Quota >> 10, "Cert": d.Cert, "Key": d.Key,
+		"Version": strings.Fields(string(version))[0],
+	})
+	return config.String(), err
+}
+
+// services is what both configurations say of processes and ports. Failed logins are not slowed down, a process serves
+// many connections, and nothing is fsynced: the tests are many and their mail is theirs to lose.
+const services = `
+base_dir = {{.Dir}}/run
+state_dir = {{.Dir}}/state
+instance_name = mailfs-test
+log_path = {{.Dir}}/log
+protocols = imap pop3
+listen = 127.0.0.1
+default_internal_user = {{.InternalUser}}
+default_internal_group = {{.Group}}
+default_login_user = {{.LoginUser}}
+first_valid_uid = 1
+mail_fsync = never
+mail_max_userip_connections = {{.Connections}}
+auth_failure_delay = 0
+ssl = yes
+ssl_min_protocol = TLSv1.2
+service imap-login {
+  chroot =
+  inet_listener imap {
+    port = {{.IMAP}}
+  }
+  inet_listener imaps {
+    port = {{.IMAPS}}
+    ssl = yes
+  }
+}
+service pop3-login {
+  chroot =
+  inet_listener pop3 {
+    port = {{.POP3}}
+  }
+  inet_listener pop3s {
+    port = {{.POP3S}}
+    ssl = yes
+  }
+}
+service anvil {
+  chroot =
+  unix_listener anvil-auth-penalty {
+    mode = 0
+  }
+}
+`
+
+const dovecot23 = services + `
+disable_plaintext_auth = no
+auth_mechanisms = plain login
+ssl_cert = <{{.Cert}}
+ssl_key = <{{.Key}}
+mail_location = maildir:~/Maildir:LAYOUT=fs
+namespace inbox {
+  inbox = yes
+  {{.Namespace}}
+}
+passdb {
+  driver = passwd-file
+  args = username_format=%u {{.Dir}}/users
+  result_failure = continue
+}
+passdb {
+  driver = static
+  args = password={{.Password}}
+}
+userdb {
+  driver = static
+  args = uid={{.UID}} gid={{.GID}} home={{.Dir}}/mail/%u
+}
+{{if .QuotaKiB}}
+mail_plugins = quota
+protocol imap {
+  mail_plugins = quota imap_quota
+}
+plugin {
+  quota = count:User
+  quota_vsizes = yes
+  quota_rule = *:storage={{.QuotaKiB}}K
+}
+{{end}}
+`
+
+const dovecot24 = "dovecot_config_version = {{.Version}}\ndovecot_storage_version = {{.Version}}\n" + services + `
+auth_allow_cleartext = yes
+auth_mechanisms {
+  plain = yes
+  login = yes
+}
+ssl_server_cert_file = {{.Cert}}
+ssl_server_key_file = {{.Key}}
+mail_driver = maildir
+mail_path = ~/Maildir
+mailbox_list_layout = fs
+namespace inbox {
+  inbox = yes
+  {{.Namespace}}
+}
+passdb passwd-file {
+  passwd_file_path = {{.Dir}}/users
+  result_failure = continue
+}
+passdb static {
+  password = {{.Password}}
+}
+userdb static {
+  fields {
+    uid = {{.UID}}
+    gid = {{.GID}}
+    home = {{.Dir}}/mail/%{user}
+  }
+}
+{{if .QuotaKiB}}
+mail_plugins {
+  quota = yes
+}
+protocol imap {
+  mail_plugins {
+    imap_quota = yes
+  }
+}
+quota "User" {
+  driver = count
+  storage_size = {{.QuotaKiB}}K
+}
+{{end}}
+`
+
+// launch starts the process and returns when all ports answer. The process ends with this one, however this one ends.
+func (d *Dovecot) launch() error {
+	d.cmd = exec.Command(dovecotPath(), "-F", "-c", filepath.Join(d.dir, "dovecot.conf"))
+	out, err := os.Create(filepath.Join(d.dir, "out"))
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	d.cmd.Stdout, d.cmd.Stderr = out, out
+	d.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM, Setpgid: true}
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread() // Pdeathsig is sent when the thread ends that started the process
+		defer runtime.UnlockOSThread()
+		err := d.cmd.Start()
+		started <- err
+		if err == nil {
+			d.cmd.Wait()
+		}
+		close(d.done)
+	}()
+	if err := <-started; err != nil {
+		return err
+	}
+	for _, port := range []int{d.IMAP, d.IMAPS, d.POP3, d.POP3S} {
+		if !poll(Patience, func() bool { return d.exited() || answers(port) }) || d.exited() {
+			return fmt.Errorf("port %d does not answer", port)
+		}
+	}
+	return nil
+}
+
+func (d *Dovecot) exited() bool {
+	select {
+	case <-d.done:
+		return true
+	default:
+		return false
+	}
+}
+
+func answers(port int) bool {
+	conn, err := net.DialTimeout("tcp", local(port), time.Second)
+	if err != nil {
+		return false
+	}
+	conn.Close()
+	return true
+}
+
+// Stop ends Dovecot and all connections to it.
+func (d *Dovecot) Stop() {
+	if d.cmd == nil || d.cmd.Process == nil || d.exited() {
+		return
+	}
+	d.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-d.done:
+	case <-time.After(Patience):
+		syscall.Kill(-d.cmd.Process.Pid, syscall.SIGKILL)
+		<-d.done
+	}
+}
+
+// Log returns the last of what Dovecot logged.
+func (d *Dovecot) Log() string {
+	var all []byte
+	for _, name := range []string{"out", "log"} {
+		b, err := os.ReadFile(filepath.Join(d.dir, name))
+		if err == nil {
+			all = append(all, b...)
+		}
+	}
+	return string(all[max(0, len(all)-8000):])
+}
+
+// Dial returns a signed-in client over TLS.
+func (d *Dovecot) Dial(t testing.TB, user string) *Client { return dial(t, d.IMAPS, user, Password) }
+
+// Maildir is the directory of a user's INBOX. It exists after the user's first sign-in or [Dovecot.Deliver].
+func (d *Dovecot) Maildir(user string) string { return filepath.Join(d.dir, "mail", user, "Maildir") }
+
+// New, in place of flags, delivers a message that no client has seen yet: it is \Recent.
+const New = "new"
+
+// Deliver puts a message into the Maildir of INBOX, byte for byte: also one that APPEND would refuse. UIDs follow the
+// order of the numbers. flags are Maildir's letters (S: seen), or [New].
+func (d *Dovecot) Deliver(t testing.TB, user string, number int, flags string, date time.Time, message []byte) {
+	t.Helper()
+	root := d.Maildir(user)
+	for _, sub := range []string{"cur", "new", "tmp"} {
+		if err := os.MkdirAll(filepath.Join(root, sub), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	name := fmt.Sprintf("%d.M%dP1.localhost", 1_700_000_000+number, number)
+	file := filepath.Join(root, "cur", name+":2,"+flags)
+	if flags == New {
+		file = filepath.Join(root, "new", name)
+	}
+	tmp := filepath.Join(root, "tmp", name)
+	if err := os.WriteFile(tmp, message, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chtimes(tmp, date, date); err != nil {
+		t.Fatal(err)
+	}
+	err := filepath.WalkDir(filepath.Dir(root), func(p string, _ os.DirEntry, err error) error {
+		if err == nil {
+			err = os.Chown(p, d.uid, d.gid)
+		}
+		if errors.Is(err, os.ErrNotExist) { // Dovecot removes its own files meanwhile
+			return nil
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(tmp, file); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func dovecotPath() string {
+	p, _ := lookPath("dovecot")
+	return p
+}
+
+func ids(name string) (uid, gid int, err error) {
+	u, err := user.Lookup(name)
+	if err != nil {
+		return 0, 0, err
+	}
+	if uid, err = strconv.Atoi(u.Uid); err != nil {
+		return 0, 0, err
+	}
+	gid, err = strconv.Atoi(u.Gid)
+	return uid, gid, err
+}
+
+// freePorts returns ports that nobody listens at, all different.
+func freePorts(n int) ([]int, error) {
+	ports := make([]int, n)
+	for i := range ports {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		defer l.Close()
+		ports[i] = l.Addr().(*net.TCPAddr).Port
+	}
+	return ports, nil
+}
+
+// local is the address of a port of this machine.
+func local(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }

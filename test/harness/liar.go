@@ -1,0 +1,85 @@
+//go:build linux
+
+package harness
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// Lie is what a liar knows of the connection in which it lies.
+type Lie struct {
+	proxy *Proxy
+	conn  int
+}
+
+// last returns the last command that the client gave in this connection.
+func (l *Lie) last() string {
+	said := l.proxy.Said()
+	for i := len(said) - 1; i >= 0; i-- {
+		if !said[i].FromServer && said[i].Conn == l.conn {
+			return said[i].Text
+		}
+	}
+	return ""
+}
+
+var (
+	imapSize     = regexp.MustCompile(`RFC822\.SIZE (\d+)`)
+	imapDate     = regexp.MustCompile(`INTERNALDATE "[^"]*"`)
+	imapSequence = regexp.MustCompile(`^\* (\d+) FETCH `)
+	popSize      = regexp.MustCompile(`^(\d+) (\d+)\r\n$`)
+)
+
+// WrongSizes announces other sizes than messages have: each is what wrong makes of it.
+func WrongSizes(wrong func(size int64) int64) func(*Lie, string) string {
+	return func(l *Lie, line string) string {
+		line = imapSize.ReplaceAllStringFunc(line, func(item string) string {
+			n, _ := strconv.ParseInt(imapSize.FindStringSubmatch(item)[1], 10, 64)
+			return fmt.Sprintf("RFC822.SIZE %d", max(0, wrong(n)))
+		})
+		if m := popSize.FindStringSubmatch(line); m != nil && strings.EqualFold(l.last(), "LIST") {
+			n, _ := strconv.ParseInt(m[2], 10, 64)
+			line = fmt.Sprintf("%s %d\r\n", m[1], max(0, wrong(n)))
+		}
+		return line
+	}
+}
+
+// WrongDates gives one message in three an INTERNALDATE that is none.
+func WrongDates(_ *Lie, line string) string {
+	m := imapSequence.FindStringSubmatch(line)
+	if m == nil {
+		return line
+	}
+	n, _ := strconv.Atoi(m[1])
+	bad := []string{`INTERNALDATE NIL`, `INTERNALDATE "32-Foo-0001 99:99:99 +0000"`, `INTERNALDATE "01-Jan-0001 00:00:00 +0000"`}
+	return imapDate.ReplaceAllLiteralString(line, bad[n%len(bad)])
+}
+
+// Chatter says before every answer what no RFC knows.
+func Chatter(_ *Lie, line string) string {
+	if imapSequence.MatchString(line) {
+		return "* XMAILFS-TEST (\"what\" {4}\r\n)\r\n* NIL)\r\n* 3 XNONSENSE\r\n" + line
+	}
+	return line
+}
+
+// BrokenFetch makes the answers for one message, given by its sequence number, impossible to parse when they hold more
+// than its body: a space too many, as was seen in the wild.
+func BrokenFetch(sequence int) func(*Lie, string) string {
+	return func(_ *Lie, line string) string {
+		prefix := fmt.Sprintf("* %d FETCH (", sequence)
+		if strings.HasPrefix(line, prefix) && strings.Contains(line, "RFC822.SIZE") {
+			return strings.Replace(line, "RFC822.SIZE ", "RFC822.SIZE  ", 1)
+		}
+		return line
+	}
+}
+
+// WithoutSASL offers no mechanism of AUTHENTICATE, so that LOGIN is what is left.
+func WithoutSASL(_ *Lie, line string) string {
+	return regexp.MustCompile(` (AUTH=\S*[A-Z]|SASL-IR)\b`).ReplaceAllString(line, "")
+}

@@ -1,0 +1,5 @@
+//go:build linux && !race
+
+package harness
+
+const raceDetector = false

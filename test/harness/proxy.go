@@ -1,0 +1,399 @@
+//go:build linux
+
+package harness
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Proxy is the network between the program and a server: it writes down what is said in the clear, and breaks on demand.
+// Its port stays the same while it is closed and opened.
+type Proxy struct {
+	Port int
+
+	target string
+	rtt    time.Duration                        // added to every exchange, and once to connecting
+	lie    func(state *Lie, line string) string // changes what the server says; nil is the truth
+
+	mu       sync.Mutex // guards what follows
+	listener net.Listener
+	conns    map[*proxyConn]bool
+	said     []Line
+	most     int  // connections at a time; 0 is any number
+	stalled  bool // nothing passes, no connection ends
+	cutAfter int  // bytes from the server until its connection ends, once; 0 never
+	trap     *regexp.Regexp
+	thawed   *sync.Cond
+	down     int64 // bytes from the server that were passed on
+	dialled  int
+}
+
+// Line is one line that went through the proxy, without its line end. Literals and what is inside TLS are left out.
+type Line struct {
+	Conn       int // connections are counted from 1
+	FromServer bool
+	Text       string
+}
+
+// ProxyOptions are what a proxy does from the start.
+type ProxyOptions struct {
+	RTT time.Duration
+	Lie func(state *Lie, line string) string // given each line of the server; see liar.go
+}
+
+// Proxy starts a proxy before a port of this machine. It ends with the test.
+func (r *Run) Proxy(t testing.TB, port int, o ProxyOptions) *Proxy {
+	t.Helper()
+	p := &Proxy{target: fmt.Sprintf("127.0.0.1:%d", port), rtt: o.RTT, lie: o.Lie, conns: make(map[*proxyConn]bool)}
+	p.thawed = sync.NewCond(&p.mu)
+	p.Open(t)
+	t.Cleanup(func() {
+		p.Thaw()
+		p.Close()
+		if t.Failed() {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			var b strings.Builder
+			for _, l := range p.said[max(0, len(p.said)-60):] {
+				who := "C"
+				if l.FromServer {
+					who = "S"
+				}
+				fmt.Fprintf(&b, "%d %s: %.200s\n", l.Conn, who, l.Text)
+			}
+			t.Logf("the last lines through the proxy (%d connections):\n%s", p.dialled, &b)
+		}
+	})
+	return p
+}
+
+// Open listens, again after Close at the same port.
+func (p *Proxy) Open(t testing.TB) {
+	t.Helper()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var l net.Listener
+	var err error
+	// A port that was just closed may still be in use for a moment.
+	if !poll(Patience, func() bool {
+		l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", p.Port))
+		return err == nil
+	}) {
+		t.Fatal(err)
+	}
+	p.Port = l.Addr().(*net.TCPAddr).Port
+	p.listener = l
+	go p.accept(l)
+}
+
+// Close refuses new connections and ends those there are.
+func (p *Proxy) Close() {
+	p.mu.Lock()
+	if p.listener != nil {
+		p.listener.Close()
+		p.listener = nil
+	}
+	p.mu.Unlock()
+	p.Cut()
+}
+
+// Cut ends all connections; new ones are taken.
+func (p *Proxy) Cut() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := range p.conns {
+		c.end()
+	}
+}
+
+// CutAfter ends one connection as soon as n more bytes from the server were passed on, in the middle of whatever that is.
+func (p *Proxy) CutAfter(n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.cutAfter = n
+}
+
+// Pending tells whether the cut ordered with CutAfter is still to come.
+func (p *Proxy) Pending() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.cutAfter > 0
+}
+
+// Freeze lets nothing pass any more, as when a cable is pulled: connections stay, and new ones are taken and say nothing.
+func (p *Proxy) Freeze() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.stalled = true
+}
+
+// FreezeWhen lets nothing pass any more in a connection in which a client says what matches the pattern, from that line
+// on. Other connections are not touched.
+func (p *Proxy) FreezeWhen(pattern string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.trap = regexp.MustCompile(pattern)
+}
+
+// Frozen tells whether a connection was frozen by FreezeWhen.
+func (p *Proxy) Frozen() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := range p.conns {
+		if c.frozen {
+			return true
+		}
+	}
+	return false
+}
+
+// Thaw ends Freeze and FreezeWhen: what was held back passes.
+func (p *Proxy) Thaw() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.stalled, p.trap = false, nil
+	for c := range p.conns {
+		c.frozen = false
+	}
+	p.thawed.Broadcast()
+}
+
+// Limit takes at most n connections at a time; more are closed at once.
+func (p *Proxy) Limit(n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.most = n
+}
+
+// Said returns what was said since the last Forget.
+func (p *Proxy) Said() []Line {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return append([]Line(nil), p.said...)
+}
+
+// Commands returns what clients said since the last Forget and what matches the pattern.
+func (p *Proxy) Commands(pattern string) []string {
+	re := regexp.MustCompile(pattern)
+	var found []string
+	for _, l := range p.Said() {
+		if !l.FromServer && re.MatchString(l.Text) {
+			found = append(found, l.Text)
+		}
+	}
+	return found
+}
+
+// Forget forgets what was said and counted.
+func (p *Proxy) Forget() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.said, p.down, p.dialled = nil, 0, 0
+}
+
+// Down is how many bytes from the server were passed on since the last Forget.
+func (p *Proxy) Down() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.down
+}
+
+// Dialled is how many connections were made since the last Forget.
+func (p *Proxy) Dialled() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.dialled
+}
+
+type proxyConn struct {
+	number         int
+	client, server net.Conn
+	frozen         bool // under the proxy's lock
+}
+
+func (c *proxyConn) end() {
+	// Without lingering the end is a reset, as from a machine that fell over.
+	if tcp, ok := c.client.(*net.TCPConn); ok {
+		tcp.SetLinger(0)
+	}
+	c.client.Close()
+	c.server.Close()
+}
+
+func (p *Proxy) accept(l net.Listener) {
+	for number := 1; ; number++ {
+		client, err := l.Accept()
+		if err != nil {
+			return
+		}
+		p.mu.Lock()
+		full := p.most > 0 && len(p.conns) >= p.most
+		p.mu.Unlock()
+		if full {
+			client.Close()
+			continue
+		}
+		server, err := net.Dial("tcp", p.target)
+		if err != nil {
+			client.Close()
+			continue
+		}
+		c := &proxyConn{number: number, client: client, server: server}
+		p.mu.Lock()
+		p.conns[c] = true
+		p.dialled++
+		p.mu.Unlock()
+		go func() {
+			time.Sleep(p.rtt) // the handshake of TCP
+			var both sync.WaitGroup
+			both.Go(func() { p.pass(c, client, server, false) })
+			both.Go(func() { p.pass(c, server, client, true) })
+			both.Wait()
+			p.mu.Lock()
+			delete(p.conns, c)
+			p.mu.Unlock()
+		}()
+	}
+}
+
+// pass carries one direction, line by line, until either side ends it. What a server says is written down when it
+// arrives at the client, so that the order of lines is the order in which the client lives through them.
+func (p *Proxy) pass(c *proxyConn, from, to net.Conn, fromServer bool) {
+	type packet struct {
+		data []byte
+		text string
+		line bool
+		due  time.Time
+	}
+	packets := make(chan packet, 1<<16)
+	var sending sync.WaitGroup
+	sending.Go(func() {
+		broken := false
+		for k := range packets {
+			if broken {
+				continue
+			}
+			time.Sleep(time.Until(k.due))
+			broken = !p.forward(c, to, k.data, k.text, k.line, fromServer)
+		}
+		if tcp, ok := to.(*net.TCPConn); ok && !broken {
+			tcp.CloseWrite()
+		}
+	})
+	r := bufio.NewReaderSize(from, 64<<10)
+	lie := &Lie{proxy: p, conn: c.number}
+	tls := false
+	literal := 0
+	for {
+		var data []byte
+		var err error
+		isLine := !tls && literal == 0
+		switch {
+		case isLine:
+			if b, _ := r.Peek(1); len(b) == 1 && b[0] == 0x16 { // a TLS record: a handshake
+				tls = true
+				continue
+			}
+			data, err = r.ReadBytes('\n')
+		default:
+			n := 32 << 10
+			if literal > 0 {
+				n = min(n, literal)
+			}
+			data = make([]byte, n)
+			n, err = r.Read(data)
+			data = data[:n]
+			if literal > 0 {
+				literal -= n
+			}
+		}
+		if len(data) > 0 {
+			text := strings.TrimRight(string(data), "\r\n")
+			if !isLine {
+				text = ""
+			} else {
+				literal = literalSize(text)
+				if fromServer && p.lie != nil {
+					data = []byte(p.lie(lie, string(data)))
+				}
+			}
+			if !fromServer {
+				p.write(c, text, isLine, false)
+			}
+			packets <- packet{data, text, isLine, time.Now().Add(p.rtt / 2)}
+		}
+		if err != nil {
+			break
+		}
+	}
+	close(packets)
+	sending.Wait()
+	if fromServer {
+		c.client.Close() // a server that has closed its side has nothing to hear
+	}
+}
+
+var literalEnd = regexp.MustCompile(`\{(\d+)\+?\}$`)
+
+func literalSize(line string) int {
+	m := literalEnd.FindStringSubmatch(line)
+	if m == nil {
+		return 0
+	}
+	n, _ := strconv.Atoi(m[1])
+	return n
+}
+
+func (p *Proxy) write(c *proxyConn, text string, line, fromServer bool) {
+	if !line {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.said = append(p.said, Line{c.number, fromServer, text})
+}
+
+// forward sends data on, unless the network is broken. It returns false when the connection is over.
+func (p *Proxy) forward(c *proxyConn, to io.Writer, data []byte, text string, line, fromServer bool) bool {
+	p.mu.Lock()
+	if !fromServer && p.trap != nil && p.trap.MatchString(text) {
+		c.frozen = true
+	}
+	for p.stalled || c.frozen {
+		p.thawed.Wait()
+	}
+	cut := false
+	if fromServer {
+		if p.cutAfter > 0 {
+			if cut = len(data) >= p.cutAfter; cut {
+				data = data[:p.cutAfter]
+				p.cutAfter = 0
+			} else {
+				p.cutAfter -= len(data)
+			}
+		}
+		p.down += int64(len(data))
+	}
+	p.mu.Unlock()
+	if fromServer && !cut {
+		p.write(c, text, line, true)
+	}
+	_, err := to.Write(data)
+	if cut {
+		if tcp, ok := c.client.(*net.TCPConn); ok {
+			tcp.CloseWrite() // what was passed on shall arrive; a reset could overtake it
+		}
+		c.server.Close()
+		return false
+	}
+	return err == nil
+}

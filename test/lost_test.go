@@ -1,0 +1,245 @@
+package test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/mailfs/mailfs/test/harness"
+)
+
+// A connection that ends in the middle of cp -r, wherever that is, costs nobody a byte.
+func TestCutDuringCopy(t *testing.T) {
+	t.Parallel()
+	c := dovecot.Dial(t, "cut")
+	c.Make("Folder")
+	c.Put("Folder", harness.Letters(60, 10)...)
+	c.Put("INBOX", harness.Letters(61, 30)...)
+	bodies := make(map[string][]byte)
+	for box, mails := range c.All() {
+		for _, mail := range mails {
+			bodies[fmt.Sprint(box, mail.UID)] = mail.Body
+		}
+	}
+	copied := filepath.Join(run.TempDir(t), "copy")
+	plain := run.Mount(t, append(trust(), imaps("cut"))...)
+	plain.List(t).Copy(t, copied, func(f harness.File) []byte { return bodies[f.Dir+f.Key()] })
+	plain.Unmount(t)
+
+	for _, account := range []struct {
+		name, url string
+		port      int
+		folder    string // what is copied
+	}{
+		{"imap", "imap://cut@127.0.0.1:%d", dovecot.IMAP, "."},
+		{"pop3", "pop3://cut@127.0.0.1:%d", dovecot.POP3, "INBOX"},
+	} {
+		for _, after := range []int{1, 300, 3_000, 12_345, 60_000, 200_000} {
+			t.Run(fmt.Sprintf("%s after %d bytes", account.name, after), func(t *testing.T) {
+				proxy := run.Proxy(t, account.port, harness.ProxyOptions{})
+				m := run.Mount(t, "--tls=off", fmt.Sprintf(account.url, proxy.Port))
+				proxy.CutAfter(after)
+				out := filepath.Join(run.TempDir(t), "out")
+				harness.Shell(t, filepath.Join(m.Path, account.folder), `cp -r . "$1"; chmod -R u+w "$1"`, out)
+				if proxy.Pending() {
+					t.Fatal("the connection was not cut, so this test has seen nothing")
+				}
+				if account.folder == "." {
+					harness.Shell(t, copied, `diff -rq . "$1"`, out)
+				} else { // UIDL stands in the names, so only the content can be compared
+					sums := `find . -type f -print0 | xargs -0 md5sum | cut -c -32 | sort`
+					if got, want := harness.Shell(t, out, sums), harness.Shell(t, filepath.Join(copied, "INBOX"), sums); got != want {
+						t.Errorf("copied\n%s\nwant\n%s", got, want)
+					}
+				}
+			})
+		}
+	}
+}
+
+func TestServerGoesAndComesBack(t *testing.T) {
+	t.Parallel()
+	c := dovecot.Dial(t, "away")
+	c.Make("Unseen")
+	c.Put("Unseen", harness.Letters(62, 1)...)
+	c.Put("INBOX", harness.Letters(63, 6)...)
+	held := c.Held("INBOX")
+	for _, account := range []struct {
+		name, url string
+		port      int
+	}{
+		{"imap", "imap://away@127.0.0.1:%d", dovecot.IMAP},
+		{"pop3", "pop3://away@127.0.0.1:%d", dovecot.POP3},
+	} {
+		t.Run(account.name, func(t *testing.T) {
+			t.Parallel()
+			proxy := run.Proxy(t, account.port, harness.ProxyOptions{})
+			m := run.Mount(t, "--tls=off", "--refresh", "1s", "--timeout", "5s", fmt.Sprintf(account.url, proxy.Port))
+			files := names(filepath.Join(m.Path, "INBOX"))
+			if len(files) != len(held) {
+				t.Fatalf("INBOX shows %d messages, want %d", len(files), len(held))
+			}
+			path := func(i int) string { return filepath.Join(m.Path, "INBOX", files[i]) }
+			warm, err := os.ReadFile(path(0))
+			if err != nil || harness.Fingerprint(warm) != harness.Fingerprint(held[0].Body) {
+				t.Fatalf("%d bytes (%v), want %d", len(warm), err, len(held[0].Body))
+			}
+			proxy.Close()
+			gone := time.Now()
+			if _, err := os.ReadFile(path(1)); !isErrno(err, syscall.EHOSTDOWN) {
+				t.Errorf("reading what is not cached: %v, want EHOSTDOWN", err)
+			}
+			if b, err := os.ReadFile(path(0)); err != nil || string(b) != string(warm) {
+				t.Errorf("reading what is cached: %d bytes (%v), want %d", len(b), err, len(warm))
+			}
+			harness.Eventually(t, "the listing outlives --refresh", func() bool {
+				if n := len(names(filepath.Join(m.Path, "INBOX"))); n != len(held) {
+					t.Fatalf("INBOX shows %d messages while the server is away, want %d", n, len(held))
+				}
+				return time.Since(gone) > 2*time.Second
+			})
+			if account.name == "imap" {
+				if _, err := os.ReadDir(filepath.Join(m.Path, "Unseen")); !isErrno(err, syscall.EHOSTDOWN) {
+					t.Errorf("listing what was never listed: %v, want EHOSTDOWN", err)
+				}
+			}
+			proxy.Open(t)
+			harness.Eventually(t, "reading works again without another mount", func() bool {
+				b, err := os.ReadFile(path(1))
+				return err == nil && harness.Fingerprint(b) == harness.Fingerprint(held[1].Body)
+			})
+		})
+	}
+}
+
+// A network that swallows everything makes a read fail after the timeout, and the next one work when it is back.
+func TestStalledServerTimesOut(t *testing.T) {
+	t.Parallel()
+	c := dovecot.Dial(t, "stalled")
+	c.Put("INBOX", harness.Letters(64, 3)...)
+	held := c.Held("INBOX")
+	for _, account := range []struct {
+		name, url string
+		port      int
+	}{
+		{"imap", "imap://stalled@127.0.0.1:%d", dovecot.IMAP},
+		{"pop3", "pop3://stalled@127.0.0.1:%d", dovecot.POP3},
+	} {
+		t.Run(account.name, func(t *testing.T) {
+			t.Parallel()
+			proxy := run.Proxy(t, account.port, harness.ProxyOptions{})
+			m := run.Mount(t, "--tls=off", "--timeout", "2s", fmt.Sprintf(account.url, proxy.Port))
+			files := names(filepath.Join(m.Path, "INBOX"))
+			if len(files) != len(held) {
+				t.Fatalf("INBOX shows %d messages, want %d", len(files), len(held))
+			}
+			proxy.Freeze()
+			began := time.Now()
+			_, err := os.ReadFile(filepath.Join(m.Path, "INBOX", files[1]))
+			took := time.Since(began)
+			if !isErrno(err, syscall.ETIMEDOUT) {
+				t.Errorf("reading from a server that hangs: %v after %v, want ETIMEDOUT", err, took)
+			}
+			if took > 2*time.Second+3*time.Second {
+				t.Errorf("a call took %v with a timeout of 2 s", took)
+			}
+			proxy.Thaw()
+			harness.Eventually(t, "reading works again", func() bool {
+				b, err := os.ReadFile(filepath.Join(m.Path, "INBOX", files[1]))
+				return err == nil && harness.Fingerprint(b) == harness.Fingerprint(held[1].Body)
+			})
+		})
+	}
+}
+
+// Who waits for a server that hangs can be let go, by Ctrl-C and by kill -9, also the second one in the line.
+func TestStalledReaderCanBeKilled(t *testing.T) {
+	t.Parallel()
+	c := dovecot.Dial(t, "hung")
+	c.Make("Folder")
+	c.Put("INBOX", harness.Letters(65, 3)...)
+	proxy := run.Proxy(t, dovecot.IMAP, harness.ProxyOptions{})
+	m := run.Mount(t, "--tls=off", "--timeout", "60s", inTheClear("hung", proxy.Port))
+	file := filepath.Join(m.Path, m.List(t)["INBOX"][1].Path())
+	proxy.Freeze()
+	const prompt = 5 * time.Second // far below the timeout, far above what a busy machine needs
+	for _, signals := range [][2]syscall.Signal{
+		{syscall.SIGINT, syscall.SIGKILL}, {syscall.SIGKILL, syscall.SIGINT}, {syscall.SIGTERM, syscall.SIGTERM},
+	} {
+		t.Run(fmt.Sprint(signals), func(t *testing.T) {
+			first, second := exec.Command("cat", file), exec.Command("cat", file)
+			for i, cmd := range []*exec.Cmd{first, second} {
+				if err := cmd.Start(); err != nil {
+					t.Fatal(err)
+				}
+				defer cmd.Process.Kill()
+				harness.Eventually(t, fmt.Sprintf("reader %d waits in the kernel for the mount", i), func() bool {
+					return inFUSE(cmd.Process.Pid)
+				})
+			}
+			for i, cmd := range []*exec.Cmd{first, second} {
+				ended := make(chan error, 1)
+				go func() { ended <- cmd.Wait() }()
+				if err := cmd.Process.Signal(signals[i]); err != nil {
+					t.Fatal(err)
+				}
+				select {
+				case err := <-ended:
+					var exit *exec.ExitError
+					if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != signals[i] {
+						t.Errorf("reader %d ended with %v, want %v", i, err, signals[i])
+					}
+				case <-time.After(prompt):
+					t.Fatalf("reader %d does not end after %v; its state is %c", i, signals[i], harness.State(cmd.Process.Pid))
+				}
+			}
+		})
+	}
+	proxy.Thaw()
+	if b, err := os.ReadFile(file); err != nil || len(b) == 0 {
+		t.Errorf("afterwards: %d bytes (%v)", len(b), err)
+	}
+}
+
+// inFUSE tells whether a process waits for an answer of a FUSE file system.
+func inFUSE(pid int) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/wchan", pid))
+	if err != nil || len(b) <= 1 {
+		b, _ = os.ReadFile(fmt.Sprintf("/proc/%d/stack", pid))
+	}
+	return containsAny(string(b), "fuse", "folio", "request_wait")
+}
+
+// A server that takes one connection at a time is enough.
+func TestOneConnection(t *testing.T) {
+	t.Parallel()
+	server := run.Dovecot(t, harness.DovecotOptions{Connections: 1})
+	c := server.Dial(t, "one")
+	harness.Plant(c)
+	held := c.All()
+	c.Close()
+	m := run.Mount(t, "--ca-file", server.CA, fmt.Sprintf("imaps://one@localhost:%d", server.IMAPS))
+	m.Compare(t, held, folderNames)
+}
+
+// Idle connections that the server or something on the way has ended are no news to a reader.
+func TestIdleConnectionsDropped(t *testing.T) {
+	t.Parallel()
+	c := dovecot.Dial(t, "idle")
+	c.Put("INBOX", harness.Letters(66, 4)...)
+	held := c.Held("INBOX")
+	proxy := run.Proxy(t, dovecot.IMAP, harness.ProxyOptions{})
+	m := run.Mount(t, "--tls=off", inTheClear("idle", proxy.Port))
+	list := m.List(t)
+	for _, mail := range held {
+		proxy.Cut()
+		if got := m.Read(t, list.Find(t, "INBOX", mail.UID)); string(got) != string(mail.Body) {
+			t.Errorf("%d bytes, want %d", len(got), len(mail.Body))
+		}
+	}
+}

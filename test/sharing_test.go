@@ -1,0 +1,145 @@
+package test
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/mailfs/mailfs/test/harness"
+)
+
+var bodyFetch = regexp.MustCompile(`UID FETCH (\S+) .*BODY\.PEEK\[\]`)
+
+// asked returns how often each UID's body was asked for in the given lines.
+func asked(lines []harness.Line) map[int]int {
+	times := make(map[int]int)
+	for _, l := range lines {
+		m := bodyFetch.FindStringSubmatch(l.Text)
+		if l.FromServer || m == nil {
+			continue
+		}
+		for part := range strings.SplitSeq(m[1], ",") {
+			from, to, isRange := strings.Cut(part, ":")
+			first, _ := strconv.Atoi(from)
+			last := first
+			if isRange {
+				last, _ = strconv.Atoi(to)
+			}
+			for uid := min(first, last); uid <= max(first, last); uid++ {
+				times[uid]++
+			}
+		}
+	}
+	return times
+}
+
+func TestManyReadersOneFetch(t *testing.T) {
+	t.Parallel()
+	dovecot.Dial(t, "sharing").Put("INBOX", harness.Letters(30, 5)...)
+	want := dovecot.Dial(t, "sharing").Held("INBOX")[2]
+	// The round trip is long, so that all readers are there before the answer is.
+	proxy := run.Proxy(t, dovecot.IMAP, harness.ProxyOptions{RTT: 500 * time.Millisecond})
+	m := run.Mount(t, "--tls=off", inTheClear("sharing", proxy.Port))
+	f := m.List(t).Find(t, "INBOX", want.UID)
+	proxy.Forget()
+	read(t, m, 20, func(int) string { return f.Path() }, func(int) []byte { return want.Body })
+	if n := asked(proxy.Said())[int(want.UID)]; n != 1 {
+		t.Errorf("20 readers of one message cost %d fetches", n)
+	}
+	read(t, m, 20, func(int) string { return f.Path() }, func(int) []byte { return want.Body })
+	if n := asked(proxy.Said())[int(want.UID)]; n != 1 {
+		t.Errorf("reading it again brought the fetches to %d", n)
+	}
+}
+
+func TestManyReadersDoNotQueue(t *testing.T) {
+	t.Parallel()
+	dovecot.Dial(t, "queue").Put("INBOX", harness.Letters(31, 20)...)
+	held := dovecot.Dial(t, "queue").Held("INBOX")
+	proxy := run.Proxy(t, dovecot.IMAP, harness.ProxyOptions{RTT: 500 * time.Millisecond})
+	m := run.Mount(t, "--tls=off", inTheClear("queue", proxy.Port))
+	list := m.List(t)
+	proxy.Forget()
+	read(t, m, 20, func(i int) string { return list.Find(t, "INBOX", held[i].UID).Path() },
+		func(i int) []byte { return held[i].Body })
+	said := proxy.Said()
+	first := len(said)
+	for i, l := range said {
+		if l.FromServer && strings.Contains(l.Text, "BODY[]") {
+			first = i
+			break
+		}
+	}
+	if first == len(said) {
+		t.Fatal("no body came through the proxy")
+	}
+	if n := len(asked(said[:first])); n < 15 {
+		t.Errorf("when the first body arrived, %d of 20 had been asked for: readers wait for each other", n)
+	}
+	for uid, n := range asked(said) {
+		if n != 1 {
+			t.Errorf("UID %d was fetched %d times", uid, n)
+		}
+	}
+}
+
+// A long listing does not keep a reader of another mailbox waiting until it is done.
+func TestReaderIsNotBehindListing(t *testing.T) {
+	t.Parallel()
+	c := dovecot.Dial(t, "listing")
+	c.Make("Big")
+	c.Put("Big", harness.Letters(32, 150)...)
+	c.Put("INBOX", harness.Letters(33, 1)...)
+	want := c.Held("INBOX")[0]
+	proxy := run.Proxy(t, dovecot.IMAP, harness.ProxyOptions{})
+	m := run.Mount(t, "--tls=off", "--timeout", "20s", inTheClear("listing", proxy.Port))
+	inbox, err := os.ReadDir(filepath.Join(m.Path, "INBOX"))
+	if err != nil || len(inbox) != 1 {
+		t.Fatalf("INBOX holds %v (%v)", inbox, err)
+	}
+	// A reader opens the connection for bodies, then the one for listings alone hangs.
+	read(t, m, 1, func(int) string { return "INBOX/" + inbox[0].Name() }, func(int) []byte { return want.Body })
+	listed := make(chan error, 1)
+	proxy.FreezeWhen(`BODY\.PEEK\[HEADER\.FIELDS`)
+	go func() {
+		_, err := os.ReadDir(filepath.Join(m.Path, "Big"))
+		listed <- err
+	}()
+	harness.Eventually(t, "the listing hangs", proxy.Frozen)
+	c.Put("INBOX", harness.Letters(34, 1)...)
+	harness.Shell(t, m.Path, `cat INBOX/* | wc -c`)
+	select {
+	case err := <-listed:
+		t.Fatalf("the listing was done meanwhile (%v), so this test has seen nothing", err)
+	default:
+	}
+	proxy.Thaw()
+	if err := <-listed; err != nil {
+		t.Error(err)
+	}
+}
+
+// read has n readers read at once and compares what they get.
+func read(t *testing.T, m *harness.Mount, n int, path func(int) string, want func(int) []byte) {
+	t.Helper()
+	var all sync.WaitGroup
+	start := make(chan struct{})
+	for i := range n {
+		all.Go(func() {
+			<-start
+			got, err := os.ReadFile(filepath.Join(m.Path, path(i)))
+			if err != nil {
+				t.Error(err)
+			} else if string(got) != string(want(i)) {
+				t.Errorf("%s: %d bytes that are not the server's %d", path(i), len(got), len(want(i)))
+			}
+		})
+	}
+	close(start)
+	all.Wait()
+}

@@ -1,0 +1,100 @@
+package test
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"syscall"
+	"testing"
+
+	"github.com/mailfs/mailfs/test/harness"
+)
+
+// An ordinary user mounts with fusermount3, owns what is in there, and keeps it from others, root too. Where the machine
+// gives ordinary users no /dev/fuse, mount says so.
+func TestOrdinaryUser(t *testing.T) {
+	t.Parallel()
+	dovecot.Dial(t, "ordinary").Put("INBOX", harness.Letters(96, 3)...)
+	info, err := os.Stat("/dev/fuse")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nobody := &syscall.Credential{Uid: 65534, Gid: 65534}
+	if os.Getuid() != 0 {
+		nobody = nil // who runs the tests is ordinary already
+	}
+	if nobody != nil && info.Mode().Perm()&0o006 != 0o006 {
+		point := run.TempDir(t)
+		if err := os.Chown(point, 65534, 65534); err != nil {
+			t.Fatal(err)
+		}
+		c := withPassword(append(append([]string{"mount"}, trust()...), imaps("ordinary"), point)...)
+		c.User = nobody
+		checkRefusal(t, run.Run(t, c), `fuse`)
+		if harness.Mounted(point) != 0 {
+			t.Error("something is mounted")
+		}
+		return
+	}
+	c := withPassword(append(trust(), imaps("ordinary"))...)
+	c.User = nobody
+	m := run.MountAs(t, c)
+	see := func(credential *syscall.Credential) harness.Result {
+		return as(t, credential, `ls "$1/INBOX" | wc -l && cat "$1"/INBOX/* >/dev/null && stat -c %u "$1/INBOX"`, m.Path)
+	}
+	if res := see(nobody); res.Code != 0 || nobody != nil && res.Stdout != "3\n65534\n" {
+		t.Errorf("its owner sees %q %q, exit status %d", res.Stdout, res.Stderr, res.Code)
+	}
+	if nobody != nil {
+		if res := see(&syscall.Credential{}); res.Stdout == "3\n65534\n" {
+			t.Error("root sees the mail of a user who has not allowed it")
+		}
+	}
+	if kind := harness.MountType(t, m.Path); kind != "fuse.mailfs" {
+		t.Errorf("the mount's type is %q", kind)
+	}
+	m.Unmount(t)
+}
+
+// Root's mount is root's alone, unless --allow-other says otherwise.
+func TestAllowOther(t *testing.T) {
+	t.Parallel()
+	if os.Getuid() != 0 {
+		t.Fatal("this test needs root: run it as test/run does")
+	}
+	dovecot.Dial(t, "others").Put("INBOX", harness.Letters(97, 3)...)
+	nobody := &syscall.Credential{Uid: 65534, Gid: 65534}
+	for _, try := range []struct {
+		args []string
+		want string
+	}{
+		{nil, ""},
+		{[]string{"--allow-other"}, ""}, // let through by the kernel, kept away by the modes
+		{[]string{"-o", "allow_other", "--dir-mode", "0555", "--file-mode", "0444"}, "3\n"},
+	} {
+		m := run.Mount(t, append(append(try.args, trust()...), imaps("others"))...)
+		if err := os.Chmod(m.Path+"/..", 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if res := as(t, nobody, `cat "$1"/INBOX/* | grep -c ^Subject:`, m.Path); res.Stdout != try.want &&
+			(try.want != "" || res.Stdout != "0\n") {
+			t.Errorf("with %v another user sees %q %q, want %q", try.args, res.Stdout, res.Stderr, try.want)
+		}
+		m.Unmount(t)
+	}
+}
+
+// as runs a script as another user.
+func as(t *testing.T, user *syscall.Credential, script string, args ...string) harness.Result {
+	t.Helper()
+	cmd := exec.Command("sh", append([]string{"-c", script, "sh"}, args...)...)
+	cmd.Dir = "/"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: user}
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err := cmd.Run()
+	if cmd.ProcessState == nil {
+		t.Fatal(err)
+	}
+	return harness.Result{Stdout: stdout.String(), Stderr: stderr.String(), Code: cmd.ProcessState.ExitCode()}
+}
