@@ -356,8 +356,19 @@ func (d *Dovecot) Log() string {
 	return string(all[max(0, len(all)-8000):])
 }
 
-// Dial returns a signed-in client over TLS.
-func (d *Dovecot) Dial(t testing.TB, user string) *Client { return dial(t, d.IMAPS, user, Password) }
+// Dial returns a signed-in client over TLS. When the test that is not part of another ends, so does the account.
+func (d *Dovecot) Dial(t testing.TB, user string) *Client {
+	t.Helper()
+	d.forget(t, user)
+	return dial(t, d.IMAPS, user, Password)
+}
+
+// forget removes all mail of a user at the end of the test, so that it may run again.
+func (d *Dovecot) forget(t testing.TB, user string) {
+	if !strings.Contains(t.Name(), "/") {
+		t.Cleanup(func() { os.RemoveAll(filepath.Dir(d.Maildir(user))) })
+	}
+}
 
 // Maildir is the directory of a user's INBOX. It exists after the user's first sign-in or [Dovecot.Deliver].
 func (d *Dovecot) Maildir(user string) string { return filepath.Join(d.dir, "mail", user, "Maildir") }
@@ -369,6 +380,7 @@ const New = "new"
 // order of the numbers. flags are Maildir's letters (S: seen), or [New].
 func (d *Dovecot) Deliver(t testing.TB, user string, number int, flags string, date time.Time, message []byte) {
 	t.Helper()
+	d.forget(t, user)
 	root := d.Maildir(user)
 	for _, sub := range []string{"cur", "new", "tmp"} {
 		if err := os.MkdirAll(filepath.Join(root, sub), 0o755); err != nil {
