@@ -19,9 +19,9 @@ const (
 )
 
 // Bodies implements remote.Account. The messages come in one FETCH.
-func (a *Account) Bodies(ctx context.Context, _ remote.Priority, mailbox string, validity uint32, uids []remote.UID,
+func (a *Account) Bodies(ctx context.Context, prio remote.Priority, mailbox string, validity uint32, uids []remote.UID,
 	got func(remote.UID, []byte)) error {
-	r := &reading{a: a, box: box{lane: bodies, mailbox: mailbox, validity: validity}, got: got}
+	r := &reading{a: a, box: box{lane: bodies, mailbox: mailbox, validity: validity, prio: prio}, got: got}
 	defer r.stop()
 	var failed error
 	for _, set := range chunks(remote.NewUIDSet(uids...), nil, bodiesAtOnce) {

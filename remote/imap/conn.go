@@ -42,6 +42,10 @@ type conn struct {
 	names   *spellings
 	parsing chan (<-chan struct{}) // of capacity 1: what go-imap closes when it has stopped reading
 
+	in   io.Reader // Conn, or what unpacks it
+	out  io.Writer // Conn, or what packs for it
+	pace pace
+
 	// Of the goroutine that reads.
 	buf     []byte // what was received is buf[r:w]
 	r, w    int
@@ -52,6 +56,7 @@ type conn struct {
 	size    int64 // of the response so far, without bodies
 
 	mu      sync.Mutex // guards what follows
+	own     chan error // takes the answer to a command that go-imap knows nothing of
 	pending int        // commands that wait for the server
 	armed   time.Time  // when the read deadline was set
 	heard   time.Time  // when bytes came in
@@ -68,7 +73,7 @@ type ending struct {
 
 func newConn(inner net.Conn, timeout time.Duration, names *spellings) *conn {
 	return &conn{
-		Conn: inner, timeout: timeout, names: names, parsing: make(chan (<-chan struct{}), 1),
+		Conn: inner, in: inner, out: inner, timeout: timeout, names: names, parsing: make(chan (<-chan struct{}), 1),
 		buf: make([]byte, bufferSize), heard: time.Now(),
 	}
 }
@@ -79,6 +84,7 @@ func (c *conn) begin() {
 	defer c.mu.Unlock()
 	c.pending++
 	if c.pending == 1 {
+		c.pace.begin()
 		c.probing = time.Since(c.heard) > quiet
 		c.arm()
 	}
@@ -142,7 +148,7 @@ func (c *conn) Close() error {
 
 func (c *conn) Write(p []byte) (int, error) {
 	c.Conn.SetWriteDeadline(time.Now().Add(c.timeout))
-	if _, err := c.Conn.Write(c.names.outgoing(p)); err != nil {
+	if _, err := c.out.Write(c.names.outgoing(p)); err != nil {
 		err = c.end(err)
 		c.Conn.Close()
 		// At an error go-imap ends all commands from here, and closes channels that its reading goroutine may just be
@@ -214,8 +220,9 @@ func (c *conn) receive(p []byte) (int, error) {
 		c.arm()
 	}
 	c.mu.Unlock()
-	n, err := c.Conn.Read(p)
+	n, err := c.in.Read(p)
 	if n > 0 {
+		c.pace.note(n)
 		c.mu.Lock()
 		c.heard = time.Now()
 		if c.probing {
@@ -262,6 +269,10 @@ func (c *conn) frame() error {
 	}
 	if c.kind == list {
 		return c.frameList(end)
+	}
+	if c.kind == ours {
+		c.r += end
+		return c.answered(line)
 	}
 	c.r += end
 	c.more = false

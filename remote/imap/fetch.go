@@ -98,10 +98,11 @@ type box struct {
 	lane     lane
 	mailbox  string
 	validity uint32
+	prio     remote.Priority
 }
 
 func (b box) fetching(set *remote.UIDSet, alone bool) *request {
-	return &request{lane: b.lane, mailbox: b.mailbox, validity: b.validity, alone: alone, fetches: set}
+	return &request{lane: b.lane, mailbox: b.mailbox, validity: b.validity, alone: alone, fetches: set, prio: b.prio}
 }
 
 // one fetches some items of one message. got is 0 when the message did not come.
@@ -155,7 +156,7 @@ func (s *session) fetch(set *remote.UIDSet, o *goimap.FetchOptions, announce boo
 // search returns which of the messages within are in the mailbox; of all if within is nil.
 func (a *Account) search(ctx context.Context, b box, within *remote.UIDSet, most int) (*remote.UIDSet, error) {
 	var found *remote.UIDSet
-	q := &request{lane: b.lane, mailbox: b.mailbox, validity: b.validity, single: true}
+	q := &request{lane: b.lane, mailbox: b.mailbox, validity: b.validity, single: true, prio: b.prio}
 	err := a.pool.use(ctx, q, func(s *session) error {
 		there, err := s.search(within, most)
 		found = there

@@ -30,6 +30,7 @@ type request struct {
 	fresh    bool   // the mailbox is to be opened anew
 	alone    bool   // with nothing else on the connection
 	single   bool   // with nothing but FETCH beside it: go-imap would mix up the answers
+	prio     remote.Priority
 	// fetches are the UIDs that will be fetched. go-imap matches answers by UID only, so that two commands on one
 	// connection must not ask for the same one.
 	fetches *remote.UIDSet
@@ -92,7 +93,12 @@ func (p *pool) acquire(ctx context.Context, q *request) error {
 		p.mu.Unlock()
 		return remote.ErrClosed
 	}
-	p.waiting = append(p.waiting, q)
+	// Behind all that are as urgent: those that wait longest are served first.
+	i := len(p.waiting)
+	for i > 0 && p.waiting[i-1].prio > q.prio {
+		i--
+	}
+	p.waiting = slices.Insert(p.waiting, i, q)
 	p.schedule()
 	p.mu.Unlock()
 	select {
@@ -154,17 +160,42 @@ func (p *pool) release(q *request) {
 	if q.single {
 		s.single = false
 	}
+	s.count(q, -1)
 	if q.fetches != nil {
 		i := slices.Index(s.claims, q.fetches)
 		s.claims = slices.Delete(s.claims, i, i+1)
 	}
+	if !s.packed && s.conn.pace.slow.Load() && s.caps.Has(compression) {
+		s.packed, s.draining = true, true // it is tried once
+	}
 	if s.users == 0 {
 		s.exclusive = false
-		if !p.closed {
+		if s.draining && !p.closed {
+			p.pack(s)
+		} else if !p.closed {
 			s.idle = time.AfterFunc(p.idle, func() { p.retire(s) })
 		}
 	}
 	p.schedule()
+}
+
+// pack begins compression on a connection that nobody uses any more. It is called with mu held.
+func (p *pool) pack(s *session) {
+	p.wg.Add(1)
+	go func() {
+		defer p.wg.Done()
+		s.conn.begin()
+		err := s.compress()
+		s.conn.done()
+		p.log.Debug("a slow line: compression", "error", err)
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		s.draining = false
+		if !p.closed {
+			s.idle = time.AfterFunc(p.idle, func() { p.retire(s) })
+		}
+		p.schedule()
+	}()
 }
 
 // schedule grants what can be granted. It is called with mu held.
@@ -206,9 +237,33 @@ func (p *pool) laneOf(q *request) lane {
 
 // place finds a connection for a request. overlap says that it waits for nothing but the end of a command on the same
 // mailbox that it would be mixed up with, which others need not wait for.
+//
+// A body that a reader waits for goes where it need not stand behind those that nobody waits for yet: to a connection
+// for bodies that brings none of these, else to the one for listings if it lists nothing, and only then behind them.
 func (p *pool) place(q *request, l lane) (found *session, overlap bool) {
+	urgent := l == bodies && q.prio == remote.Foreground
+	if urgent {
+		if found, _ := p.among(q, func(s *session) bool { return s.lane == bodies && s.bulk == 0 }); found != nil {
+			return found, false
+		}
+		if !p.growing(bodies) {
+			if found, _ := p.among(q, func(s *session) bool { return s.lane == listing && s.listings == 0 }); found != nil {
+				return found, false
+			}
+		}
+	}
+	return p.among(q, func(s *session) bool { return p.max == 1 || s.lane == l })
+}
+
+// growing tells whether a lane has no connection yet, but will have one.
+func (p *pool) growing(l lane) bool {
+	return p.max > 1 && !slices.ContainsFunc(p.sessions, func(s *session) bool { return s.lane == l && s.alive() })
+}
+
+// among finds a connection for a request among some.
+func (p *pool) among(q *request, may func(*session) bool) (found *session, overlap bool) {
 	for _, s := range p.sessions {
-		if p.max > 1 && s.lane != l || s.exclusive || !s.alive() {
+		if !may(s) || s.exclusive || s.draining || !s.alive() {
 			continue
 		}
 		if s.users == 0 {
@@ -230,6 +285,16 @@ func (p *pool) place(q *request, l lane) (found *session, overlap bool) {
 	return found, overlap && found == nil
 }
 
+// count notes what a connection is used for.
+func (s *session) count(q *request, n int) {
+	switch {
+	case q.lane == listing:
+		s.listings += n
+	case q.prio != remote.Foreground:
+		s.bulk += n
+	}
+}
+
 func (p *pool) grant(q *request, s *session) {
 	if s.idle != nil {
 		s.idle.Stop()
@@ -240,6 +305,7 @@ func (p *pool) grant(q *request, s *session) {
 	if q.single {
 		s.single = true
 	}
+	s.count(q, 1)
 	if q.fetches != nil {
 		s.claims = append(s.claims, q.fetches)
 	}
@@ -376,7 +442,7 @@ func (p *pool) close() {
 			if s.idle != nil {
 				s.idle.Stop()
 			}
-			if s.users > 0 {
+			if s.users > 0 || s.draining {
 				s.conn.shut(remote.ErrClosed)
 				continue
 			}

@@ -16,6 +16,7 @@ const (
 	list
 	fetch
 	unknown // dropped
+	ours    // the answer to a command that go-imap knows nothing of
 )
 
 // responses are those that go-imap knows (imapclient, readResponseData); it gives up the connection over all others.
@@ -32,6 +33,9 @@ func kindOf(line []byte) responseKind {
 	if !untagged {
 		if len(bytes.TrimRight(line, "\r\n")) == 0 {
 			return unknown // an empty line between responses
+		}
+		if bytes.HasPrefix(line, []byte(ownTag+" ")) {
+			return ours
 		}
 		return text // tagged, or a continuation request
 	}

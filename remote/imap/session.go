@@ -34,7 +34,11 @@ type session struct {
 	mailbox   string // opened with EXAMINE; "" is none
 	box       *goimap.SelectData
 	users     int
+	listings  int              // users that list
+	bulk      int              // users that bring bodies nobody waits for yet
 	exclusive bool             // the one user shares with nobody
+	packed    bool             // compression was begun, or tried
+	draining  bool             // nobody may join: compression begins when the users are gone
 	single    bool             // a command is under way that only FETCH may go beside
 	claims    []*remote.UIDSet // what is being fetched
 	idle      *time.Timer
