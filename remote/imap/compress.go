@@ -1,6 +1,7 @@
 package imap
 
 import (
+	"bufio"
 	"bytes"
 	"fmt"
 	"io"
@@ -100,7 +101,7 @@ func (c *conn) answered(line []byte) error {
 	}
 	ahead := bytes.Clone(c.buf[c.r:c.w])
 	c.r, c.w = 0, 0
-	c.in = flate.NewReader(io.MultiReader(bytes.NewReader(ahead), c.Conn))
+	c.in = flate.NewReader(bufio.NewReaderSize(io.MultiReader(bytes.NewReader(ahead), c.Conn), bufferSize))
 	own <- nil
 	return nil
 }
