@@ -42,6 +42,8 @@ type Account struct {
 	// How often the size that the server announced for a message was the right one, and how often it was not.
 	right, wrong atomic.Int64
 
+	whole atomic.Bool // the server has no pieces of messages
+
 	fromMemory, fromDisk atomic.Int64 // bodies that a reader got from there
 
 	lastError atomic.Pointer[string] // why the server was not reached the last time; nil if it was

@@ -278,6 +278,55 @@ func TestAWalkIsReadAhead(t *testing.T) {
 	}
 }
 
+func TestALargeMessageIsReadInPieces(t *testing.T) {
+	s := newServer(t)
+	s.put("INBOX", 1, 100)
+	mail := s.put("INBOX", 1, 9_000_000)[0]
+	dir := t.TempDir()
+	c, a := s.open(cache.Options{Refresh: time.Hour}, cache.AccountOptions{Store: dir})
+	m := inbox(t, a)
+	e := table(t, m).At(1)
+	before := a.Stats().BytesIn
+	if size, err := m.Size(t.Context(), e.Ref); err != nil || size != int64(len(mail)) {
+		t.Errorf("size %d, %v", size, err)
+	}
+	head, err := m.Bytes(t.Context(), e.Ref, 0, 4096)
+	if err != nil || !bytes.Equal(head, mail[:4096]) {
+		t.Errorf("%d bytes, %v", len(head), err)
+	}
+	across, err := m.Bytes(t.Context(), e.Ref, 5_000_000-100, 300_000)
+	if err != nil || !bytes.Equal(across, mail[5_000_000-100:][:300_000]) {
+		t.Errorf("%d bytes, %v", len(across), err)
+	}
+	if n := a.Stats().BytesIn - before; n > 2_000_000 {
+		t.Errorf("two small reads moved %d bytes", n)
+	}
+	for off := 0; off < len(mail); off += 100_000 {
+		part, err := m.Bytes(t.Context(), e.Ref, int64(off), 100_000)
+		if err != nil || !bytes.Equal(part, mail[off:min(off+100_000, len(mail))]) {
+			t.Fatalf("at %d: %d bytes, %v", off, len(part), err)
+		}
+	}
+	if n := a.Stats().BytesIn - before; n > int64(len(mail))*11/10 {
+		t.Errorf("%d bytes were moved for %d", n, len(mail))
+	}
+	for deadline := time.Now().Add(5 * time.Second); c.Status().Disk.Messages < 1; {
+		if time.Now().After(deadline) {
+			t.Fatal("the pieces do not become a message on disk")
+		}
+		time.Sleep(time.Millisecond)
+	}
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s.stop()
+	_, a = s.open(cache.Options{}, cache.AccountOptions{Store: dir})
+	m = inbox(t, a)
+	if got := read(t, m, table(t, m).At(1)); !bytes.Equal(got, mail) {
+		t.Error("wrong bytes from the disk")
+	}
+}
+
 func TestMailIsThereWithoutTheServer(t *testing.T) {
 	s := newServer(t)
 	mail := s.put("INBOX", 10, 1000)

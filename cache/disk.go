@@ -91,14 +91,19 @@ const (
 	trailerLength = 8 + 8 + 4 + 8 + 8 + 4 + 4
 )
 
-func (k diskKey) trailer(body []byte) []byte {
+func (k diskKey) trailer(length int64, sum uint32) []byte {
 	t := append(make([]byte, 0, trailerLength), trailerMagic...)
 	t = append(t, k.mailbox[:]...)
 	t = binary.BigEndian.AppendUint32(t, k.ref.UIDValidity)
 	t = binary.BigEndian.AppendUint64(t, uint64(k.ref.UID))
-	t = binary.BigEndian.AppendUint64(t, uint64(len(body)))
-	t = binary.BigEndian.AppendUint32(t, crc32.Checksum(body, castagnoli))
+	t = binary.BigEndian.AppendUint64(t, uint64(length))
+	t = binary.BigEndian.AppendUint32(t, sum)
 	return binary.BigEndian.AppendUint32(t, crc32.Checksum(t, castagnoli))
+}
+
+// sealed returns a body with its trailer, which is what the file holds.
+func (k diskKey) sealed(body []byte) []byte {
+	return append(body[:len(body):len(body)], k.trailer(int64(len(body)), crc32.Checksum(body, castagnoli))...)
 }
 
 // read returns a body, if the disk has it whole.
@@ -108,7 +113,7 @@ func (d *disk) read(k diskKey) ([]byte, bool) {
 		return nil, false
 	}
 	n := len(b) - trailerLength
-	if n < 0 || string(k.trailer(b[:n])) != string(b[n:]) {
+	if n < 0 || string(k.trailer(int64(n), crc32.Checksum(b[:n], castagnoli))) != string(b[n:]) {
 		d.log.Warn("a damaged file in the store is removed", "file", k.path())
 		d.remove(k)
 		return nil, false
@@ -129,6 +134,13 @@ func (d *disk) has(k diskKey) bool {
 		return true
 	}
 	d.mu.Unlock()
+	if !k.account.pinned {
+		select {
+		case <-k.account.scanned: // lru knows them all
+			return false
+		default:
+		}
+	}
 	_, err := os.Lstat(k.path())
 	return err == nil
 }
@@ -160,32 +172,41 @@ const (
 // write keeps a body, in place of those that were not read for the longest time. A disk that is full, or can't be written,
 // is left alone.
 func (d *disk) write(k diskKey, body []byte) {
-	size := int64(len(body)) + trailerLength
+	if d.reserve(k, int64(len(body))+trailerLength) {
+		d.settled(k, d.store(k, body))
+	}
+}
+
+// reserve makes room for a file that is about to be there. It fails for one that is there, or while the disk is full.
+func (d *disk) reserve(k diskKey, size int64) bool {
 	if k.account.pinned {
-		if _, err := os.Lstat(k.path()); err != nil {
-			d.failed(d.store(k, body))
-		}
-		return
+		_, err := os.Lstat(k.path())
+		return err != nil
 	}
 	if size > d.budget {
-		return
+		return false
 	}
 	<-k.account.scanned
 	d.mu.Lock()
+	defer d.mu.Unlock()
 	if d.lru.Contains(k) || time.Now().Before(d.paused) {
-		d.mu.Unlock()
-		return
+		return false
 	}
 	for d.used+size > d.budget && d.lru.Len() > 0 {
 		d.lru.RemoveOldest()
 	}
 	d.sweep()
-	d.used += size // of the file that is about to be there
+	d.used += size
 	d.lru.Add(k, size)
-	d.mu.Unlock()
+	return true
+}
 
-	err := d.store(k, body)
+// settled notes how the making of a file for which room was reserved has ended.
+func (d *disk) settled(k diskKey, err error) {
 	d.failed(err)
+	if k.account.pinned {
+		return
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err != nil {
@@ -230,24 +251,33 @@ func (d *disk) store(k diskKey, body []byte) error {
 	if err := k.account.leaveSpare(int64(len(body))); err != nil {
 		return err
 	}
-	aside := filepath.Join(k.account.path, fmt.Sprintf("new-%x-%d-%d", k.mailbox, k.ref.UIDValidity, k.ref.UID))
+	aside := k.aside()
 	f, err := os.OpenFile(aside, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(append(body[:len(body):len(body)], k.trailer(body)...)) // a copy costs less than a second call
-	if err := errors.Join(err, f.Close()); err != nil {
-		os.Remove(aside)
-		return err
+	_, err = f.Write(k.sealed(body)) // a copy costs less than a second call
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = k.settle(aside)
 	}
-	err = os.Rename(aside, k.path())
+	if err != nil {
+		os.Remove(aside)
+	}
+	return err
+}
+
+// aside is where the file is written.
+func (k diskKey) aside() string {
+	return filepath.Join(k.account.path, fmt.Sprintf("new-%x-%d-%d", k.mailbox, k.ref.UIDValidity, k.ref.UID))
+}
+
+// settle moves a file that was written aside to where it belongs.
+func (k diskKey) settle(aside string) error {
+	err := os.Rename(aside, k.path())
 	if errors.Is(err, os.ErrNotExist) {
 		if err = os.MkdirAll(k.dir(), 0o700); err == nil {
 			err = os.Rename(aside, k.path())
 		}
-	}
-	if err != nil {
-		os.Remove(aside)
 	}
 	return err
 }

@@ -108,11 +108,11 @@ func TestDiskDropsWhatWasNotReadForLongest(t *testing.T) {
 func TestDiskNoticesDamage(t *testing.T) {
 	dir := t.TempDir()
 	d, key := openDisk(t, dir, 1<<20)
-	whole := append(body(1, 800), key(1).trailer(body(1, 800))...)
+	whole := key(1).sealed(body(1, 800))
 	for what, damaged := range map[string][]byte{
 		"empty": {}, "cut": whole[:500], "cut in the trailer": whole[:len(whole)-1],
 		"longer": append(bytes.Clone(whole), 0), "without a trailer": body(1, 800),
-		"another message": append(body(1, 800), key(2).trailer(body(1, 800))...),
+		"another message": key(2).sealed(body(1, 800)),
 	} {
 		damage(t, d, key(1), what, damaged)
 	}

@@ -16,6 +16,12 @@ import (
 func (m *Mailbox) Bytes(ctx context.Context, ref Ref, off int64, n int) ([]byte, error) {
 	m.account.lastRead.Store(time.Now().UnixNano())
 	m.ahead(ref)
+	if size := m.large(ref); size > 0 {
+		data, err := m.fromPieces(ctx, ref, size, off, int64(n))
+		if !errors.Is(err, remote.ErrUnsupported) {
+			return data, err
+		}
+	}
 	body, err := m.fetch(ctx, bodyKey{mailbox: m, ref: ref})
 	if err != nil {
 		return nil, err
@@ -24,11 +30,18 @@ func (m *Mailbox) Bytes(ctx context.Context, ref Ref, off int64, n int) ([]byte,
 	return body[off:min(off+int64(n), int64(len(body)))], nil
 }
 
-// Size returns the number of bytes that readers of a message get. Where that is not certain the message is fetched.
+// Size returns the number of bytes that readers of a message get. Where that is not certain the message is fetched, or
+// the end of a large one.
 func (m *Mailbox) Size(ctx context.Context, ref Ref) (int64, error) {
 	if t := m.Known(); t != nil && t.validity == ref.UIDValidity {
 		if e, ok := t.Find(ref.UID); ok && e.Verified {
 			return e.Size, nil
+		}
+	}
+	if size := m.large(ref); size > 0 {
+		size, err := m.probe(ctx, ref, size)
+		if !errors.Is(err, remote.ErrUnsupported) {
+			return size, err
 		}
 	}
 	body, err := m.fetch(ctx, bodyKey{mailbox: m, ref: ref})

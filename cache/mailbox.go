@@ -33,6 +33,7 @@ type Mailbox struct {
 	flights  map[bodyKey]*flight
 	reading  int                  // commands under way for readers who wait
 	gathered map[bodyKey]*flight  // that will be the next of them
+	larges   []*largeRead         // the one read last first
 	sizes    map[remote.UID]int64 // of messages whose announced size was wrong, in the present UIDVALIDITY
 }
 

@@ -130,6 +130,13 @@ func (r *readahead) step(t *Table, i int, limit int64) []remote.UID {
 	return nil
 }
 
+// walking tells whether the reader that read last is on a walk.
+func (r *readahead) walking() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.walks) > 0 && r.walks[0].steps > 1
+}
+
 // follow tells whether a walk that was at index last may be the one that is at index i now, and in which order it goes.
 func (w *walk) follow(t *Table, last, i int) (order, bool) {
 	o := order{table: t}

@@ -189,6 +189,19 @@ func (s *synthetic) Bodies(ctx context.Context, _ remote.Priority, mailbox strin
 	return nil
 }
 
+func (s *synthetic) Piece(ctx context.Context, prio remote.Priority, mailbox string, validity uint32, uid remote.UID,
+	off, n int64) (piece []byte, err error) {
+	err = remote.ErrNoMessage
+	whole := s.Bodies(ctx, prio, mailbox, validity, []remote.UID{uid}, func(_ remote.UID, body []byte) {
+		off = min(off, int64(len(body)))
+		piece, err = body[off:min(off+n, int64(len(body)))], nil
+	})
+	if whole != nil {
+		return nil, whole
+	}
+	return piece, err
+}
+
 func (s *synthetic) Header(_ context.Context, _ string, _ uint32, uid remote.UID) ([]byte, error) {
 	return []byte(syntheticHeader(uid)), nil
 }

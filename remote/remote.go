@@ -134,6 +134,10 @@ type Account interface {
 	// is an error after the others. got owns the bytes. ErrStale: the mailbox has another UIDVALIDITY by now.
 	Bodies(ctx context.Context, prio Priority, mailbox string, validity uint32, uids []UID, got func(UID, []byte)) error
 
+	// Piece fetches n bytes of a message from offset off, fewer only at its end, none beyond it. ErrNoMessage and ErrStale
+	// as with Bodies; ErrUnsupported where the protocol knows only whole messages.
+	Piece(ctx context.Context, prio Priority, mailbox string, validity uint32, uid UID, off, n int64) ([]byte, error)
+
 	// Header fetches the header fields of one message as in Message.Header. ErrNoMessage: it is gone.
 	Header(ctx context.Context, mailbox string, validity uint32, uid UID) ([]byte, error)
 

@@ -77,6 +77,14 @@ func (r *retrying) Bodies(ctx context.Context, prio Priority, mailbox string, va
 	})
 }
 
+func (r *retrying) Piece(ctx context.Context, prio Priority, mailbox string, validity uint32, uid UID, off, n int64) (piece []byte, err error) {
+	err = once(ctx, func() error {
+		piece, err = r.Account.Piece(ctx, prio, mailbox, validity, uid, off, n)
+		return err
+	})
+	return piece, err
+}
+
 func (r *retrying) Header(ctx context.Context, mailbox string, validity uint32, uid UID) (header []byte, err error) {
 	err = once(ctx, func() error {
 		header, err = r.Account.Header(ctx, mailbox, validity, uid)

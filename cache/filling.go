@@ -1,0 +1,101 @@
+package cache
+
+import (
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"os"
+	"sync"
+)
+
+// filling is a file that a large message is written to piece by piece. A nil filling takes nothing.
+type filling struct {
+	disk *disk
+	size int64
+
+	mu     sync.Mutex // guards what follows
+	file   *os.File   // nil when it was given up or finished
+	filled map[uint32]bool
+}
+
+// fill begins a file for a message in pieces; nil if it can't be kept.
+func (d *disk) fill(k diskKey, size int64) *filling {
+	if size+trailerLength > d.budget && !k.account.pinned || k.account.leaveSpare(size) != nil {
+		return nil
+	}
+	f, err := os.OpenFile(k.aside(), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		d.failed(err)
+		return nil
+	}
+	return &filling{disk: d, size: size, file: f, filled: map[uint32]bool{}}
+}
+
+// put takes a piece and tells whether it was the last one that was missing. A piece that does not have the length that it
+// must have for the size is the end of it.
+func (f *filling) put(number uint32, piece []byte) (whole bool) {
+	if f == nil {
+		return false
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.file == nil || f.filled[number] {
+		return false
+	}
+	off := int64(number-1) * pieceSize
+	if int64(len(piece)) != min(pieceSize, f.size-off) {
+		f.drop()
+		return false
+	}
+	if _, err := f.file.WriteAt(piece, off); err != nil {
+		f.disk.failed(err)
+		f.drop()
+		return false
+	}
+	f.filled[number] = true
+	return int64(len(f.filled)) == (f.size+pieceSize-1)/pieceSize
+}
+
+// abandon gives the file up.
+func (f *filling) abandon() {
+	if f != nil {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.drop()
+	}
+}
+
+// drop removes the file. f.mu is held.
+func (f *filling) drop() {
+	if f.file != nil {
+		os.Remove(f.file.Name())
+		f.file.Close()
+		f.file = nil
+	}
+}
+
+// finish makes a file that is filled one of the messages on disk.
+func (d *disk) finish(k diskKey, f *filling) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.file == nil {
+		return
+	}
+	d.failed(func() error {
+		sum := crc32.New(castagnoli)
+		if n, err := io.Copy(sum, io.NewSectionReader(f.file, 0, f.size)); err != nil || n != f.size {
+			return errors.Join(err, fmt.Errorf("%s: %d bytes were written of %d", f.file.Name(), n, f.size))
+		}
+		if _, err := f.file.WriteAt(k.trailer(f.size, sum.Sum32()), f.size); err != nil {
+			return err
+		}
+		if !d.reserve(k, f.size+trailerLength) {
+			return nil
+		}
+		err := k.settle(f.file.Name())
+		d.settled(k, err)
+		return err
+	}())
+	f.drop()
+}

@@ -1,0 +1,233 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/mailfs/mailfs/remote"
+)
+
+// Large messages are read in pieces: who looks at the first lines of 50 MB waits for one piece. Who reads on gets runs of
+// pieces ahead of him.
+const (
+	largeMessage = 1 << 20   // bytes; a smaller one is fetched whole
+	pieceSize    = 256 << 10 // bytes; what the kernel asks for at a time lies within one
+	runPieces    = 4         // pieces of one command
+	largeReads   = 4         // large messages of a mailbox that are being read, as far as is remembered
+)
+
+// piecesAhead is how many pieces ahead of a reader are fetched after so many steps from piece to piece.
+func piecesAhead(steps int) uint32 {
+	switch {
+	case steps < 1:
+		return 0
+	case steps < 3:
+		return runPieces
+	default:
+		return 4 * runPieces
+	}
+}
+
+// largeRead is a large message that is being read.
+type largeRead struct {
+	ref   Ref
+	last  uint32   // piece that was read last
+	steps int      // from one piece to the next
+	file  *filling // what becomes the message on disk; nil if nothing does
+}
+
+// large returns the size of a message that is to be read in pieces; 0 for one that is small, here whole, or on its way.
+func (m *Mailbox) large(ref Ref) int64 {
+	t := m.Known()
+	if t == nil || t.validity != ref.UIDValidity || m.account.whole.Load() {
+		return 0
+	}
+	i := t.Index(ref.UID)
+	if i < 0 {
+		return 0
+	}
+	size := t.size(i) >> 1
+	key := bodyKey{mailbox: m, ref: ref}
+	if size < largeMessage || m.account.bodies.has(key) {
+		return 0
+	}
+	m.mu.Lock()
+	coming := m.flights[key] != nil
+	m.mu.Unlock()
+	if coming || m.account.store != nil && m.account.disk.has(m.account.diskKey(m, ref)) {
+		return 0
+	}
+	return size
+}
+
+// fromPieces returns bytes of a large message.
+func (m *Mailbox) fromPieces(ctx context.Context, ref Ref, size, off, n int64) ([]byte, error) {
+	var data []byte
+	for n > 0 {
+		piece, err := m.piece(ctx, ref, size, uint32(off/pieceSize)+1)
+		if err != nil {
+			return nil, err
+		}
+		start := min(off%pieceSize, int64(len(piece)))
+		part := piece[start:min(start+n, int64(len(piece)))]
+		if data == nil {
+			data = part[:len(part):len(part)] // which mostly is all
+		} else {
+			data = append(data, part...)
+		}
+		off, n = off+int64(len(part)), n-int64(len(part))
+		if len(piece) < pieceSize {
+			break
+		}
+	}
+	return data, nil
+}
+
+// piece returns one piece, and has those fetched that a reader will come to.
+func (m *Mailbox) piece(ctx context.Context, ref Ref, size int64, number uint32) ([]byte, error) {
+	key := bodyKey{mailbox: m, ref: ref, piece: number}
+	last := max(uint32((size-1)/pieceSize)+1, number)
+	m.mu.Lock()
+	r := m.largeRead(ref)
+	switch number {
+	case r.last:
+	case r.last + 1:
+		if r.last > 0 {
+			r.steps++
+		}
+	default:
+		r.steps = 0
+	}
+	r.last = number
+	end := min(number+piecesAhead(r.steps), last) + 1
+	for from := number; from < end; {
+		to := from
+		for to < end && to < from+runPieces && m.missing(bodyKey{mailbox: m, ref: ref, piece: to}) {
+			to++
+		}
+		switch {
+		case to == from:
+			from++
+			continue
+		case from == number:
+			m.fetchPieces(remote.Foreground, r, size, from, to)
+		case to == from+runPieces || to == last+1: // else wait until it is a whole run
+			m.fetchPieces(remote.Readahead, r, size, from, to)
+		}
+		from = to
+	}
+	f := m.flights[key]
+	m.mu.Unlock()
+	if f != nil {
+		err := m.account.wait(ctx, f)
+		return f.body, err
+	}
+	if piece, ok := m.account.bodies.get(key); ok {
+		return piece, nil
+	}
+	return m.piece(ctx, ref, size, number) // it had to go in between
+}
+
+// missing tells whether something is neither here nor on its way. m.mu is held.
+func (m *Mailbox) missing(key bodyKey) bool {
+	return m.flights[key] == nil && !m.account.bodies.has(key)
+}
+
+// largeRead returns what is known of the reading of a message. m.mu is held.
+func (m *Mailbox) largeRead(ref Ref) *largeRead {
+	i := slices.IndexFunc(m.larges, func(r *largeRead) bool { return r.ref == ref })
+	r := &largeRead{ref: ref}
+	if m.readahead.walking() { // cp -r reads it to its end
+		r.steps = 3
+	}
+	if i >= 0 {
+		r = m.larges[i]
+		m.larges = slices.Delete(m.larges, i, i+1)
+	} else if len(m.larges) == largeReads {
+		m.larges[largeReads-1].file.abandon()
+		m.larges = m.larges[:largeReads-1]
+	}
+	m.larges = slices.Insert(m.larges, 0, r)
+	return r
+}
+
+// fetchPieces begins to fetch the pieces from..to-1 with one command. m.mu is held.
+func (m *Mailbox) fetchPieces(prio remote.Priority, r *largeRead, size int64, from, to uint32) {
+	a := m.account
+	flights := map[bodyKey]*flight{}
+	for n := from; n < to; n++ {
+		key := bodyKey{mailbox: m, ref: r.ref, piece: n}
+		flights[key] = m.take(key)
+	}
+	running := a.run(func(ctx context.Context) {
+		off, n := int64(from-1)*pieceSize, int64(to-from)*pieceSize
+		data, err := a.remote.Piece(ctx, prio, m.name, r.ref.UIDValidity, r.ref.UID, off, n)
+		a.noted(err)
+		if errors.Is(err, remote.ErrUnsupported) {
+			a.whole.Store(true)
+		} else if errors.Is(err, remote.ErrStale) || errors.Is(err, remote.ErrNoMessage) {
+			m.table.expire()
+		}
+		if got := int64(len(data)); err == nil && (got > 0 || from == 1) {
+			if got < n || off+got > size { // its end is in here
+				m.verify(r.ref, off+got)
+			} else if off+got == size {
+				m.verify(r.ref, size)
+			}
+		}
+		for n := from; n < to; n++ {
+			key := bodyKey{mailbox: m, ref: r.ref, piece: n}
+			piece := data[:min(pieceSize, len(data))]
+			data = data[len(piece):]
+			m.land(key, flights[key], piece, err)
+			if err == nil {
+				m.fill(r, size, n, piece)
+			}
+		}
+	})
+	if !running {
+		for key, f := range flights {
+			delete(m.flights, key)
+			f.land(nil, remote.ErrClosed)
+		}
+	}
+}
+
+// fill brings a piece to disk, where the pieces become the message.
+func (m *Mailbox) fill(r *largeRead, size int64, number uint32, piece []byte) {
+	a := m.account
+	if a.store == nil {
+		return
+	}
+	key := a.diskKey(m, r.ref)
+	m.mu.Lock()
+	if r.file == nil && number == 1 {
+		r.file = a.disk.fill(key, size)
+	}
+	file := r.file
+	m.mu.Unlock()
+	if file.put(number, piece) {
+		a.disk.finish(key, file)
+		m.mu.Lock()
+		r.file = nil
+		m.mu.Unlock()
+	}
+}
+
+// probeSize is how many bytes are asked for to find the end of a message.
+const probeSize = 64
+
+// probe finds the size of a large message from its end. What is not where it was announced is fetched whole.
+func (m *Mailbox) probe(ctx context.Context, ref Ref, size int64) (int64, error) {
+	end, err := m.account.remote.Piece(ctx, remote.Foreground, m.name, ref.UIDValidity, ref.UID, size-1, probeSize)
+	if err != nil {
+		return 0, err
+	}
+	if n := int64(len(end)); 0 < n && n < probeSize {
+		m.verify(ref, size-1+n)
+		return size - 1 + n, nil
+	}
+	body, err := m.fetch(ctx, bodyKey{mailbox: m, ref: ref})
+	return int64(len(body)), err
+}

@@ -1,0 +1,73 @@
+package imap
+
+import (
+	"context"
+	"fmt"
+
+	goimap "github.com/emersion/go-imap/v2"
+	"github.com/emersion/go-imap/v2/imapclient"
+
+	"github.com/mailfs/mailfs/remote"
+)
+
+// Piece implements remote.Account: BODY.PEEK[]<off.n> of RFC 9051, section 6.4.5.
+func (a *Account) Piece(ctx context.Context, prio remote.Priority, mailbox string, validity uint32, uid remote.UID,
+	off, n int64) ([]byte, error) {
+	b := box{lane: bodies, mailbox: mailbox, validity: validity, prio: prio}
+	set := remote.NewUIDSet(uid)
+	options := &goimap.FetchOptions{UID: true, BodySection: []*goimap.FetchItemBodySection{
+		{Peek: true, Partial: &goimap.SectionPartial{Offset: off, Size: n}},
+	}}
+	for try := range 2 { // as with whole bodies, an answer may have been taken for another one
+		var piece []byte
+		err := a.pool.use(ctx, b.fetching(set, false), func(s *session) error {
+			return s.fetch(set, options, try > 0, func(data *imapclient.FetchMessageData) error {
+				got, err := readPiece(data, uid, off)
+				if got != nil {
+					piece = got
+				}
+				return err
+			})
+		})
+		switch {
+		case ctx.Err() != nil:
+			return nil, ctx.Err() // piece may still be written
+		case err != nil:
+			return nil, fmt.Errorf("UID %d in %q: %w", uid, mailbox, err)
+		case piece != nil && int64(len(piece)) <= n:
+			return piece, nil
+		}
+	}
+	there, err := a.search(ctx, b, set, 1)
+	if err == nil && there.Len() == 0 {
+		err = remote.ErrNoMessage
+	} else if err == nil {
+		err = fmt.Errorf("%w: it sends no piece of the body", remote.ErrServer)
+	}
+	return nil, fmt.Errorf("UID %d in %q: %w", uid, mailbox, err)
+}
+
+// readPiece reads one FETCH response; nil when it does not hold the piece. An error is the end of the connection.
+func readPiece(data *imapclient.FetchMessageData, uid remote.UID, off int64) (piece []byte, err error) {
+	found := false
+	for item := data.Next(); item != nil; item = data.Next() {
+		switch item := item.(type) {
+		case imapclient.FetchItemDataUID:
+			found = remote.UID(item.UID) == uid
+		case imapclient.FetchItemDataBodySection:
+			s := item.Section
+			if s.Specifier != goimap.PartSpecifierNone || len(s.Part) > 0 || s.Partial == nil || s.Partial.Offset != off {
+				continue
+			}
+			if item.Literal == nil { // an empty string, or NIL
+				piece = []byte{}
+			} else if piece, err = drain(item.Literal); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if !found {
+		return nil, nil
+	}
+	return piece, nil
+}
