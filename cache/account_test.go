@@ -283,7 +283,7 @@ func TestALargeMessageIsReadInPieces(t *testing.T) {
 	s.put("INBOX", 1, 100)
 	mail := s.put("INBOX", 1, 9_000_000)[0]
 	dir := t.TempDir()
-	c, a := s.open(cache.Options{Refresh: time.Hour}, cache.AccountOptions{Store: dir})
+	c, a := s.open(cache.Options{Refresh: time.Hour, Memory: 64 << 20}, cache.AccountOptions{Store: dir})
 	m := inbox(t, a)
 	e := table(t, m).At(1)
 	before := a.Stats().BytesIn

@@ -73,5 +73,6 @@ func (c *Cache) Close() error {
 	for _, a := range c.accounts {
 		errs = append(errs, a.close())
 	}
+	c.disk.close()
 	return errors.Join(errs...)
 }

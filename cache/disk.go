@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -19,6 +20,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/mailfs/mailfs/remote"
 )
@@ -36,10 +38,16 @@ type disk struct {
 	log    *slog.Logger
 	warn   sync.Once // that bodies can't be written
 
+	queue   chan job
+	queued  *semaphore.Weighted // bytes in queue
+	writer  sync.WaitGroup
+	closing sync.Once
+
 	mu      sync.Mutex // guards what follows
 	used    int64
 	lru     *simplelru.LRU[diskKey, int64] // file -> its size
 	dropped []string                       // files that left lru and are to be removed
+	pending map[diskKey]chan struct{}      // in queue; closed when they are on disk
 	paused  time.Time                      // until then nothing is written: the disk is full
 }
 
@@ -77,7 +85,18 @@ func mailboxHash(name string) (h [8]byte) {
 }
 
 func newDisk(budget int64, log *slog.Logger) *disk {
-	d := &disk{budget: budget, log: log}
+	d := &disk{budget: budget, log: log, pending: map[diskKey]chan struct{}{}}
+	d.queue, d.queued = make(chan job, queueFiles), semaphore.NewWeighted(queueBytes)
+	d.writer.Go(func() {
+		for j := range d.queue {
+			d.write(j.key, j.body)
+			d.mu.Lock()
+			close(d.pending[j.key])
+			delete(d.pending, j.key)
+			d.mu.Unlock()
+			d.queued.Release(j.weight())
+		}
+	})
 	d.lru, _ = simplelru.NewLRU(math.MaxInt, func(k diskKey, size int64) {
 		d.used -= size
 		d.dropped = append(d.dropped, k.path())
@@ -169,6 +188,59 @@ const (
 	pause = 10 * time.Second
 )
 
+// job is a body that is to be written.
+type job struct {
+	key  diskKey
+	body []byte
+}
+
+func (j job) weight() int64 { return min(int64(len(j.body)), queueBytes) }
+
+// What may wait to be written: writing is quicker than a network, but not than a server on the same machine.
+const (
+	queueBytes = 8 << 20
+	queueFiles = 1024
+)
+
+// put has a body written soon; it waits when too much is to be written already.
+func (d *disk) put(ctx context.Context, k diskKey, body []byte) {
+	j := job{k, body}
+	if d.queued.Acquire(ctx, j.weight()) != nil {
+		return
+	}
+	d.mu.Lock()
+	_, twice := d.pending[k]
+	if !twice {
+		d.pending[k] = make(chan struct{})
+	}
+	d.mu.Unlock()
+	if twice {
+		d.queued.Release(j.weight())
+		return
+	}
+	d.queue <- j
+}
+
+// await waits until a body that is to be written is: what a reader was given is there after the next kill -9.
+func (d *disk) await(ctx context.Context, k diskKey) {
+	d.mu.Lock()
+	pending := d.pending[k]
+	d.mu.Unlock()
+	if pending == nil {
+		return
+	}
+	select {
+	case <-pending:
+	case <-ctx.Done():
+	}
+}
+
+// close writes what is still to be written. Nothing is put any more.
+func (d *disk) close() {
+	d.closing.Do(func() { close(d.queue) })
+	d.writer.Wait()
+}
+
 // write keeps a body, in place of those that were not read for the longest time. A disk that is full, or can't be written,
 // is left alone.
 func (d *disk) write(k diskKey, body []byte) {
@@ -251,33 +323,40 @@ func (d *disk) store(k diskKey, body []byte) error {
 	if err := k.account.leaveSpare(int64(len(body))); err != nil {
 		return err
 	}
-	aside := k.aside()
-	f, err := os.OpenFile(aside, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(k.sealed(body)) // a copy costs less than a second call
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = k.settle(aside)
-	}
-	if err != nil {
-		os.Remove(aside)
-	}
-	return err
+	return k.replace(func(aside string) error {
+		// By hand: os would register each file with the poller.
+		fd, err := syscall.Open(aside, syscall.O_WRONLY|syscall.O_CREAT|syscall.O_TRUNC|syscall.O_CLOEXEC, 0o600)
+		if err != nil {
+			return &fs.PathError{Op: "open", Path: aside, Err: err}
+		}
+		for rest := k.sealed(body); len(rest) > 0 && err == nil; { // a copy costs less than a second call
+			var n int
+			n, err = syscall.Write(fd, rest)
+			rest = rest[max(n, 0):]
+			if errors.Is(err, syscall.EINTR) {
+				err = nil
+			}
+		}
+		return errors.Join(err, syscall.Close(fd))
+	})
 }
 
 // aside is where the file is written.
-func (k diskKey) aside() string {
-	return filepath.Join(k.account.path, fmt.Sprintf("new-%x-%d-%d", k.mailbox, k.ref.UIDValidity, k.ref.UID))
-}
+func (k diskKey) aside() string { return k.path() + ".new" }
 
-// settle moves a file that was written aside to where it belongs.
-func (k diskKey) settle(aside string) error {
-	err := os.Rename(aside, k.path())
-	if errors.Is(err, os.ErrNotExist) {
+// replace has a file written aside, then moves it to where it belongs.
+func (k diskKey) replace(write func(aside string) error) error {
+	err := write(k.aside())
+	if errors.Is(err, fs.ErrNotExist) {
 		if err = os.MkdirAll(k.dir(), 0o700); err == nil {
-			err = os.Rename(aside, k.path())
+			err = write(k.aside())
 		}
+	}
+	if err == nil {
+		err = os.Rename(k.aside(), k.path())
+	}
+	if err != nil {
+		os.Remove(k.aside())
 	}
 	return err
 }

@@ -17,6 +17,7 @@ func openDisk(t *testing.T, dir string, budget int64) (*disk, func(i int) diskKe
 	t.Helper()
 	account := &accountDir{path: dir, scanned: make(chan struct{})}
 	d := newDisk(budget, slog.New(slog.DiscardHandler))
+	t.Cleanup(d.close)
 	d.scan(account)
 	return d, func(i int) diskKey {
 		return diskKey{account, mailboxHash("INBOX"), Ref{7, remote.UID(i)}}
@@ -182,6 +183,7 @@ func TestDiskForgetsOtherUIDValidities(t *testing.T) {
 func BenchmarkDisk(b *testing.B) {
 	account := &accountDir{path: b.TempDir(), scanned: make(chan struct{})}
 	d := newDisk(1<<30, slog.New(slog.DiscardHandler))
+	b.Cleanup(d.close)
 	d.scan(account)
 	content := body(1, 8000)
 	i := 0

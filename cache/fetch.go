@@ -26,6 +26,9 @@ func (m *Mailbox) Bytes(ctx context.Context, ref Ref, off int64, n int) ([]byte,
 	if err != nil {
 		return nil, err
 	}
+	if m.account.store != nil {
+		m.account.disk.await(ctx, m.account.diskKey(m, ref))
+	}
 	off = min(off, int64(len(body)))
 	return body[off:min(off+int64(n), int64(len(body)))], nil
 }
@@ -192,14 +195,14 @@ func (m *Mailbox) bring(ctx context.Context, prio remote.Priority, flights map[r
 	}
 	var landed landings
 	err := a.remote.Bodies(ctx, prio, m.name, validity, missing, func(uid remote.UID, body []byte) {
-		if !landed.first(uid) {
+		if flights[uid] == nil || !landed.first(uid) {
 			return
 		}
 		ref := Ref{validity, uid}
 		m.verify(ref, int64(len(body)))
 		m.land(bodyKey{mailbox: m, ref: ref}, flights[uid], body, nil)
 		if a.store != nil {
-			a.disk.write(a.diskKey(m, ref), body)
+			a.disk.put(ctx, a.diskKey(m, ref), body)
 		}
 	})
 	a.noted(err)

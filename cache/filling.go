@@ -24,7 +24,7 @@ func (d *disk) fill(k diskKey, size int64) *filling {
 	if size+trailerLength > d.budget && !k.account.pinned || k.account.leaveSpare(size) != nil {
 		return nil
 	}
-	f, err := os.OpenFile(k.aside(), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	f, err := os.CreateTemp(k.account.path, "new-")
 	if err != nil {
 		d.failed(err)
 		return nil
@@ -93,9 +93,9 @@ func (d *disk) finish(k diskKey, f *filling) {
 		if !d.reserve(k, f.size+trailerLength) {
 			return nil
 		}
-		err := k.settle(f.file.Name())
+		err := k.replace(func(aside string) error { return os.Rename(f.file.Name(), aside) })
 		d.settled(k, err)
-		return err
+		return nil
 	}())
 	f.drop()
 }

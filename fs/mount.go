@@ -95,6 +95,8 @@ func mount(mountpoint string, accounts []*cache.Account, single bool, o Options,
 			// Readers that are killed in the middle of a read must be told to us, which the kernel does only so.
 			SyncRead:      true,
 			MaxBackground: 64,
+			// What is read is in memory: go-fuse would prepare a pipe for each answer, then copy all the same.
+			DisableSplice: true,
 			Debug:         o.Debug,
 			Logger:        logger,
 		},

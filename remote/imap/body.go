@@ -24,7 +24,9 @@ func (a *Account) Bodies(ctx context.Context, prio remote.Priority, mailbox stri
 	r := &reading{a: a, box: box{lane: bodies, mailbox: mailbox, validity: validity, prio: prio}, got: got}
 	defer r.stop()
 	var failed error
-	for _, set := range chunks(remote.NewUIDSet(uids...), nil, bodiesAtOnce) {
+	all := &remote.UIDSet{} // a range must not go on across messages that nobody asked for
+	all.AddRange(1, 1<<32-1)
+	for _, set := range chunks(remote.NewUIDSet(uids...), all, bodiesAtOnce) {
 		err := r.read(ctx, set)
 		if err != nil && !errors.Is(err, remote.ErrServer) {
 			return err

@@ -20,8 +20,8 @@ import (
 
 // corpus is the mail of one account as Dovecot keeps it. It is the same whenever it is made.
 //
-// It is a Maildir: see docs/benchmarks.md for how that compares to Dovecot's own formats. Lines end in CRLF and names tell
-// both sizes (S=, W=), so that Dovecot neither converts a message nor reads one to find out how long it is.
+// It is a Maildir. Lines end in CRLF and names tell both sizes (S=, W=), so that Dovecot neither converts a message nor
+// reads one to find out how long it is.
 type corpus struct {
 	home  string // directory of the user, whose Maildir is in Maildir
 	mixed folder // INBOX
@@ -157,8 +157,8 @@ func sent(i int) time.Time {
 	return time.Date(2025, 1, 5, 9, 30, 0, 0, time.UTC).Add(time.Duration(i) * time.Hour)
 }
 
-// writer writes mail. Text is made of words as frequent as those of a language, and compresses like one; attachments are
-// random, since what people attach is compressed already.
+// writer writes mail. Text is made of words as frequent as those of a language, and compresses like one; attachments
+// are random, since what people attach is compressed already.
 type writer struct {
 	rnd   *rand.Rand
 	noise *rand.ChaCha8

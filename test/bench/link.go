@@ -10,10 +10,11 @@ import (
 	"time"
 )
 
-// link is a network between a client and a port of this machine: it delays, bounds the rate of what comes down, and counts.
+// link is a network between a client and a port of this machine: it delays, bounds the rate of what comes down, and
+// counts.
 //
-// Connections share the rate chunk by chunk, as behind a router with fair queues. There is no loss and no slow start: real
-// networks are worse to whoever opens connections.
+// Connections share the rate chunk by chunk, as behind a router with fair queues. There is no loss and no slow start:
+// real networks are worse to whoever opens connections.
 type link struct {
 	port int
 	rtt  time.Duration
@@ -32,7 +33,8 @@ type link struct {
 const (
 	// chunk is what connections take turns in: 1.3 ms at 100 Mbit/s.
 	chunk = 16 << 10
-	// window is how many bytes are under way in one connection at most, as of TCP's: above what 100 Mbit/s and 100 ms need.
+	// window is how many bytes are under way in one connection at most, as TCP's window: above what 100 Mbit/s and
+	// 100 ms need.
 	window = 4 << 20
 	// lag is how much of its time a link makes up for when the machine was busy.
 	lag = 10 * time.Millisecond

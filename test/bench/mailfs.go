@@ -28,7 +28,8 @@ type mount struct {
 	report func() // ends the profile, if there is one
 }
 
-// mount mounts the account as a user would who gives nothing but the URL. --tls=off: all contestants speak in the clear.
+// mount mounts the account as a user would who gives nothing but the URL. --tls=off, since all contestants speak in the
+// clear.
 func (b *bench) mount(ctx context.Context, scheme string, port int) (*mount, error) {
 	home, err := os.MkdirTemp(b.run.Dir, "mount")
 	if err != nil {
@@ -43,8 +44,8 @@ func (b *bench) mount(ctx context.Context, scheme string, port int) (*mount, err
 	start := time.Now()
 	m.cmd = exec.Command(b.mailfs, args...)
 	m.cmd.Env = []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + home, "XDG_CONFIG_HOME=" + home + "/config", "XDG_CACHE_HOME=" + home + "/cache",
-		"MAILFS_PASSWORD=" + harness.Password,
+		"PATH=" + os.Getenv("PATH"), "HOME=" + home, "MAILFS_PASSWORD=" + harness.Password,
+		"XDG_CONFIG_HOME=" + home + "/config", "XDG_CACHE_HOME=" + home + "/cache",
 	}
 	m.cmd.Stderr = &m.stderr
 	m.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // an interrupt is for the benchmark, which unmounts
@@ -78,9 +79,9 @@ func (m *mount) unmount() error {
 	select {
 	case <-m.ended:
 	case <-time.After(harness.Patience):
-		m.cmd.Process.Kill()
+		m.cmd.Process.Signal(syscall.SIGQUIT) // it says what its goroutines are at
 		<-m.ended
-		return errors.New("mailfs does not end when it is told to")
+		return fmt.Errorf("mailfs does not end when it is told to: %s", m.stderr.String())
 	}
 	if harness.Mounted(m.path) > 0 {
 		return fmt.Errorf("%s is still mounted: %s", m.path, m.stderr.String())

@@ -48,7 +48,8 @@ func main() {
 
 func command(ctx context.Context) (err error) {
 	b := &bench{}
-	corpusDir := flag.String("corpus", filepath.Join(os.TempDir(), "mailfs-bench"), "`DIR` in which the mail is kept between runs")
+	corpusDir := flag.String("corpus", filepath.Join(os.TempDir(), "mailfs-bench"),
+		"`DIR` in which the mail is kept between runs")
 	messages := flag.Int("messages", 3000, "messages in INBOX")
 	tiny := flag.Int("tiny", 10_000, "short messages in Tiny")
 	only := flag.String("only", "*", "rows to measure, `PATTERNS` with commas between them (see -list)")
@@ -93,6 +94,7 @@ func command(ctx context.Context) (err error) {
 		return err
 	}
 	printHead(b)
+	var failed []string
 	for _, r := range chosen {
 		start := time.Now()
 		got, err := r.measure(ctx, b, r)
@@ -100,10 +102,16 @@ func command(ctx context.Context) (err error) {
 			return ctx.Err()
 		}
 		if err != nil {
-			return fmt.Errorf("%s: %w", r.name, err)
+			fmt.Fprintf(os.Stderr, "%s: %v\n", r.name, err)
+			failed = append(failed, r.name)
+			r.printFailed()
+			continue
 		}
 		fmt.Fprintf(os.Stderr, "%s: %.0f s\n", r.name, time.Since(start).Seconds())
 		r.print(b, got)
+	}
+	if len(failed) > 0 {
+		return fmt.Errorf("failed: %s", strings.Join(failed, ", "))
 	}
 	return nil
 }
@@ -131,7 +139,9 @@ func choose(patterns string) ([]row, error) {
 
 // serve starts a Dovecot that has the corpus as the mail of the account, and offers COMPRESS=DEFLATE.
 func (b *bench) serve() (*harness.Dovecot, error) {
-	d, err := b.run.StartDovecot(harness.DovecotOptions{Settings: "protocol imap {\n  mail_plugins = $mail_plugins imap_zlib\n}"})
+	d, err := b.run.StartDovecot(harness.DovecotOptions{
+		Settings: "protocol imap {\n  mail_plugins = $mail_plugins imap_zlib\n}",
+	})
 	if err != nil {
 		return nil, err
 	}

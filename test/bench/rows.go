@@ -108,8 +108,8 @@ func rows() []row {
 	}
 	near := lengths[1]
 	return append(all,
-		row{name: "cat-bytes", what: "bytes from the server for the first cat of a mount, 40 to 80 KB", bytes: true, rtt: near,
-			bars: []bar{{allowed, 1}}, measure: catBytes},
+		row{name: "cat-bytes", what: "bytes from the server for the first cat of a mount, 40 to 80 KB", bytes: true,
+			rtt: near, bars: []bar{{allowed, 1}}, measure: catBytes},
 		row{name: "find-bytes", what: "bytes from the server for find -size in INBOX", bytes: true, rtt: near,
 			bars: []bar{{raw, 1.05}}, measure: findBytes},
 		row{name: "head-bytes", what: "bytes from the server for head -c 4096 of 50 MB", bytes: true, rtt: near,
@@ -140,8 +140,8 @@ func interleave(n int, contestants ...contestant) (map[string][]sample, error) {
 	return got, nil
 }
 
-// network returns the port at which a server is reached over a network of the row's length, which stands until done. There
-// is none, and nothing is counted, where the length is 0.
+// network returns the port at which a server is reached over a network of the row's length, which stands until done.
+// There is none, and nothing is counted, where the length is 0.
 func (r row) network(port int) (at int, l *link, done func(), err error) {
 	if r.rtt == 0 {
 		return port, nil, func() {}, nil
@@ -170,7 +170,8 @@ func timed(m *mount, l *link, job func() error) (s sample, err error) {
 }
 
 // cold measures a job in a fresh mount.
-func (b *bench) cold(ctx context.Context, r row, scheme string, port int, l *link, job func(*mount) error) (sample, error) {
+func (b *bench) cold(ctx context.Context, r row, scheme string, port int, l *link, job func(*mount) error) (
+	sample, error) {
 	m, err := b.mount(ctx, scheme, port)
 	if err != nil {
 		return sample{}, err
@@ -336,7 +337,8 @@ func coldPOP3(ctx context.Context, b *bench, r row) (map[string][]sample, error)
 }
 
 // coldRead measures a job that reads all of INBOX.
-func coldRead(ctx context.Context, b *bench, r row, job func(context.Context, string) error) (map[string][]sample, error) {
+func coldRead(ctx context.Context, b *bench, r row, job func(context.Context, string) error) (
+	map[string][]sample, error) {
 	port, l, done, err := r.network(b.dovecot.IMAP)
 	if err != nil {
 		return nil, err
@@ -471,11 +473,11 @@ func busyCat(ctx context.Context, b *bench, r row, mailbox string) (map[string][
 func (l *link) settled() int64 {
 	for last := l.come(); ; {
 		time.Sleep(max(500*time.Millisecond, 5*l.rtt))
-		if now := l.come(); now == last {
+		now := l.come()
+		if now == last {
 			return now
-		} else {
-			last = now
 		}
+		last = now
 	}
 }
 

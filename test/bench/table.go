@@ -22,9 +22,10 @@ func printHead(b *bench) {
 	c := b.corpus
 	fmt.Printf("%s, %s; medians of %d runs, in turns; in brackets what mailfs needs in proportion.\n\n",
 		time.Now().Format("2006-01-02"), machine(), b.n)
-	fmt.Printf("INBOX: %d messages, %.1f MB. Tiny: %d messages, %.1f MB. %s\n\n", c.mixed.messages, float64(c.mixed.bytes)/1e6,
-		c.tiny.messages, float64(c.tiny.bytes)/1e6, versions())
-	fmt.Printf("| row | mailfs | %s | must hold | CPU s | peak MiB | MB from the server | |\n", strings.Join(columns, " | "))
+	fmt.Printf("INBOX: %d messages, %.1f MB. Tiny: %d messages, %.1f MB. %s\n\n",
+		c.mixed.messages, float64(c.mixed.bytes)/1e6, c.tiny.messages, float64(c.tiny.bytes)/1e6, versions())
+	fmt.Printf("| row | mailfs | %s | must hold | CPU s | peak MiB | MB from the server | |\n",
+		strings.Join(columns, " | "))
 	fmt.Println("|" + strings.Repeat("---|", len(columns)+7))
 }
 
@@ -91,6 +92,11 @@ func (r row) print(b *bench, got map[string][]sample) {
 		}
 		fmt.Fprintln(os.Stderr)
 	}
+}
+
+// printFailed prints the line of a row that could not be measured.
+func (r row) printFailed() {
+	fmt.Printf("| %s | failed |%s %s |\n", r.name, strings.Repeat(" |", len(columns)+4), r.what)
 }
 
 func (r row) format(v float64) string {
