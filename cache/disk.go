@@ -299,17 +299,24 @@ func (a *accountDir) leaveSpare(n int64) error {
 	if a.room -= n; a.room > 0 && time.Since(a.asked) < time.Second {
 		return nil
 	}
-	var s syscall.Statfs_t
-	if err := syscall.Statfs(a.path, &s); err != nil {
+	room, err := spareRoom(a.path)
+	if err != nil {
 		return err
 	}
-	free := int64(s.Bavail) * int64(s.Bsize)
-	room := free - int64(s.Blocks)*int64(s.Bsize)/100*spare - n
-	a.asked, a.room = time.Now(), room/2
-	if room < 0 {
-		return fmt.Errorf("%w: %d bytes are free", errSpare, free)
+	a.asked, a.room = time.Now(), (room-n)/2
+	if room < n {
+		return fmt.Errorf("%w: %d bytes may be written, and %d are to be", errSpare, max(room, 0), n)
 	}
 	return nil
+}
+
+// spareRoom returns how many bytes can be written to the disk that a file is on before what is left to others is touched.
+func spareRoom(path string) (int64, error) {
+	var s syscall.Statfs_t
+	if err := syscall.Statfs(path, &s); err != nil {
+		return 0, fmt.Errorf("asking for the room on the disk: %w", err)
+	}
+	return (int64(s.Bavail) - int64(s.Blocks)/100*spare) * int64(s.Bsize), nil
 }
 
 // failed says once that bodies can't be written.

@@ -13,6 +13,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -49,7 +50,11 @@ type index struct {
 	mu     sync.RWMutex // held for writing while db is replaced
 	db     *bbolt.DB
 	holder *os.File // locked
-	whole  sync.Map // mailbox name -> true: all of its table is in db as of this process
+
+	whole sync.Map  // mailbox name -> true: all of its table is in db as of this process
+	full  sync.Once // that the disk takes no more is said once
+
+	list atomic.Pointer[[]remote.Mailbox] // as it was read or saved last
 }
 
 // state is what the index says of a mailbox besides its messages.
@@ -73,6 +78,11 @@ func mailboxBucket(name string) []byte { return []byte("mailbox:" + name) }
 // lockWait is how long to wait for another process to let go of a store: one that is just ending does.
 const lockWait = 500 * time.Millisecond
 
+// full tells whether an error means that nothing can be written, whatever it is.
+func full(err error) bool {
+	return errors.Is(err, errSpare) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EROFS)
+}
+
 // openIndex opens or makes the index in a directory. ErrStoreHeld, ErrStoreNewer, or what the filesystem says.
 func openIndex(dir string, log *slog.Logger) (*index, error) {
 	x := &index{dir: dir, log: log}
@@ -80,7 +90,7 @@ func openIndex(dir string, log *slog.Logger) (*index, error) {
 		return nil, err
 	}
 	err := x.open()
-	if err != nil && !errors.Is(err, ErrStoreNewer) && !errors.Is(err, os.ErrPermission) {
+	if err != nil && !errors.Is(err, ErrStoreNewer) && !errors.Is(err, os.ErrPermission) && !full(err) {
 		err = x.setAside(err)
 	}
 	if err != nil {
@@ -112,19 +122,14 @@ func (x *index) lock() error {
 		who, _ := io.ReadAll(f)
 		err = fmt.Errorf("%w (%s)", ErrStoreHeld, strings.TrimSpace(string(who)))
 	}
-	if err == nil {
-		err = errors.Join(f.Truncate(0), writeAt(f, fmt.Sprintf("process %d\n", os.Getpid())))
-	}
 	if err != nil {
 		return errors.Join(err, f.Close())
 	}
 	x.holder = f
+	if _, err := f.WriteAt(fmt.Appendf(nil, "process %-10d\n", os.Getpid()), 0); err != nil { // it is held all the same
+		x.log.Debug("who holds the store can't be written down", "error", err)
+	}
 	return nil
-}
-
-func writeAt(f *os.File, text string) error {
-	_, err := f.WriteAt([]byte(text), 0)
-	return err
 }
 
 // unlock lets others have the store.
@@ -144,26 +149,26 @@ func (x *index) openGuarded() error {
 	if err != nil {
 		return fmt.Errorf("opening %s: %w", x.path(), err)
 	}
-	err = db.Update(func(tx *bbolt.Tx) error {
+	begun := false
+	err = db.View(func(tx *bbolt.Tx) error {
 		if info, err := os.Stat(x.path()); err == nil && info.Size() < tx.Size() { // reading beyond the end would be fatal
 			return errDamaged("the file was cut")
 		}
-		b, err := tx.CreateBucketIfNotExists(accountBucket)
-		if err != nil {
-			return err
-		}
-		v := b.Get(formatKey)
-		if v == nil {
-			return put(b, formatKey, []byte{indexFormat})
-		}
-		if v, err = unseal(formatKey, v); err != nil {
-			return err
-		}
-		if len(v) != 1 || v[0] > indexFormat {
+		v, err := get(tx.Bucket(accountBucket), formatKey)
+		if begun = v != nil; begun && (len(v) != 1 || v[0] > indexFormat) {
 			return ErrStoreNewer
 		}
-		return nil
+		return err
 	})
+	if err == nil && !begun { // else nothing is written: the disk may be full
+		err = db.Update(func(tx *bbolt.Tx) error {
+			b, err := tx.CreateBucketIfNotExists(accountBucket)
+			if err != nil {
+				return err
+			}
+			return put(b, formatKey, []byte{indexFormat})
+		})
+	}
 	if err != nil {
 		return errors.Join(err, db.Close())
 	}
@@ -228,25 +233,39 @@ func (x *index) do(what string, transact func(*bbolt.DB) error) error {
 	x.mu.RUnlock()
 	var damaged errDamaged
 	if !errors.As(err, &damaged) {
-		if err != nil {
+		switch {
+		case full(err):
+			x.full.Do(func() { x.log.Warn("the disk is full: what is new is not kept", "what", what, "error", err) })
+		case err != nil:
 			x.log.Warn("the index of the store was not written", "what", what, "error", err)
 		}
 		return err
 	}
+	if x.replace(db, err) {
+		if list := x.list.Load(); list != nil { // tables are saved whole after the next synchronisation
+			x.saveMailboxes(*list)
+		}
+	}
+	return err
+}
+
+// replace begins a new index in place of a damaged one, unless somebody else has noticed, too. It tells whether it did.
+func (x *index) replace(db *bbolt.DB, why error) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.db != db { // somebody else has noticed, too
-		return err
+	if x.db != db {
+		return false
 	}
 	if err := guarded(db.Close); err != nil {
 		x.log.Debug("closing the damaged index", "error", err)
 	}
 	x.db = nil
 	x.whole.Clear()
-	if err := x.setAside(err); err != nil {
+	if err := x.setAside(why); err != nil {
 		x.log.Error("no new index could be made: nothing is kept", "error", err)
+		return false
 	}
-	return err
+	return true
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -290,11 +309,15 @@ func (x *index) mailboxes() (list []remote.Mailbox) {
 			return json.Unmarshal(v, &list)
 		})
 	})
+	if list != nil {
+		x.list.Store(&list)
+	}
 	return list
 }
 
 // saveMailboxes keeps the list of mailboxes and forgets the tables of those that are not in it.
 func (x *index) saveMailboxes(list []remote.Mailbox) {
+	x.list.Store(&list)
 	x.do("writing the mailboxes", func(db *bbolt.DB) error {
 		v, err := json.Marshal(list)
 		if err != nil {
@@ -378,9 +401,7 @@ func (x *index) load(mailbox string) (t *Table, version remote.Version) {
 // save keeps a table. dirty are the UIDs that changed since the table that was saved before: added, vanished, or with
 // other flags or another size; all says that everything did.
 func (x *index) save(mailbox string, t *Table, version remote.Version, dirty []remote.UID, gone []remote.UID, all bool) {
-	if _, whole := x.whole.Load(mailbox); !whole {
-		all = true
-	}
+	all = all || !x.holds(mailbox)
 	err := x.do("writing "+mailbox, func(db *bbolt.DB) error {
 		return db.Update(func(tx *bbolt.Tx) error {
 			name := mailboxBucket(mailbox)
@@ -388,6 +409,7 @@ func (x *index) save(mailbox string, t *Table, version remote.Version, dirty []r
 			if err != nil {
 				return err
 			}
+			all := all || b.Get(stateKey) == nil
 			if all {
 				if b.Bucket(rowsBucket) != nil {
 					if err := b.DeleteBucket(rowsBucket); err != nil {
@@ -415,15 +437,23 @@ func (x *index) save(mailbox string, t *Table, version remote.Version, dirty []r
 	})
 	if err == nil {
 		x.whole.Store(mailbox, true)
+	} else { // no later change brings what was not written now
+		x.whole.Delete(mailbox)
 	}
+}
+
+// holds tells whether all of a mailbox's table is in the index, as far as this process knows.
+func (x *index) holds(mailbox string) bool {
+	_, whole := x.whole.Load(mailbox)
+	return whole
 }
 
 // saveRows writes again what it says of some messages of a table that is saved.
 func (x *index) saveRows(mailbox string, t *Table, dirty []remote.UID) {
-	if _, whole := x.whole.Load(mailbox); !whole {
+	if !x.holds(mailbox) {
 		return
 	}
-	x.do("writing "+mailbox, func(db *bbolt.DB) error {
+	err := x.do("writing "+mailbox, func(db *bbolt.DB) error {
 		return db.Update(func(tx *bbolt.Tx) error {
 			if b := tx.Bucket(mailboxBucket(mailbox)); b != nil {
 				return putRows(b, t, dirty)
@@ -431,6 +461,9 @@ func (x *index) saveRows(mailbox string, t *Table, dirty []remote.UID) {
 			return nil
 		})
 	})
+	if err != nil {
+		x.whole.Delete(mailbox)
+	}
 }
 
 // putRows writes the segments that the given messages are in.
@@ -462,12 +495,22 @@ func uidKey(validity uint32, uid remote.UID) []byte {
 	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint32(nil, validity), uint64(uid))
 }
 
-// saveHeaders keeps the header fields of messages.
+// perHeader estimates, in bytes, what the fields of one message take in the index beside themselves.
+const perHeader = 60
+
+// saveHeaders keeps the header fields of messages, as long as there is room on the disk for more than tables.
 func (x *index) saveHeaders(mailbox string, validity uint32, headers map[remote.UID][]byte) {
 	if len(headers) == 0 {
 		return
 	}
+	size := int64(0)
+	for _, h := range headers {
+		size += int64(len(h)) + perHeader
+	}
 	x.do("writing headers of "+mailbox, func(db *bbolt.DB) error {
+		if room, err := spareRoom(x.dir); err != nil || room < size {
+			return errors.Join(err, errSpare)
+		}
 		return db.Update(func(tx *bbolt.Tx) error {
 			b, err := tx.CreateBucketIfNotExists(mailboxBucket(mailbox))
 			if err != nil {

@@ -24,8 +24,9 @@ type Mailbox struct {
 	version remote.Version
 	draft   *draft // what an interrupted one had got so far
 
-	loading sync.Once  // of what the store knows
-	saving  sync.Mutex // held from the end of a synchronisation until its result is in the store
+	loading sync.Once   // of what the store knows
+	asked   atomic.Bool // the table was asked for, and there was an answer
+	saving  sync.Mutex  // held from the end of a synchronisation until its result is in the store
 
 	syncing atomic.Pointer[progress] // nil while none runs
 
@@ -51,9 +52,12 @@ type Change struct {
 // Name is remote.Mailbox.Name.
 func (m *Mailbox) Name() string { return m.name }
 
-// Known returns the listing as it is known now, without asking anyone; nil when nothing is known.
+// Known returns the listing as it is known now, without asking anyone; nil when nothing is known. What the store holds
+// counts as known when the server was asked whether it still holds, or could not be.
 func (m *Mailbox) Known() *Table {
-	m.load()
+	if !m.asked.Load() {
+		return nil
+	}
 	t, _ := m.table.known()
 	return t
 }
@@ -74,7 +78,11 @@ func (m *Mailbox) load() {
 // returns what is known, if anything is.
 func (m *Mailbox) Table(ctx context.Context) (*Table, error) {
 	m.load()
-	return m.table.get(ctx, m.account, m.account.options.Refresh, m.sync)
+	t, err := m.table.get(ctx, m.account, m.account.options.Refresh, m.sync)
+	if err == nil {
+		m.asked.Store(true)
+	}
+	return t, err
 }
 
 // progress tells how far a synchronisation is.
@@ -85,7 +93,8 @@ type progress struct {
 
 // sync brings the table up to date.
 func (m *Mailbox) sync(ctx context.Context) (*Table, error) {
-	old, d, since := m.Known(), m.draft, m.version
+	old, _ := m.table.known()
+	d, since := m.draft, m.version
 	if d == nil {
 		d = newDraft(old, since.UIDValidity)
 	} else {

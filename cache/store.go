@@ -12,22 +12,24 @@ import (
 	"github.com/mailfs/mailfs/remote"
 )
 
-// attach gives the account its place on disk. Where another process has it, the account does without, which is logged.
+// attach gives the account its place on disk. Where another process has it, or the disk is full, the account does without,
+// which is logged.
 // ErrStoreNewer: a newer version of mailfs wrote it, and it is left alone.
 func (a *Account) attach(dir, label string) error {
 	bodies := filepath.Join(dir, "bodies")
-	if err := os.MkdirAll(bodies, 0o700); err != nil {
-		return err
+	err := os.MkdirAll(bodies, 0o700)
+	var index *index
+	if err == nil {
+		index, err = openIndex(dir, a.log)
 	}
-	index, err := openIndex(dir, a.log)
-	if errors.Is(err, ErrStoreHeld) {
+	if errors.Is(err, ErrStoreHeld) || full(err) {
 		a.log.Warn("nothing is kept on disk: "+err.Error(), "store", dir)
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(dir, labelFile), []byte(label+"\n"), 0o600); err != nil {
+	if err := putLabel(dir, label); err != nil && !full(err) {
 		return errors.Join(err, index.close())
 	}
 	a.index, a.store = index, &accountDir{path: bodies, pinned: a.keep, scanned: make(chan struct{})}
@@ -36,6 +38,15 @@ func (a *Account) attach(dir, label string) error {
 	}
 	a.run(func(context.Context) { a.disk.scan(a.store) })
 	return nil
+}
+
+// putLabel says in a store whose it is.
+func putLabel(dir, label string) error {
+	path := filepath.Join(dir, labelFile)
+	if b, err := os.ReadFile(path); err == nil && string(b) == label+"\n" {
+		return nil
+	}
+	return os.WriteFile(path, []byte(label+"\n"), 0o600)
 }
 
 // Stored tells whether the store knows the account: its mail can be listed, and read as far as it was read, without the
@@ -67,7 +78,7 @@ func (a *Account) keeping(m *Mailbox, d *draft, present *remote.UIDSet) *remote.
 // save brings a table that a synchronisation made into the store, while those who wait for it go on.
 func (m *Mailbox) save(old, t *Table, version remote.Version, moved bool, c Change) {
 	a := m.account
-	if a.index == nil || t == old && !moved {
+	if a.index == nil || t == old && !moved && a.index.holds(m.name) {
 		return
 	}
 	var dirty, gone []remote.UID

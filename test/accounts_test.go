@@ -88,10 +88,12 @@ password_command = "printf '%%s\nsecond line' '%s'"
 
 func TestNoAccountWorks(t *testing.T) {
 	t.Parallel()
-	name := config(t, "[account.one]\nurl = %q\nca_file = %q\npassword_command = \"echo %s\"\n", imaps("none"), dovecot.CA, wrongPassword)
+	name := config(t, "[account.one]\nurl = %q\nca_file = %q\npassword_command = \"echo %s\"\n",
+		imaps("none"), dovecot.CA, wrongPassword)
 	point := run.TempDir(t)
 	res := run.Run(t, harness.Command{Args: []string{"mount", "--config", name, point}})
-	if res.Code == 0 || harness.Mounted(point) != 0 || strings.Contains(res.Stderr, wrongPassword) || !strings.Contains(res.Stderr, "one") {
+	if res.Code == 0 || harness.Mounted(point) != 0 || strings.Contains(res.Stderr, wrongPassword) ||
+		!strings.Contains(res.Stderr, "one") {
 		t.Errorf("exit status %d, %d mounts, it says %q", res.Code, harness.Mounted(point), res.Stderr)
 	}
 }
@@ -198,7 +200,8 @@ func TestPasswordCommand(t *testing.T) {
 	dir := run.TempDir(t)
 	seen := filepath.Join(dir, "seen")
 	name := config(t, "[account.x]\nurl = %q\nca_file = %q\npassword_command = \"env >%s; echo %s\"\n\n"+
-		"[account.y]\nurl = %q\nca_file = %q\n", imaps("command"), dovecot.CA, seen, harness.Password, imaps("command"), dovecot.CA)
+		"[account.y]\nurl = %q\nca_file = %q\n",
+		imaps("command"), dovecot.CA, seen, harness.Password, imaps("command"), dovecot.CA)
 	m := run.MountAs(t, harness.Command{Args: []string{"--config", name}, Env: []string{"MAILFS_PASSWORD=" + wrongPassword}})
 	if n := len(names(filepath.Join(m.Path, "x", "INBOX"))); n != 2 {
 		t.Errorf("INBOX shows %d messages, want 2", n)

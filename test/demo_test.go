@@ -23,7 +23,8 @@ func TestDemoCommand(t *testing.T) {
 	}{
 		{`true`, 0}, {`exit 7`, 7}, {`kill -TERM $$`, 128 + 15},
 	} {
-		res := run.Run(t, harness.Command{Args: []string{"demo", point, "--", "sh", "-c", try.script}, Env: env, Limit: demoLimit})
+		args := []string{"demo", point, "--", "sh", "-c", try.script}
+		res := run.Run(t, harness.Command{Args: args, Env: env, Limit: demoLimit})
 		if res.Code != try.code {
 			t.Errorf("%s: exit status %d, want %d\n%s", try.script, res.Code, try.code, res.Stderr)
 		}
@@ -64,13 +65,14 @@ func TestDemoCommand(t *testing.T) {
 
 func TestDemoUntilSignal(t *testing.T) {
 	t.Parallel()
+	proposal := regexp.MustCompile(`(?m)^\s*\$? ?(ls|grep|cp|find|cat|tar|rsync)\b.*$`)
 	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
 		point := run.TempDir(t)
 		cmd, stdout, stderr := run.Start(t, harness.Command{Args: []string{"demo", point}})
 		harness.Eventually(t, "the demo says where it is", func() bool {
 			return strings.Count(stdout.String(), point) > 0 && len(names(filepath.Join(point, "imap", "INBOX"))) > 0
 		})
-		if n := len(regexp.MustCompile(`(?m)^\s*\$? ?(ls|grep|cp|find|cat|tar|rsync)\b.*$`).FindAllString(stdout.String(), -1)); n < 3 {
+		if n := len(proposal.FindAllString(stdout.String(), -1)); n < 3 {
 			t.Errorf("it proposes %d commands to try: %s", n, stdout)
 		}
 		if err := cmd.Process.Signal(signal); err != nil {

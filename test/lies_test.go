@@ -79,7 +79,8 @@ func TestLyingSizes(t *testing.T) {
 						r := readers[(i+k)%len(readers)]
 						got, err := r.read()
 						if err != nil || !bytes.Equal(got, want) {
-							t.Errorf("%s of %s, as reader %d: %d bytes (%v), want %d", r.name, f.Name, k, len(got), err, len(want))
+							t.Errorf("%s of %s, as reader %d: %d bytes (%v), want %d", r.name, f.Name, k, len(got), err,
+								len(want))
 						}
 					}
 					if info, err := os.Stat(path); err != nil || info.Size() != int64(len(want)) {

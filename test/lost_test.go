@@ -53,7 +53,8 @@ func TestCutDuringCopy(t *testing.T) {
 					harness.Shell(t, copied, `diff -rq . "$1"`, out)
 				} else { // UIDL stands in the names, so only the content can be compared
 					sums := `find . -type f -print0 | xargs -0 md5sum | cut -c -32 | sort`
-					if got, want := harness.Shell(t, out, sums), harness.Shell(t, filepath.Join(copied, "INBOX"), sums); got != want {
+					want := harness.Shell(t, filepath.Join(copied, "INBOX"), sums)
+					if got := harness.Shell(t, out, sums); got != want {
 						t.Errorf("copied\n%s\nwant\n%s", got, want)
 					}
 				}

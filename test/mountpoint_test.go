@@ -133,7 +133,8 @@ func TestForeground(t *testing.T) {
 	t.Parallel()
 	dovecot.Dial(t, "foreground").Put("INBOX", harness.Letters(85, 2)...)
 	point := run.TempDir(t)
-	cmd, _, stderr := run.Start(t, withPassword(append(append([]string{"mount", "-f"}, trust()...), imaps("foreground"), point)...))
+	args := append(append([]string{"mount", "-f"}, trust()...), imaps("foreground"), point)
+	cmd, _, stderr := run.Start(t, withPassword(args...))
 	harness.Eventually(t, "mount -f mounts", func() bool { return len(names(filepath.Join(point, "INBOX"))) == 2 })
 	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
 		t.Fatal(err)
@@ -151,8 +152,8 @@ func TestForeground(t *testing.T) {
 func TestOptionsAndPaths(t *testing.T) {
 	t.Parallel()
 	dovecot.Dial(t, "options").Put("INBOX", harness.Letters(86, 2)...)
-	m := run.Mount(t, "-o", "ro,_netdev,nofail,x-systemd.automount,noatime,defaults,ca_file="+dovecot.CA+",refresh=5s,timeout=20",
-		imaps("options"))
+	m := run.Mount(t, "-o", "ro,_netdev,nofail,x-systemd.automount,noatime,defaults,ca_file="+dovecot.CA+
+		",refresh=5s,timeout=20", imaps("options"))
 	if n := len(m.List(t)["INBOX"]); n != 2 {
 		t.Errorf("INBOX shows %d messages, want 2", n)
 	}
@@ -166,7 +167,8 @@ func TestOptionsAndPaths(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if session := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+2:]))[3]; session != strconv.Itoa(pid) {
+	_, after, _ := strings.Cut(string(stat), ") ")
+	if session := strings.Fields(after)[3]; session != strconv.Itoa(pid) {
 		t.Errorf("the background process is in session %s, not in its own", session)
 	}
 
@@ -193,7 +195,7 @@ func TestVersionAndHelp(t *testing.T) {
 	}{
 		{[]string{"version"}, []string{"mailfs", "go1."}},
 		{[]string{"help"}, []string{"mount", "umount", "demo"}},
-		{[]string{"mount", "--help"}, []string{"--ca-file", "--tls", "--password-command", "--refresh", "--timeout", "MOUNTPOINT"}},
+		{[]string{"mount", "--help"}, []string{"--ca-file", "--tls", "--password-command", "--refresh", "MOUNTPOINT"}},
 		{[]string{"completion", "bash"}, []string{"mailfs"}},
 	} {
 		res := run.Run(t, harness.Command{Args: try.args})

@@ -113,7 +113,9 @@ func changes(t *testing.T, c *harness.Client, port int) {
 	t.Log("folders")
 	c.Make("Made later", "Made later/Below")
 	c.Put("Made later/Below", harness.Letters(42, 1)...)
-	harness.Eventually(t, "the new folders show", func() bool { return len(names(filepath.Join(m.Path, "Made later", "Below"))) == 1 })
+	harness.Eventually(t, "the new folders show", func() bool {
+		return len(names(filepath.Join(m.Path, "Made later", "Below"))) == 1
+	})
 	if !slices.Contains(names(m.Path), "Made later") {
 		t.Errorf("the new folder is not in %v", names(m.Path))
 	}

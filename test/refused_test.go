@@ -98,36 +98,38 @@ func TestRefusals(t *testing.T) {
 		}
 	}
 	u := dovecot
+	const signIn = `login|password|sign`
+	at := func(scheme string, port int) string { return fmt.Sprintf("%s://refused@localhost:%d", scheme, port) }
 	for _, try := range []struct {
 		name string
 		args []string
 		says string // what the line must speak of
 	}{
-		{"wrong password, imaps", append(trust(), imaps("refused")), `login|password|sign`},
-		{"wrong password, STARTTLS", append(trust(), inTheClear("refused", u.IMAP)), `login|password|sign`},
-		{"wrong password, clear", []string{"--tls=off", inTheClear("refused", u.IMAP)}, `login|password|sign`},
-		{"wrong password, pop3s", append(trust(), fmt.Sprintf("pop3s://refused@localhost:%d", u.POP3S)), `login|password|sign`},
-		{"wrong password, clear POP3", []string{"--tls=off", fmt.Sprintf("pop3://refused@127.0.0.1:%d", u.POP3)}, `login|password|sign`},
+		{"wrong password, imaps", append(trust(), imaps("refused")), signIn},
+		{"wrong password, STARTTLS", append(trust(), inTheClear("refused", u.IMAP)), signIn},
+		{"wrong password, clear", []string{"--tls=off", inTheClear("refused", u.IMAP)}, signIn},
+		{"wrong password, pop3s", append(trust(), at("pop3s", u.POP3S)), signIn},
+		{"wrong password, clear POP3", []string{"--tls=off", at("pop3", u.POP3)}, signIn},
 		{"unknown authority", []string{imaps("refused")}, `--ca-file`},
 		{"unknown authority, STARTTLS", []string{inTheClear("refused", u.IMAP)}, `--ca-file`},
-		{"unknown authority, pop3s", []string{fmt.Sprintf("pop3s://refused@localhost:%d", u.POP3S)}, `--ca-file`},
-		{"unknown authority, STLS", []string{fmt.Sprintf("pop3://refused@127.0.0.1:%d", u.POP3)}, `--ca-file`},
-		{"expired certificate", []string{"--ca-file", expiredCA, fmt.Sprintf("imaps://u@localhost:%d", expired)}, `expired`},
-		{"another host's certificate", []string{"--ca-file", otherCA, fmt.Sprintf("imaps://u@localhost:%d", other)}, `mail\.example\.com`},
-		{"no STARTTLS", []string{fmt.Sprintf("imap://u@127.0.0.1:%d", says(t, "* OK hi\r\n", "TAG BAD what?\r\n"))}, `STARTTLS`},
-		{"no STLS", []string{fmt.Sprintf("pop3://u@127.0.0.1:%d", says(t, "+OK hi\r\n", "-ERR what?\r\n"))}, `STLS`},
-		{"something injected before TLS", append(trust(), fmt.Sprintf("imap://u@localhost:%d",
+		{"unknown authority, pop3s", []string{at("pop3s", u.POP3S)}, `--ca-file`},
+		{"unknown authority, STLS", []string{at("pop3", u.POP3)}, `--ca-file`},
+		{"expired certificate", []string{"--ca-file", expiredCA, at("imaps", expired)}, `expired`},
+		{"another host's certificate", []string{"--ca-file", otherCA, at("imaps", other)}, `mail\.example\.com`},
+		{"no STARTTLS", []string{at("imap", says(t, "* OK hi\r\n", "TAG BAD what?\r\n"))}, `STARTTLS`},
+		{"no STLS", []string{at("pop3", says(t, "+OK hi\r\n", "-ERR what?\r\n"))}, `STLS`},
+		{"something injected before TLS", append(trust(), at("imap",
 			says(t, "* OK hi\r\n", "TAG OK begin\r\nX OK and more\r\n"))), `TLS`},
-		{"signed in before TLS", []string{fmt.Sprintf("imap://u@localhost:%d", says(t, "* PREAUTH hi\r\n"))}, `TLS`},
-		{"no login in the clear", []string{"--tls=off", fmt.Sprintf("imap://u@localhost:%d",
+		{"signed in before TLS", []string{at("imap", says(t, "* PREAUTH hi\r\n"))}, `TLS`},
+		{"no login in the clear", []string{"--tls=off", at("imap",
 			says(t, "* OK [CAPABILITY IMAP4rev1 LOGINDISABLED] hi\r\n"))}, `login|LOGIN|sign`},
-		{"TLS on a port without", append(trust(), fmt.Sprintf("imaps://u@localhost:%d", u.IMAP)), `TLS`},
-		{"no TLS on a port with", append(trust(), "--timeout", "2s", fmt.Sprintf("imap://u@localhost:%d", u.IMAPS)), `TLS|answer`},
-		{"a server that says nothing", []string{"--timeout", "1s", "--tls=off", fmt.Sprintf("imap://u@localhost:%d", silent)}, `answer|time`},
-		{"a server that speaks of something else", []string{"--tls=off", fmt.Sprintf("imap://u@localhost:%d",
+		{"TLS on a port without", append(trust(), at("imaps", u.IMAP)), `TLS`},
+		{"no TLS on a port with", append(trust(), "--timeout", "2s", at("imap", u.IMAPS)), `TLS|answer`},
+		{"a server that says nothing", []string{"--timeout", "1s", "--tls=off", at("imap", silent)}, `answer|time`},
+		{"a server that speaks of something else", []string{"--tls=off", at("imap",
 			says(t, "220 mail ESMTP\r\n", "500 what?\r\n"))}, `.`},
-		{"too many connections", []string{"--tls=off", fmt.Sprintf("imap://u@localhost:%d", says(t, "* BYE too many\r\n"))}, `.`},
-		{"nobody listens", []string{fmt.Sprintf("imaps://u@localhost:%d", nobody)}, `refuse`},
+		{"too many connections", []string{"--tls=off", at("imap", says(t, "* BYE too many\r\n"))}, `.`},
+		{"nobody listens", []string{at("imaps", nobody)}, `refuse`},
 		{"unknown host", []string{"--timeout", "5s", "imaps://u@no-such-host.invalid"}, `no-such-host\.invalid`},
 		{"no scheme", []string{"mail.example.com"}, `imaps://`},
 		{"unknown scheme", []string{"https://u@mail.example.com"}, `imaps://`},
@@ -198,6 +200,7 @@ func TestMountPointIsNone(t *testing.T) {
 // Without a terminal and without a password there is nobody to ask.
 func TestNoPassword(t *testing.T) {
 	t.Parallel()
-	res := run.Run(t, harness.Command{Args: append(append([]string{"mount"}, trust()...), imaps("nopassword"), run.TempDir(t))})
+	args := append(append([]string{"mount"}, trust()...), imaps("nopassword"), run.TempDir(t))
+	res := run.Run(t, harness.Command{Args: args})
 	checkRefusal(t, res, `MAILFS_PASSWORD`)
 }

@@ -133,7 +133,8 @@ func TestTreePOP3(t *testing.T) {
 	}
 }
 
-// The tools people use on directories see the same in a mount that was not read before as in a copy of the server's mail.
+// The tools people use on directories see the same in a mount that was not read before as in a copy of the server's
+// mail.
 func TestToolsAgree(t *testing.T) {
 	harness.Plant(dovecot.Dial(t, "tools"))
 	bodies := make(map[string][]byte)
@@ -175,7 +176,7 @@ func TestToolsAgree(t *testing.T) {
 				{"find -printf", `find . -type f -printf '%p %s %T@\n' | sort; find . -type d | sort`},
 				{"md5sum", `find . -type f -print0 | sort -z | xargs -0 md5sum`},
 				{"wc", `find . -type f -print0 | sort -z | xargs -0 wc -c`},
-				{"tar", `rm -rf "$1"; mkdir "$1"; tar -cf "$1/tar" .; mkdir "$1/out"; tar -xf "$1/tar" -C "$1/out"; diff -rq . "$1/out"`},
+				{"tar", `rm -rf "$1"; mkdir "$1" "$1/out"; tar -cf "$1/tar" .; tar -xf "$1/tar" -C "$1/out"; diff -rq . "$1/out"`},
 				{"cp", `rm -rf "$1"; cp -r . "$1"; chmod -R u+w "$1"; diff -rq . "$1"`},
 				{"rsync", `rm -rf "$1"; rsync -a ./ "$1"; rsync -a -n -i -O ./ "$1"; chmod -R u+w "$1"; diff -rq . "$1"`},
 				{"du", `find . -type f -print0 | sort -z | xargs -0 du -b`},

@@ -31,7 +31,8 @@ func maildir(t *testing.T, user string) []string {
 	return files
 }
 
-// Reading all mail of an account, twice, by several tools, changes nothing on the server: no flag, no \Recent, no message.
+// Reading all mail of an account, twice, by several tools, changes nothing on the server: no flag, no \Recent, no
+// message.
 func TestNothingChangesIMAP(t *testing.T) {
 	t.Parallel()
 	c := dovecot.Dial(t, "untouched")
@@ -50,7 +51,8 @@ func TestNothingChangesIMAP(t *testing.T) {
 	proxy := run.Proxy(t, dovecot.IMAP, harness.ProxyOptions{})
 	m := run.Mount(t, "--tls=off", "--refresh", "1s", inTheClear("untouched", proxy.Port))
 	for range 2 {
-		harness.Shell(t, m.Path, `grep -r needle . >/dev/null; find . -type f -print0 | xargs -0 cat | wc -c; ls -lR >/dev/null`)
+		harness.Shell(t, m.Path,
+			`grep -r needle . >/dev/null; find . -type f -print0 | xargs -0 cat | wc -c; ls -lR >/dev/null`)
 	}
 	m.Unmount(t)
 
@@ -125,7 +127,8 @@ func TestPOP3SessionIsNotHeld(t *testing.T) {
 		t.Fatalf("INBOX shows %d messages, want 3", n)
 	}
 	harness.Eventually(t, "the session ends with QUIT", func() bool {
-		return len(proxy.Commands(`(?i)^QUIT$`)) == len(proxy.Commands(`(?i)^STAT$`)) && len(proxy.Commands(`(?i)^QUIT$`)) > 0
+		quits := len(proxy.Commands(`(?i)^QUIT$`))
+		return quits > 0 && quits == len(proxy.Commands(`(?i)^STAT$`))
 	})
 }
 

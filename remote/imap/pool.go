@@ -126,7 +126,7 @@ func (p *pool) serve(q *request, f func(*session) error) error {
 	s.conn.begin()
 	defer s.conn.done()
 	p.mu.Lock()
-	open := q.mailbox == "" || s.mailbox == q.mailbox && !q.fresh
+	open := s.fits(q) && !q.fresh
 	box := s.box
 	p.mu.Unlock()
 	if !open {
@@ -268,12 +268,12 @@ func (p *pool) among(q *request, may func(*session) bool) (found *session, overl
 		}
 		if s.users == 0 {
 			found = s
-			if s.mailbox == q.mailbox {
+			if s.mailbox == q.mailbox && s.fits(q) {
 				return found, false
 			}
 			continue
 		}
-		if q.alone || q.fresh || q.mailbox != "" && s.mailbox != q.mailbox {
+		if q.alone || q.fresh || !s.fits(q) {
 			continue
 		}
 		if q.single && s.single || slices.ContainsFunc(s.claims, func(c *remote.UIDSet) bool { return meet(c, q.fetches) }) {
@@ -283,6 +283,12 @@ func (p *pool) among(q *request, may func(*session) bool) (found *session, overl
 		return s, false
 	}
 	return found, overlap && found == nil
+}
+
+// fits tells whether the mailbox that is open is the one that a request wants. One that was made anew since it was opened
+// is another one.
+func (s *session) fits(q *request) bool {
+	return q.mailbox == "" || s.mailbox == q.mailbox && (q.validity == 0 || s.box != nil && s.box.UIDValidity == q.validity)
 }
 
 // count notes what a connection is used for.
@@ -301,7 +307,7 @@ func (p *pool) grant(q *request, s *session) {
 		s.idle = nil
 	}
 	s.users++
-	s.exclusive = q.alone || q.fresh || q.mailbox != "" && s.mailbox != q.mailbox
+	s.exclusive = q.alone || q.fresh || !s.fits(q)
 	if q.single {
 		s.single = true
 	}

@@ -69,7 +69,10 @@ func NewCertificates(dir string, notAfter time.Time, hosts ...string) (Certifica
 		name, kind string
 		der        []byte
 		mode       os.FileMode
-	}{{files.CA, "CERTIFICATE", caDER, 0o644}, {files.Cert, "CERTIFICATE", der, 0o644}, {files.Key, "PRIVATE KEY", keyDER, 0o600}} {
+	}{
+		{files.CA, "CERTIFICATE", caDER, 0o644}, {files.Cert, "CERTIFICATE", der, 0o644},
+		{files.Key, "PRIVATE KEY", keyDER, 0o600},
+	} {
 		if err := os.WriteFile(f.name, pem.EncodeToMemory(&pem.Block{Type: f.kind, Bytes: f.der}), f.mode); err != nil {
 			return files, err
 		}

@@ -31,6 +31,7 @@ type DovecotOptions struct {
 	NotAfter    time.Time         // end of the certificate; default in a year
 	Hosts       []string          // in the certificate; default localhost and 127.0.0.1
 	Quota       int64             // bytes that each account may hold; 0 is no quota
+	Settings    string            // further settings
 }
 
 // Dovecot is a private Dovecot: any user name is an account there, empty until mail is put in.
@@ -139,16 +140,17 @@ func (d *Dovecot) configuration(o DovecotOptions) (string, error) {
 	if err := os.WriteFile(filepath.Join(d.dir, "users"), []byte(users.String()), 0o644); err != nil {
 		return "", err
 	}
+	release, _, _ := strings.Cut(strings.Fields(string(version))[0], "-") // as in "2.4.1-4 (7d8c0e5759)"
 	text := dovecot23
-	if !strings.HasPrefix(string(version), "2.3.") {
+	if !strings.HasPrefix(release, "2.3.") {
 		text = dovecot24
 	}
 	var config strings.Builder
 	err = template.Must(template.New("dovecot.conf").Parse(text)).Execute(&config, map[string]any{
 		"Dir": d.dir, "InternalUser": internal, "LoginUser": login, "UID": d.uid, "GID": d.gid, "Group": group.Name,
 		"IMAP": d.IMAP, "IMAPS": d.IMAPS, "POP3": d.POP3, "POP3S": d.POP3S, "Password": Password, "Connections": o.Connections,
-		"Namespace": o.Namespace, "QuotaKiB": o.Quota >> 10, "Cert": d.Cert, "Key": d.Key,
-		"Version": strings.Fields(string(version))[0],
+		"Namespace": o.Namespace, "QuotaKiB": o.Quota >> 10, "Settings": o.Settings, "Cert": d.Cert, "Key": d.Key,
+		"Version": release,
 	})
 	return config.String(), err
 }
@@ -197,6 +199,7 @@ service anvil {
     mode = 0
   }
 }
+{{.Settings}}
 `
 
 const dovecot23 = services + `

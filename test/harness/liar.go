@@ -55,7 +55,9 @@ func WrongDates(_ *Lie, line string) string {
 		return line
 	}
 	n, _ := strconv.Atoi(m[1])
-	bad := []string{`INTERNALDATE NIL`, `INTERNALDATE "32-Foo-0001 99:99:99 +0000"`, `INTERNALDATE "01-Jan-0001 00:00:00 +0000"`}
+	bad := []string{
+		`INTERNALDATE NIL`, `INTERNALDATE "32-Foo-0001 99:99:99 +0000"`, `INTERNALDATE "01-Jan-0001 00:00:00 +0000"`,
+	}
 	return imapDate.ReplaceAllLiteralString(line, bad[n%len(bad)])
 }
 

@@ -20,8 +20,8 @@ var First = time.Date(2026, 1, 5, 9, 30, 0, 0, time.UTC)
 
 // Letter writes a plain message with CRLF line ends.
 func Letter(from, subject, text string) []byte {
-	return fmt.Appendf(nil, "From: %s\r\nTo: Bob <bob@example.com>\r\nSubject: %s\r\nDate: Mon, 5 Jan 2026 09:30:00 +0000\r\n"+
-		"Message-ID: <%x@example.com>\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n%s",
+	return fmt.Appendf(nil, "From: %s\r\nTo: Bob <bob@example.com>\r\nSubject: %s\r\n"+
+		"Date: Mon, 5 Jan 2026 09:30:00 +0000\r\nMessage-ID: <%x@example.com>\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n%s",
 		from, subject, text, text)
 }
 

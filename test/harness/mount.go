@@ -19,7 +19,7 @@ import (
 // Command is one call of the program.
 type Command struct {
 	Args  []string
-	Env   []string            // added to an environment that holds nothing but PATH, a HOME of its own, and what finds races
+	Env   []string            // added to PATH, a HOME of its own, and what finds races
 	User  *syscall.Credential // nil: who runs the tests
 	Limit time.Duration       // default Patience
 }
@@ -79,6 +79,7 @@ func (r *Run) Start(t testing.TB, c Command) (cmd *exec.Cmd, stdout, stderr *Out
 }
 
 func (r *Run) cmd(ctx context.Context, t testing.TB, c Command) *exec.Cmd {
+	r.sources.Do(func() { dependOn("..") })
 	home := r.TempDir(t)
 	cmd := exec.CommandContext(ctx, r.Binary, c.Args...)
 	cmd.Dir = home

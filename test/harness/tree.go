@@ -146,7 +146,8 @@ func (m *Mount) Compare(t testing.TB, held map[string][]Mail, dirs map[string]st
 				t.Errorf("%s: mtime %v, INTERNALDATE %v", f.Path(), f.Time.UTC(), mail.Date.UTC())
 			}
 			if got := m.Read(t, f); !bytes.Equal(got, mail.Body) {
-				t.Errorf("%s: %d bytes that differ from the server's %d%s", f.Path(), len(got), len(mail.Body), difference(got, mail.Body))
+				t.Errorf("%s: %d bytes that differ from the server's %d%s", f.Path(), len(got), len(mail.Body),
+					difference(got, mail.Body))
 			}
 		}
 	}

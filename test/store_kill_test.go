@@ -1,0 +1,319 @@
+package test
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"net/mail"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/emersion/go-imap/v2"
+
+	"github.com/mailfs/mailfs/test/harness"
+)
+
+// kill ends every process that serves a mount, or is about to, as the kernel does when memory is short.
+func kill(t *testing.T, m *harness.Mount) {
+	t.Helper()
+	harness.Eventually(t, "the processes of the mount are dead", func() bool {
+		pids := m.Processes()
+		for _, pid := range pids {
+			syscall.Kill(pid, syscall.SIGKILL)
+		}
+		return len(pids) == 0
+	})
+}
+
+// killsEnv sets how many kills the test makes, for long runs.
+const killsEnv = "MAILFS_TEST_KILLS"
+
+// kill -9 at any moment leaves a store from which the next mount serves the right mail.
+func TestStoreSurvivesKills(t *testing.T) {
+	t.Parallel()
+	kills := 208
+	if n, err := strconv.Atoi(os.Getenv(killsEnv)); err == nil {
+		kills = n
+	}
+	seed := uint64(time.Now().UnixNano())
+	for i, account := range []struct {
+		protocol string
+		port     int
+		rtt      time.Duration // makes a kill hit the middle of everything
+		args     []string
+	}{
+		{"imap", dovecot.IMAP, 0, nil},
+		{"imap", dovecot.IMAP, 6 * time.Millisecond, nil},
+		{"imap", dovecot.IMAP, 2 * time.Millisecond, []string{"--cache-size", "600KiB", "--memory", "100KiB"}},
+		{"pop3", dovecot.POP3, 3 * time.Millisecond, nil},
+	} {
+		user := fmt.Sprintf("kills%d", i)
+		t.Run(user, func(t *testing.T) {
+			t.Parallel()
+			port := account.port
+			if account.rtt > 0 {
+				port = run.Proxy(t, port, harness.ProxyOptions{RTT: account.rtt}).Port
+			}
+			v := &victim{
+				t: t, c: dovecot.Dial(t, user), rnd: rand.New(rand.NewPCG(seed, uint64(i))), store: filepath.Join(run.TempDir(t), "store"),
+				pop3: account.protocol == "pop3", mail: map[string]map[string]harness.Mail{}, inodes: map[string]uint64{},
+			}
+			t.Cleanup(func() {
+				dovecot.Dial(t, user) // forgets the account
+				if t.Failed() {
+					t.Logf("seed %d", seed)
+				}
+			})
+			v.args = append([]string{"--tls=off", "--refresh", "1s", "--timeout", "10s", "--cache-dir", v.store},
+				append(account.args, fmt.Sprintf("%s://%s@127.0.0.1:%d", account.protocol, user, port))...)
+			v.fill()
+			v.m = run.Mount(t, v.args...)
+			v.compare()
+			for n := range kills / 4 {
+				v.change(n)
+				v.cycle(n)
+				if n%8 == 7 {
+					v.compare()
+				}
+				if t.Failed() {
+					t.FailNow()
+				}
+			}
+			v.compare()
+			t.Logf("%d of %d kills were in the middle of cp -r", v.midway, kills/4)
+			if v.midway == 0 {
+				t.Error("no kill was in the middle of cp -r, so this test has seen little")
+			}
+			log, err := os.ReadFile(v.m.Log)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if said := regexp.MustCompile(`(?m)^.*(level=WARN|level=ERROR|panic).*$`).FindAll(log, 5); said != nil {
+				t.Errorf("the log complains:\n%s", bytes.Join(said, []byte("\n")))
+			}
+		})
+	}
+}
+
+// victim is an account whose mount is killed again and again, and what its mount must show.
+type victim struct {
+	t      *testing.T
+	c      *harness.Client
+	m      *harness.Mount
+	rnd    *rand.Rand
+	args   []string
+	store  string
+	pop3   bool
+	letter uint64 // seed of the next letters
+
+	midway int // kills that came when a part of the mail was copied
+
+	mail   map[string]map[string]harness.Mail // mailbox -> name of the file, without the key where that is a UIDL
+	inodes map[string]uint64                  // path -> inode, which stays
+}
+
+// boxes are the mailboxes of an account.
+func (v *victim) boxes() []string {
+	if v.pop3 {
+		return []string{"INBOX"}
+	}
+	return []string{"INBOX", "Work", "Work/Old"}
+}
+
+func (v *victim) letters(box string, n int) {
+	v.letter++
+	v.c.Put(box, harness.Letters(v.letter, n)...)
+}
+
+func (v *victim) fill() {
+	for _, box := range v.boxes() {
+		if box != "INBOX" {
+			v.c.Make(box)
+		}
+		v.letters(box, 30)
+		v.note(box)
+	}
+}
+
+// note takes down what a mailbox holds, and under which names.
+func (v *victim) note(box string) {
+	v.mail[box] = map[string]harness.Mail{}
+	for _, held := range v.c.Held(box) {
+		msg, err := mail.ReadMessage(bytes.NewReader(held.Body))
+		if err != nil {
+			v.t.Fatal(err)
+		}
+		from, err := mail.ParseAddress(msg.Header.Get("From"))
+		if err != nil {
+			v.t.Fatal(err)
+		}
+		name := fmt.Sprintf("%s_%s_%s", held.Date.UTC().Format(time.DateOnly), from.Address,
+			strings.ReplaceAll(msg.Header.Get("Subject"), " ", "-"))
+		if !v.pop3 {
+			name += fmt.Sprintf("_%d.eml", held.UID)
+		}
+		v.mail[box][name] = held
+	}
+}
+
+// want returns the message that a file must be.
+func (v *victim) want(dir, name string) (harness.Mail, bool) {
+	if v.pop3 {
+		name = name[:max(0, strings.LastIndexByte(name, '_'))]
+	}
+	mail, ok := v.mail[dir][name]
+	return mail, ok
+}
+
+// change changes the account while nobody watches it.
+func (v *victim) change(n int) {
+	boxes := v.boxes()
+	box := boxes[v.rnd.IntN(len(boxes))]
+	switch {
+	case n%11 == 10 && !v.pop3: // made anew: another UIDVALIDITY, and UIDs that were others' before
+		box = "Work/Old"
+		if err := v.c.Unselect().Wait(); err != nil { // Dovecot hangs up on who has selected what is deleted
+			v.t.Fatal(err)
+		}
+		v.c.Drop(box)
+		v.c.Make(box)
+		v.letters(box, 30)
+		for path := range v.inodes {
+			if strings.HasPrefix(path, box) {
+				delete(v.inodes, path)
+			}
+		}
+	case n%3 == 0:
+		v.letters(box, 1+v.rnd.IntN(4))
+	case n%5 == 4:
+		uids := v.c.Held(box)
+		v.c.Remove(box, uids[v.rnd.IntN(len(uids))].UID)
+	case n%7 == 6:
+		uids := v.c.Held(box)
+		v.c.SetFlags(box, uids[v.rnd.IntN(len(uids))].UID, imap.FlagFlagged)
+		return
+	case n%13 == 12: // the next listing is a first one
+		if err := os.RemoveAll(v.store); err != nil {
+			v.t.Fatal(err)
+		}
+		return
+	default:
+		return
+	}
+	v.note(box)
+}
+
+// cycle kills the mount in the middle of its work: while it starts, or while cp -r runs.
+func (v *victim) cycle(n int) {
+	v.t.Helper()
+	kill(v.t, v.m)
+	if n%4 == 3 {
+		args := append(append([]string{"mount", "--log-file", v.m.Log, "--log-level", "debug"}, v.args...), v.m.Path)
+		cmd, _, _ := run.Start(v.t, withPassword(args...))
+		time.Sleep(time.Duration(v.rnd.IntN(120)) * time.Millisecond)
+		kill(v.t, v.m)
+		cmd.Wait() // it may have mounted or not: both are right
+		return
+	}
+	v.mount()
+	out := filepath.Join(run.TempDir(v.t), "out")
+	defer os.RemoveAll(out)
+	cp := exec.Command("cp", "-r", v.m.Path+"/.", out)
+	var stderr bytes.Buffer
+	cp.Stderr = &stderr
+	if err := cp.Start(); err != nil {
+		v.t.Fatal(err)
+	}
+	time.Sleep(time.Duration(v.rnd.IntN(80)) * time.Millisecond)
+	kill(v.t, v.m)
+	cp.Wait() // a copy from a dead mount fails, unless it was faster; what the mount has to say itself is in its log
+	for _, line := range strings.Split(strings.TrimSpace(stderr.String()), "\n") {
+		if line != "" && !containsAny(line, "Transport endpoint is not connected", "Software caused connection abort",
+			"Input/output error") {
+			v.t.Errorf("cp says %q", line)
+		}
+	}
+	// Every file of the copy is one of the messages, as far as it was copied.
+	copied, all := 0, 0
+	for _, box := range v.mail {
+		all += len(box)
+	}
+	err := filepath.Walk(out, func(path string, info os.FileInfo, err error) error {
+		if err != nil || info.IsDir() {
+			return nil // cp may not have come to make it
+		}
+		rel, err := filepath.Rel(out, path)
+		if err != nil {
+			return err
+		}
+		got, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		copied++
+		mail, ok := v.want(filepath.Dir(rel), info.Name())
+		if !ok {
+			v.t.Errorf("kill %d: %s is no message on the server", n, rel)
+		} else if !bytes.HasPrefix(mail.Body, got) {
+			v.t.Errorf("kill %d: the %d bytes of %s are not those of the server", n, len(got), rel)
+		}
+		return nil
+	})
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	if copied > 0 && copied < all {
+		v.midway++
+	}
+}
+
+// mount mounts over what the killed process left.
+func (v *victim) mount() {
+	v.t.Helper()
+	args := append(append([]string{"mount", "--log-file", v.m.Log, "--log-level", "debug"}, v.args...), v.m.Path)
+	res := run.Run(v.t, withPassword(args...))
+	if res.Code != 0 {
+		v.t.Fatalf("mounting over the store fails: %s", res.Stderr)
+	}
+	if res.Stderr != "" && !regexp.MustCompile(`^mailfs: .*: cleared away a dead mount\n$`).MatchString(res.Stderr) {
+		v.t.Errorf("mount says %q", res.Stderr)
+	}
+}
+
+// compare mounts again and compares everything: names, sizes, dates, inodes, bytes.
+func (v *victim) compare() {
+	v.t.Helper()
+	if harness.Mounted(v.m.Path) == 0 || len(v.m.Processes()) == 0 {
+		v.mount()
+	}
+	list := v.m.List(v.t)
+	for _, box := range v.boxes() {
+		if len(list[box]) != len(v.mail[box]) {
+			v.t.Errorf("%s shows %d messages, want %d", box, len(list[box]), len(v.mail[box]))
+		}
+		for _, f := range list[box] {
+			mail, ok := v.want(box, f.Name)
+			if !ok {
+				v.t.Errorf("%s is no message on the server", f.Path())
+				continue
+			}
+			if !f.Time.Equal(mail.Date) {
+				v.t.Errorf("%s: mtime %v, want %v", f.Path(), f.Time.UTC(), mail.Date.UTC())
+			}
+			if got := v.m.Read(v.t, f); !bytes.Equal(got, mail.Body) || f.Size != int64(len(got)) {
+				v.t.Errorf("%s: st_size %d, %d bytes that are not the server's %d", f.Path(), f.Size, len(got), len(mail.Body))
+			}
+			if before, ok := v.inodes[f.Path()]; ok && before != f.Inode {
+				v.t.Errorf("%s: its inode was %d and is %d", f.Path(), before, f.Inode)
+			}
+			v.inodes[f.Path()] = f.Inode
+		}
+	}
+}
