@@ -120,11 +120,6 @@ func (k diskKey) trailer(length int64, sum uint32) []byte {
 	return binary.BigEndian.AppendUint32(t, crc32.Checksum(t, castagnoli))
 }
 
-// sealed returns a body with its trailer, which is what the file holds.
-func (k diskKey) sealed(body []byte) []byte {
-	return append(body[:len(body):len(body)], k.trailer(int64(len(body)), crc32.Checksum(body, castagnoli))...)
-}
-
 // read returns a body, if the disk has it whole.
 func (d *disk) read(k diskKey) ([]byte, bool) {
 	b, err := os.ReadFile(k.path())
@@ -336,12 +331,14 @@ func (d *disk) store(k diskKey, body []byte) error {
 		if err != nil {
 			return &fs.PathError{Op: "open", Path: aside, Err: err}
 		}
-		for rest := k.sealed(body); len(rest) > 0 && err == nil; { // a copy costs less than a second call
-			var n int
-			n, err = syscall.Write(fd, rest)
-			rest = rest[max(n, 0):]
-			if errors.Is(err, syscall.EINTR) {
-				err = nil
+		for _, rest := range [][]byte{body, k.trailer(int64(len(body)), crc32.Checksum(body, castagnoli))} {
+			for len(rest) > 0 && err == nil {
+				var n int
+				n, err = syscall.Write(fd, rest)
+				rest = rest[max(n, 0):]
+				if errors.Is(err, syscall.EINTR) {
+					err = nil
+				}
 			}
 		}
 		return errors.Join(err, syscall.Close(fd))

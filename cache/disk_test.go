@@ -3,6 +3,7 @@ package cache
 import (
 	"bytes"
 	"fmt"
+	"hash/crc32"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -104,6 +105,11 @@ func TestDiskDropsWhatWasNotReadForLongest(t *testing.T) {
 			t.Errorf("%d is there: %v", i, ok)
 		}
 	}
+}
+
+// sealed is what the file of a body holds.
+func (k diskKey) sealed(body []byte) []byte {
+	return append(body[:len(body):len(body)], k.trailer(int64(len(body)), crc32.Checksum(body, castagnoli))...)
 }
 
 func TestDiskNoticesDamage(t *testing.T) {

@@ -12,9 +12,8 @@ import (
 	"github.com/mailfs/mailfs/remote"
 )
 
-// attach gives the account its place on disk. Where another process has it, or the disk is full, the account does without,
-// which is logged.
-// ErrStoreNewer: a newer version of mailfs wrote it, and it is left alone.
+// attach gives the account its place on disk. Where another process has it, or the disk is full, the account does
+// without, which is logged. ErrStoreNewer: a newer version of mailfs wrote it, and it is left alone.
 func (a *Account) attach(dir, label string) error {
 	bodies := filepath.Join(dir, "bodies")
 	err := os.MkdirAll(bodies, 0o700)

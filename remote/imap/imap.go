@@ -63,9 +63,14 @@ func New(d *remote.Dialer, o Options) *Account {
 	return a
 }
 
-// Connect implements remote.Account.
+// Connect implements remote.Account. When it works, a connection for bodies is made as well: the first reader need not
+// wait for it.
 func (a *Account) Connect(ctx context.Context) error {
-	return a.pool.use(ctx, &request{lane: listing}, func(*session) error { return nil })
+	err := a.pool.use(ctx, &request{lane: listing}, func(*session) error { return nil })
+	if err == nil {
+		a.pool.prepare(bodies)
+	}
+	return err
 }
 
 // Stats implements remote.Account.

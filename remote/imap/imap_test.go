@@ -510,7 +510,7 @@ func TestCancelLeavesTheConnectionUsable(t *testing.T) {
 func TestIdleConnections(t *testing.T) {
 	t.Run("are closed with LOGOUT", func(t *testing.T) {
 		s := newServer(t, fullCaps, mail(1)...)
-		a := s.open(func(_ *remote.Server, o *Options) { o.Idle = 50 * time.Millisecond })
+		a := s.open(func(_ *remote.Server, o *Options) { o.Idle, o.Connections = 50*time.Millisecond, 1 })
 		if err := a.Connect(inTime(t)); err != nil {
 			t.Fatal(err)
 		}

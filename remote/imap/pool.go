@@ -320,6 +320,15 @@ func (p *pool) grant(q *request, s *session) {
 	close(q.settled)
 }
 
+// prepare dials the first connection for a lane that will be wanted.
+func (p *pool) prepare(l lane) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.closed && p.growing(l) {
+		p.grow(l)
+	}
+}
+
 // grow dials one more connection for a lane, if there may be one.
 func (p *pool) grow(l lane) {
 	have := 0
