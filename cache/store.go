@@ -177,8 +177,9 @@ func listed(header []byte) []byte {
 	out := make([]byte, 0, len(header))
 	wanted := false
 	for len(header) > 0 {
-		line, rest, _ := bytes.Cut(header, []byte("\n"))
-		line, header = header[:len(header)-len(rest)], rest
+		_, rest, _ := bytes.Cut(header, []byte("\n"))
+		line := header[:len(header)-len(rest)]
+		header = rest
 		if len(bytes.TrimRight(line, "\r\n")) == 0 {
 			break
 		}

@@ -101,7 +101,7 @@ func attempt[T any](ctx context.Context, d *Dialer, signIn func(context.Context,
 	}
 	if err != nil {
 		conn.Close()
-		if limited.Err() != nil && ctx.Err() == nil {
+		if limited.Err() != nil && ctx.Err() == nil && !errors.Is(err, ErrLogin) {
 			return none, fmt.Errorf("%w while signing in", ErrTimeout)
 		}
 		return none, err

@@ -59,9 +59,6 @@ func (a *Account) authenticate(ctx context.Context, s *session) error {
 	}
 	password, err := server.Password(ctx)
 	if err != nil {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
 		return fmt.Errorf("%w: %w", remote.ErrLogin, err)
 	}
 	if strings.Contains(password, "\x00") {
