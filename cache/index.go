@@ -44,8 +44,9 @@ var (
 // Every value ends in a checksum over key and value. What does not fit its checksum, or can't be read at all, makes the
 // whole index count as damaged: it is set aside, and begun anew.
 type index struct {
-	dir string
-	log *slog.Logger
+	dir     string
+	durable bool
+	log     *slog.Logger
 
 	mu     sync.RWMutex // held for writing while db is replaced
 	db     *bbolt.DB
@@ -62,6 +63,8 @@ type state struct {
 	Version  remote.Version
 	Changed  time.Time
 	FlagSets [][]string
+	Rows     int // in the table
+	Names    int // bytes of all names together
 }
 
 var (
@@ -84,8 +87,11 @@ func full(err error) bool {
 }
 
 // openIndex opens or makes the index in a directory. ErrStoreHeld, ErrStoreNewer, or what the filesystem says.
-func openIndex(dir string, log *slog.Logger) (*index, error) {
-	x := &index{dir: dir, log: log}
+//
+// An index that is durable outlives the loss of power. One that is not may be damaged by it, which is noticed, and is as
+// good as any when only this process dies: it costs no waiting for the disk.
+func openIndex(dir string, durable bool, log *slog.Logger) (*index, error) {
+	x := &index{dir: dir, durable: durable, log: log}
 	if err := x.lock(); err != nil {
 		return nil, err
 	}
@@ -145,7 +151,9 @@ func (x *index) open() error {
 func (x *index) openGuarded() error {
 	// The list of free pages is kept in the file: bbolt would rebuild it in a goroutine of its own, where a damaged page is
 	// the end of the process.
-	db, err := bbolt.Open(x.path(), 0o600, &bbolt.Options{Timeout: lockWait, FreelistType: bbolt.FreelistMapType})
+	db, err := bbolt.Open(x.path(), 0o600, &bbolt.Options{
+		Timeout: lockWait, FreelistType: bbolt.FreelistMapType, NoSync: !x.durable, NoGrowSync: !x.durable,
+	})
 	if err != nil {
 		return fmt.Errorf("opening %s: %w", x.path(), err)
 	}
@@ -194,7 +202,7 @@ func (x *index) close() error {
 	}
 	var err error
 	if x.db != nil {
-		err = x.db.Close()
+		err = errors.Join(guarded(x.db.Sync), guarded(x.db.Close))
 	}
 	x.db = nil
 	x.unlock()
@@ -372,6 +380,7 @@ func (x *index) load(mailbox string) (t *Table, version remote.Version) {
 				return errDamaged(err.Error())
 			}
 			loading := &Table{validity: s.Version.UIDValidity, changed: s.Changed, flagSets: s.FlagSets}
+			loading.grow(s.Rows, s.Names)
 			if loading.flagSets == nil {
 				loading.flagSets = [][]string{nil}
 			}
@@ -428,7 +437,7 @@ func (x *index) save(mailbox string, t *Table, version remote.Version, dirty []r
 					}
 				}
 			}
-			v, err := json.Marshal(state{version, t.changed, t.flagSets})
+			v, err := json.Marshal(state{version, t.changed, t.flagSets, t.Len(), len(t.arena) - t.dead})
 			if err != nil {
 				return err
 			}
@@ -593,6 +602,13 @@ func (t *Table) segment(s uint64) []byte {
 		v = append(v, t.name(i)...)
 	}
 	return v
+}
+
+// grow makes room in an empty table that is being loaded.
+func (t *Table) grow(rows, names int) {
+	t.uids, t.sizes, t.times = make([]remote.UID, 0, rows), make([]int64, 0, rows), make([]int64, 0, rows)
+	t.flags, t.names, t.lengths = make([]uint16, 0, rows), make([]uint32, 0, rows), make([]uint8, 0, rows)
+	t.arena = make([]byte, 0, names+names/16) // and for the next few messages
 }
 
 // appendSegment adds the rows of a segment to a table that is being loaded, segments in ascending order.

@@ -18,7 +18,7 @@ import (
 
 func openTestIndex(t testing.TB, dir string) *index {
 	t.Helper()
-	x, err := openIndex(dir, slog.New(slog.DiscardHandler))
+	x, err := openIndex(dir, false, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +117,7 @@ func TestIndexForgetsMailboxesThatAreGone(t *testing.T) {
 func TestIndexSaysWhoHoldsIt(t *testing.T) {
 	dir := t.TempDir()
 	openTestIndex(t, dir)
-	_, err := openIndex(dir, slog.New(slog.DiscardHandler))
+	_, err := openIndex(dir, false, slog.New(slog.DiscardHandler))
 	if !errors.Is(err, ErrStoreHeld) {
 		t.Fatal(err)
 	}
@@ -145,7 +145,7 @@ func TestIndexSurvivesDamage(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, "index.db"), content, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		x, err := openIndex(dir, slog.New(slog.DiscardHandler))
+		x, err := openIndex(dir, false, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatalf("%s: %v", what, err)
 		}
@@ -186,7 +186,7 @@ func TestIndexOfANewerVersionIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	x.close()
-	if _, err := openIndex(dir, slog.New(slog.DiscardHandler)); !errors.Is(err, ErrStoreNewer) {
+	if _, err := openIndex(dir, false, slog.New(slog.DiscardHandler)); !errors.Is(err, ErrStoreNewer) {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "index.db.damaged")); err == nil {

@@ -26,7 +26,7 @@ type Mailbox struct {
 
 	loading sync.Once   // of what the store knows
 	asked   atomic.Bool // the table was asked for, and there was an answer
-	saving  sync.Mutex  // held from the end of a synchronisation until its result is in the store
+	saving  sync.Mutex  // held while the table is brought into the store
 
 	syncing atomic.Pointer[progress] // nil while none runs
 

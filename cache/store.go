@@ -19,7 +19,7 @@ func (a *Account) attach(dir, label string) error {
 	err := os.MkdirAll(bodies, 0o700)
 	var index *index
 	if err == nil {
-		index, err = openIndex(dir, a.log)
+		index, err = openIndex(dir, a.keep, a.log)
 	}
 	if errors.Is(err, ErrStoreHeld) || full(err) {
 		a.log.Warn("nothing is kept on disk: "+err.Error(), "store", dir)
@@ -74,7 +74,7 @@ func (a *Account) keeping(m *Mailbox, d *draft, present *remote.UIDSet) *remote.
 	return present
 }
 
-// save brings a table that a synchronisation made into the store, while those who wait for it go on.
+// save brings a table that a synchronisation made into the store: what was listed is there after the next kill -9.
 func (m *Mailbox) save(old, t *Table, version remote.Version, moved bool, c Change) {
 	a := m.account
 	if a.index == nil || t == old && !moved && a.index.holds(m.name) {
@@ -90,15 +90,10 @@ func (m *Mailbox) save(old, t *Table, version remote.Version, moved bool, c Chan
 	}
 	all := old == nil || old.validity != t.validity
 	m.saving.Lock()
-	saving := a.run(func(context.Context) {
-		defer m.saving.Unlock()
-		a.index.save(m.name, t, version, dirty, gone, all)
-		if all {
-			a.disk.forget(a.store, m.name, t.validity)
-		}
-	})
-	if !saving {
-		m.saving.Unlock()
+	defer m.saving.Unlock()
+	a.index.save(m.name, t, version, dirty, gone, all)
+	if all {
+		a.run(func(context.Context) { a.disk.forget(a.store, m.name, t.validity) })
 	}
 }
 

@@ -28,6 +28,7 @@ type Dialer struct {
 
 	mu        sync.Mutex // guards what follows
 	retry     *backoff.ExponentialBackOff
+	failures  int // since the last success
 	notBefore time.Time
 	last      error
 }
@@ -65,7 +66,10 @@ func Connect[T any](ctx context.Context, d *Dialer, signIn func(context.Context,
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err != nil {
-		pause := d.retry.NextBackOff()
+		var pause time.Duration
+		if d.failures++; d.failures > 1 { // the first one may be an accident
+			pause = d.retry.NextBackOff()
+		}
 		if errors.Is(err, ErrLogin) {
 			pause = max(pause, loginRetry)
 		}
@@ -73,7 +77,7 @@ func Connect[T any](ctx context.Context, d *Dialer, signIn func(context.Context,
 		return none, err
 	}
 	d.retry.Reset()
-	d.last = nil
+	d.last, d.failures = nil, 0
 	return got, nil
 }
 

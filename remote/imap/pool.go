@@ -2,6 +2,7 @@ package imap
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"sync"
@@ -349,6 +350,9 @@ func (p *pool) grow(l lane) {
 	go func() {
 		defer p.wg.Done()
 		s, err := p.dial(p.ctx)
+		if errors.Is(err, remote.ErrLost) { // while signing in: as any lost connection, it is made once more
+			s, err = p.dial(p.ctx)
+		}
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.dialing[l] = false

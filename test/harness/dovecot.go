@@ -32,6 +32,7 @@ type DovecotOptions struct {
 	Hosts       []string          // in the certificate; default localhost and 127.0.0.1
 	Quota       int64             // bytes that each account may hold; 0 is no quota
 	Settings    string            // further settings
+	Format      string            // of mailboxes, as Dovecot calls it; default maildir
 }
 
 // Dovecot is a private Dovecot: any user name is an account there, empty until mail is put in.
@@ -130,6 +131,9 @@ func (d *Dovecot) configuration(o DovecotOptions) (string, error) {
 	if o.Namespace == "" {
 		o.Namespace = "separator = /"
 	}
+	if o.Format == "" {
+		o.Format = "maildir"
+	}
 	if o.Connections == 0 {
 		o.Connections = 50
 	}
@@ -149,7 +153,7 @@ func (d *Dovecot) configuration(o DovecotOptions) (string, error) {
 	err = template.Must(template.New("dovecot.conf").Parse(text)).Execute(&config, map[string]any{
 		"Dir": d.dir, "InternalUser": internal, "LoginUser": login, "UID": d.uid, "GID": d.gid, "Group": group.Name,
 		"IMAP": d.IMAP, "IMAPS": d.IMAPS, "POP3": d.POP3, "POP3S": d.POP3S, "Password": Password, "Connections": o.Connections,
-		"Namespace": o.Namespace, "QuotaKiB": o.Quota >> 10, "Settings": o.Settings, "Cert": d.Cert, "Key": d.Key,
+		"Namespace": o.Namespace, "QuotaKiB": o.Quota >> 10, "Settings": o.Settings, "Format": o.Format, "Cert": d.Cert, "Key": d.Key,
 		"Version": release,
 	})
 	return config.String(), err
@@ -207,7 +211,7 @@ disable_plaintext_auth = no
 auth_mechanisms = plain login
 ssl_cert = <{{.Cert}}
 ssl_key = <{{.Key}}
-mail_location = maildir:~/Maildir:LAYOUT=fs
+mail_location = {{.Format}}:~/Maildir:LAYOUT=fs
 namespace inbox {
   inbox = yes
   {{.Namespace}}
@@ -246,7 +250,7 @@ auth_mechanisms {
 }
 ssl_server_cert_file = {{.Cert}}
 ssl_server_key_file = {{.Key}}
-mail_driver = maildir
+mail_driver = {{.Format}}
 mail_path = ~/Maildir
 mailbox_list_layout = fs
 namespace inbox {
