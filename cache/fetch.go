@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/mailfs/mailfs/remote"
@@ -193,6 +194,7 @@ func (m *Mailbox) bring(ctx context.Context, prio remote.Priority, flights map[r
 	if len(missing) == 0 {
 		return
 	}
+	slices.Sort(missing) // the order in which readers come, as a rule
 	var landed landings
 	err := a.remote.Bodies(ctx, prio, m.name, validity, missing, func(uid remote.UID, body []byte) {
 		if flights[uid] == nil || !landed.first(uid) {

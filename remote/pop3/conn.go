@@ -14,17 +14,21 @@ import (
 	"github.com/mailfs/mailfs/remote"
 )
 
-// conn stands between the network and go-pop3 and supplies what that lacks: deadlines, bounds, and faithfulness.
+// conn stands between the network and go-pop3 and supplies what that lacks: deadlines, bounds, faithfulness, and speed.
 //
-// go-pop3 takes any LF for the end of a line and writes CRLF for it, and takes "." LF for the end of a message. RFC
-// 1939, section 3, knows lines that end in CRLF only; what else a message holds is to arrive as it is. So conn
-// follows the answers as they stream by, and where an answer holds a bare LF, it puts marks that go-pop3 leaves alone
-// and that restore turns back. An answer without one, which is nearly every one, passes unchanged.
+// go-pop3 reads line by line, takes any LF for the end of one and writes CRLF for it, and takes "." LF for the end of a
+// message. RFC 1939, section 3, knows lines that end in CRLF only; what else a message holds is to arrive as it is. So
+// conn takes the content of each answer aside as it streams by, in large blocks, and go-pop3 sees an answer that has
+// none.
 //
-// It belongs to one goroutine, except for cut and Close.
+// It belongs to one goroutine, except for cut, poke and Close.
 type conn struct {
 	net.Conn
 	timeout time.Duration // longest wait for a sign of life
+
+	// ahead is called before each wait for the network. It may send commands, and returns whether it would send more if
+	// there were more to send; then poke has it called again. nil sends nothing.
+	ahead func() bool
 
 	unsent  []byte // commands: they go out when an answer is waited for, many in one packet
 	in      []byte // from the network
@@ -34,27 +38,21 @@ type conn struct {
 	err     error  // what ended the connection
 	asked   []*exchange
 	content *exchange // whose answer is past its first line; nil between answers
+	owed    int64     // bytes of content, as announced, of all answers that have not come whole
 
-	lineStart bool // at the start of a line of content
-	afterLF   bool // the line before ended in a bare LF
-	afterCR   bool // the last byte was CR
-
-	mu  sync.Mutex // guards end, and that a deadline is not set later than it
-	end time.Time  // when set, nothing is waited for longer than this
+	mu      sync.Mutex // guards what follows, and that no deadline is later than end
+	end     time.Time  // when set, nothing is waited for longer than this
+	waiting bool       // for the network, in a wait that poke may end
+	poked   bool       // since ahead was called last
 }
 
-// The marks that stand for what go-pop3 would change. A mark byte of the message itself is marked.
 const (
-	mark       = 0x10 // DLE: rare in mail, unlike ESC
-	markItself = 'm'
-	markLF     = 'n' // a bare LF
-	markDot    = 'd' // a dot after a bare LF that may have been stuffed
-	markNoEnd  = 'e' // the CRLF after it is not the message's: the terminator followed a bare LF
-)
-
-const (
-	bufferSize = 64 << 10  // also the longest first line of an answer
+	bufferSize = 128 << 10 // also the longest first line of an answer
 	maxContent = 256 << 20 // what an answer may hold at least, whatever LIST said
+
+	// trusted is how much room is made for an answer because LIST announces it. When that much has come, LIST is taken
+	// at its word.
+	trusted = 4 << 20
 )
 
 // errConfused says that an answer is none to what was asked, as when a server loses commands that were sent ahead.
@@ -73,9 +71,7 @@ type exchange struct {
 	answer     []byte // the content, dots unstuffed
 
 	onlyLF bool  // the first line ended in a bare LF: a server that knows nothing else
-	marked bool  // the content holds marks
-	dots   int64 // how many of them are markDot
-	count  int64 // bytes of content so far, without stuffed dots
+	unsure int64 // dots in answer that may have been stuffed: before a dot, at the start of a line after a bare LF
 }
 
 // verb is the command as it may be shown.
@@ -100,6 +96,15 @@ func (c *conn) expect(x *exchange) {
 		c.err = fmt.Errorf("%w: the server said unasked %q", remote.ErrLost, shorten(string(c.in[c.r:c.w])))
 	}
 	c.asked = append(c.asked, x)
+	c.owed += x.size
+}
+
+// coming is how many bytes of content the server still has to send, as announced.
+func (c *conn) coming() int64 {
+	if c.content == nil {
+		return c.owed
+	}
+	return c.owed - min(c.content.count(), c.content.size)
 }
 
 // cut ends every wait at the given time at the latest.
@@ -112,14 +117,14 @@ func (c *conn) cut(at time.Time) {
 	}
 }
 
-func (c *conn) arm(set func(time.Time) error) {
+// poke says that there may be something to send, and has a wait for the network interrupted for it.
+func (c *conn) poke() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	at := time.Now().Add(c.timeout)
-	if !c.end.IsZero() && c.end.Before(at) {
-		at = c.end
+	c.poked = true
+	if c.waiting {
+		_ = c.SetReadDeadline(time.Unix(1, 0))
 	}
-	_ = set(at) // a connection that takes no deadline is closed, which the next call says
 }
 
 // Write keeps commands until an answer is waited for.
@@ -139,31 +144,73 @@ func (c *conn) Read(p []byte) (int, error) {
 		if c.err != nil {
 			return 0, c.err
 		}
-		c.fill()
+		if err := c.fill(); err != nil {
+			c.err = ended(err)
+		}
 	}
 	n := copy(p, c.out[c.read:])
 	c.read += n
 	return n, nil
 }
 
-func (c *conn) fill() {
-	if len(c.unsent) > 0 {
-		c.arm(c.SetWriteDeadline)
-		_, err := c.Conn.Write(c.unsent)
-		c.unsent = c.unsent[:0]
-		if err != nil {
-			c.err = ended(err)
-			return
-		}
-	}
+// fill sends what there is to send and waits until something comes.
+func (c *conn) fill() error {
 	c.w = copy(c.in, c.in[c.r:c.w])
 	c.r = 0
-	c.arm(c.SetReadDeadline)
+	until := time.Now().Add(c.timeout) // also when the wait is interrupted: that is no sign of life
+	for {
+		open := c.ahead != nil && c.lookAhead()
+		if len(c.unsent) > 0 {
+			c.mu.Lock()
+			c.arm(c.SetWriteDeadline, time.Now().Add(c.timeout))
+			c.mu.Unlock()
+			_, err := c.Conn.Write(c.unsent)
+			c.unsent = c.unsent[:0]
+			if err != nil {
+				return err
+			}
+		}
+		interrupted, err := c.await(until, open)
+		if !interrupted {
+			return err
+		}
+	}
+}
+
+func (c *conn) lookAhead() bool {
+	c.mu.Lock()
+	c.poked = false
+	c.mu.Unlock()
+	return c.ahead()
+}
+
+// await waits until something comes, at most until a time. Where the wait is open to it, poke interrupts it.
+func (c *conn) await(until time.Time, open bool) (interrupted bool, err error) {
+	c.mu.Lock()
+	if open && c.poked {
+		c.mu.Unlock()
+		return true, nil
+	}
+	c.waiting = open
+	c.arm(c.SetReadDeadline, until)
+	c.mu.Unlock()
 	n, err := c.Conn.Read(c.in[c.w:])
 	c.w += n
-	if n == 0 && err != nil {
-		c.err = ended(err)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.waiting = false
+	if n > 0 {
+		return false, nil
 	}
+	return open && c.poked && errors.Is(err, os.ErrDeadlineExceeded), err
+}
+
+// arm sets a deadline, with mu held.
+func (c *conn) arm(set func(time.Time) error, at time.Time) {
+	if !c.end.IsZero() && c.end.Before(at) {
+		at = c.end
+	}
+	_ = set(at) // a connection that takes no deadline is closed, which the next call says
 }
 
 // ended says what the end of a connection means for who waits for an answer.
@@ -179,11 +226,11 @@ func ended(err error) error {
 	}
 }
 
-// frame moves what has arrived to out, until more has to arrive.
+// frame looks at what has arrived, until more has to arrive.
 func (c *conn) frame() {
 	for c.r < c.w && c.err == nil {
 		if c.content != nil {
-			if !c.line() {
+			if !c.collect() {
 				return
 			}
 			continue
@@ -206,6 +253,7 @@ func (c *conn) frame() {
 // status looks at the first line of an answer.
 func (c *conn) status(line string) {
 	x := c.asked[0]
+	c.asked[0] = nil
 	c.asked = c.asked[1:]
 	text, crlf := strings.CutSuffix(line, "\r\n")
 	text = strings.TrimSuffix(text, "\n")
@@ -215,7 +263,7 @@ func (c *conn) status(line string) {
 	case len(text) >= 3 && strings.EqualFold(text[:3], "+OK"):
 		text = text[3:]
 		if x.multi {
-			c.content, c.lineStart, c.afterLF, c.afterCR = x, true, false, false
+			c.content = x
 		}
 	case len(text) >= 4 && strings.EqualFold(text[:4], "-ERR"):
 		word, text = "-ERR", text[4:]
@@ -227,14 +275,18 @@ func (c *conn) status(line string) {
 		c.err = fmt.Errorf("%w: it answers %q to %s", errConfused, shorten(text), x.verb())
 		return
 	}
+	if c.content == nil {
+		c.owed -= x.size
+	}
 	c.out = append(append(c.out, word...), ' ')
 	c.out = append(append(c.out, strings.TrimLeft(text, " \t")...), "\r\n"...)
 }
 
-// line moves a line of content, or as much of it as has arrived. It returns false when that is too little to tell.
-func (c *conn) line() bool {
+// collect takes what has arrived of the content of an answer. It returns false when that is too little to tell whether
+// it is the end.
+func (c *conn) collect() bool {
 	x, b := c.content, c.in[c.r:c.w]
-	if c.lineStart && b[0] == '.' {
+	if n := len(x.answer); b[0] == '.' && (n == 0 || x.answer[n-1] == '\n') {
 		ending := 0 // length of the line when it is a lone dot
 		switch {
 		case len(b) < 2, b[1] == '\r' && len(b) < 3:
@@ -244,109 +296,83 @@ func (c *conn) line() bool {
 		case b[1] == '\r' && b[2] == '\n':
 			ending = 3
 		}
-		proper := ending == 3 && !c.afterLF
+		afterLF := n > 0 && !bytes.HasSuffix(x.answer, []byte("\r\n"))
+		proper := ending == 3 && !afterLF
 		// Some servers end a message in other ways. Where the message could go on, LIST says whether it does.
-		if proper || ending > 0 && (x.onlyLF || x.count >= x.size) {
-			if c.afterLF {
-				x.marked = true
-				c.out = append(c.out, mark, markNoEnd, '\r', '\n')
-			}
-			c.out = append(c.out, ".\r\n"...)
+		if proper || ending > 0 && (x.onlyLF || x.count() >= x.size) {
 			c.r += ending
 			c.content = nil
+			c.owed -= x.size
+			x.settle()
+			c.out = append(c.out, ".\r\n"...)
 			return true
 		}
-		if !c.afterLF {
-			x.count-- // stuffed, go-pop3 takes it away
+		if !afterLF {
+			c.r++ // it is stuffed
+			b = b[1:]
 		} else if b[1] == '.' {
 			// For a server that goes by LF this is a stuffed dot, for one that goes by CRLF it is the message's.
-			x.marked = true
-			x.dots++
-			c.out = append(c.out, mark, markDot)
-			c.r++
-			b = b[1:]
+			x.unsure++
 		}
 	}
-	c.lineStart = false
-	i := bytes.IndexByte(b, '\n')
-	if i >= 0 {
+	// Up to the next line that begins with a dot.
+	if i := bytes.Index(b, []byte("\n.")); i >= 0 {
 		b = b[:i+1]
 	}
 	c.r += len(b)
-	x.count += int64(len(b))
-	if most := max(maxContent, x.size+x.size/2); x.count > most {
+	x.keep(b)
+	if most := max(maxContent, x.size+x.size/2); x.count() > most {
 		c.err = fmt.Errorf("%w: more than %d bytes in answer to %s", remote.ErrServer, most, x.verb())
-		return true
 	}
-	if i < 0 {
-		c.pass(x, b)
-		c.afterCR = b[len(b)-1] == '\r'
-		return true
-	}
-	c.afterLF = !(i > 0 && b[i-1] == '\r' || i == 0 && c.afterCR)
-	if c.afterLF {
-		c.pass(x, b[:i])
-		x.marked = true
-		c.out = append(c.out, mark, markLF)
-	} else {
-		c.pass(x, b)
-	}
-	c.lineStart, c.afterCR = true, false
 	return true
 }
 
-// pass hands on content as it is, but for the byte that marks.
-func (c *conn) pass(x *exchange, b []byte) {
-	for {
-		i := bytes.IndexByte(b, mark)
-		if i < 0 {
-			c.out = append(c.out, b...)
-			return
+// count is how much content has come.
+func (x *exchange) count() int64 { return int64(len(x.answer)) - x.unsure }
+
+// keep adds to the content. What LIST announces is what it makes room for, and a little more, since some servers count
+// LF where they send CRLF.
+func (x *exchange) keep(b []byte) {
+	if n := len(x.answer) + len(b); n > cap(x.answer) {
+		room := min(x.size+x.size/32+2, maxContent)
+		if x.answer == nil {
+			room = min(room, trusted)
 		}
-		x.marked = true
-		c.out = append(append(c.out, b[:i]...), mark, markItself)
-		b = b[i+1:]
+		if room >= int64(n) {
+			x.answer = append(make([]byte, 0, room), x.answer...)
+		}
 	}
+	x.answer = append(x.answer, b...)
 }
 
-// restore undoes the marks in what go-pop3 read. Whether dots after a bare LF were stuffed, the announced size
-// decides; if it fits neither way, they were: most servers go by LF.
-func (x *exchange) restore(b []byte) []byte {
-	if !x.marked {
-		return b
-	}
+// settle decides, once all content is there, whether dots after a bare LF were stuffed: as the announced size says, and
+// if it fits neither way, they were, since most servers go by LF. It also gives back room that was not needed.
+func (x *exchange) settle() {
 	fits := func(n int64) bool {
 		return n == x.size || n == x.size+2 // with a CRLF before the terminator, for a message that has none
 	}
-	plain := unmark(b, false)
-	if n := int64(len(plain)); x.dots > 0 && !fits(n) && fits(n+x.dots) {
-		return unmark(b, true)
+	if n := x.count(); x.unsure > 0 && (fits(n) || !fits(n+x.unsure)) {
+		x.answer = unstuffLF(x.answer)
 	}
-	return plain
+	if len(x.answer) < cap(x.answer)/8*7 {
+		x.answer = bytes.Clone(x.answer)
+	}
 }
 
-func unmark(b []byte, keepDots bool) []byte {
-	plain := make([]byte, 0, len(b))
+// unstuffLF takes away, in place, the dots before a dot at the start of a line after a bare LF.
+func unstuffLF(b []byte) []byte {
+	plain := b[:0]
 	for {
-		i := bytes.IndexByte(b, mark)
+		i := bytes.Index(b, []byte("\n.."))
 		if i < 0 {
 			return append(plain, b...)
 		}
-		plain = append(plain, b[:i]...)
-		kind := b[i+1]
-		b = b[i+2:]
-		switch kind {
-		case markItself:
-			plain = append(plain, mark)
-		case markLF:
-			plain = append(plain, '\n')
-		case markDot:
-			if keepDots {
-				plain = append(plain, '.')
-			}
-		case markNoEnd:
-			b = b[len("\r\n"):]
+		if i > 0 && b[i-1] == '\r' {
+			plain = append(plain, b[:i+3]...)
+		} else {
+			plain = append(plain, b[:i+2]...)
 		}
+		b = b[i+3:]
 	}
 }
 

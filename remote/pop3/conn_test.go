@@ -3,6 +3,7 @@ package pop3
 import (
 	"errors"
 	"io"
+	"math"
 	"math/rand/v2"
 	"net"
 	"strings"
@@ -51,13 +52,15 @@ func receiveFrom(t *testing.T, said string, size int64, piece int) ([]byte, erro
 	if noop.said != "done" {
 		t.Errorf("answer to NOOP is %q", noop.said)
 	}
+	if n := s.conn.coming(); n != 0 {
+		t.Errorf("%d bytes are still expected when all has come", n)
+	}
 	return retr.answer, nil
 }
 
 func TestMessagesArriveAsTheyAreSent(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
-	bits := []string{".", "..", "\r", "\n", "\r\n", "\n.\r\n", "\n.\n", "\r\n.\r\n", "a", "\x00", "\x10", "\x10n",
-		"\x10e", "\xff"}
+	bits := []string{".", "..", "\r", "\n", "\r\n", "\n.\r\n", "\n.\n", "\r\n.\r\n", "a", "\x00", "\xff"}
 	for range 3000 {
 		var b strings.Builder
 		for range rnd.IntN(12) {
@@ -75,6 +78,26 @@ func TestMessagesArriveAsTheyAreSent(t *testing.T) {
 	}
 }
 
+// The announced size is what room is made for, and nothing that lasts.
+func TestRoomForAMessage(t *testing.T) {
+	content := strings.Repeat("0123456789\r\n", 1000)
+	for _, size := range []int64{0, 1, 11_000, 12_000, 12_002, 20_000, trusted, 1 << 40, math.MaxInt64} {
+		got, err := receiveFrom(t, "+OK\r\n"+content+".\r\n", size, 5000)
+		if err != nil || string(got) != content {
+			t.Errorf("announced with %d bytes: %d bytes, %v", size, len(got), err)
+		}
+		if most := 8 * len(content) / 7; cap(got) > most {
+			t.Errorf("announced with %d bytes: takes %d, more than %d", size, cap(got), most)
+		}
+	}
+	large := strings.Repeat(content, 2*trusted/len(content))
+	for _, size := range []int64{1 << 40, int64(len(large))} {
+		if got, err := receiveFrom(t, "+OK\r\n"+large+".\r\n", size, 1<<20); err != nil || string(got) != large {
+			t.Errorf("large, announced with %d bytes: %d bytes, %v", size, len(got), err)
+		}
+	}
+}
+
 func TestOddEnds(t *testing.T) {
 	for _, c := range []struct{ name, said, want string }{
 		{"empty", "+OK\r\n.\r\n", ""},
@@ -83,6 +106,8 @@ func TestOddEnds(t *testing.T) {
 		{"terminator after LF", "+OK\r\na\r\nb\n.\r\n", "a\r\nb\n"},
 		{"terminator with LF", "+OK\r\na\r\nb\r\n.\n", "a\r\nb\r\n"},
 		{"a line that begins with CR", "+OK\r\n\ra\r\n\r\r\n.\r\n", "\ra\r\n\r\r\n"},
+		{"dots after LF, one too many for the size", "+OK\r\na\n..b\r\n\n...\r\n.\r\n", "a\n.b\r\n\n..\r\n"},
+		{"dots after LF and CRLF", "+OK\r\n\n..\r\n...\n...\r\n..\r\n.\r\n", "\n..\r\n..\n...\r\n.\r\n"},
 		{"dot and CR", "+OK\r\n..\ra\r\n.\r\n", ".\ra\r\n"},
 		{"long line", "+OK\r\n" + strings.Repeat("x", 1<<20) + "\n" + strings.Repeat("y", 1<<20) + "\r\n.\r\n",
 			strings.Repeat("x", 1<<20) + "\n" + strings.Repeat("y", 1<<20) + "\r\n"},
@@ -91,6 +116,9 @@ func TestOddEnds(t *testing.T) {
 		if err != nil || string(got) != c.want {
 			t.Errorf("%s: got %.100q (%v), want %.100q", c.name, got, err, c.want)
 		}
+	}
+	if got, err := receiveFrom(t, "-ERR not this one\r\n", 1000, 5); err != nil || len(got) > 0 {
+		t.Errorf("refused: %q (%v)", got, err)
 	}
 }
 

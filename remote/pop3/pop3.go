@@ -38,9 +38,10 @@ type Account struct {
 	bodies atomic.Int64
 	proven atomic.Bool // a session was opened once
 
-	mu      sync.Mutex // guards queue, working and closed
+	mu      sync.Mutex // guards what follows, but for wake
 	queue   queue
 	working bool
+	serving *conn // of the session; nil between sessions
 	closed  bool
 	wake    chan struct{} // has room for one: there may be something in the queue
 

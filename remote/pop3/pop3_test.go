@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
@@ -544,6 +545,116 @@ func TestCancelledReaderLetsOthersGoOn(t *testing.T) {
 	}
 	if n := len(r.said("AUTH")); n > 2 {
 		t.Errorf("signed in %d times", n)
+	}
+}
+
+func TestRequestsGoOutWhileAnAnswerIsAwaited(t *testing.T) {
+	certificate := httptest.NewTLSServer(nil)
+	certificate.Close() // only its certificate is wanted
+	letter := letters(2)
+	for name, change := range map[string]func(*responder){
+		"in the clear": func(*responder) {},
+		"over TLS":     func(r *responder) { r.certificate = certificate },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := startServer(t, letter, func(r *responder) {
+				change(r)
+				r.misbehave = func(_ int, line string) *misdeed {
+					switch {
+					case whole(line, 1):
+						return &misdeed{raw: "+OK\r\n" + letter[0][:10]}
+					case whole(line, 2):
+						return &misdeed{raw: letter[0][10:] + ".\r\n+OK\r\n" + letter[1] + ".\r\n"}
+					}
+					return nil
+				}
+			})
+			a := r.account(10 * time.Second)
+			l := list(t, a)
+			uids := l.uids(t, "letter 1", "letter 2")
+			first := make(chan error)
+			go func() {
+				got, err := bodies(t, a, remote.Readahead, uids[0])
+				if err == nil && got[uids[0]] != letter[0] {
+					err = fmt.Errorf("got %q", got[uids[0]])
+				}
+				first <- err
+			}()
+			eventually(t, "the session waits for message 1", func() bool {
+				a.mu.Lock()
+				c := a.serving
+				a.mu.Unlock()
+				if c == nil || len(r.asked()) == 0 {
+					return false
+				}
+				c.mu.Lock()
+				defer c.mu.Unlock()
+				return c.waiting
+			})
+			got, err := bodies(t, a, remote.Foreground, uids[1])
+			if err != nil || got[uids[1]] != letter[1] {
+				t.Errorf("the second: %q, %v", got[uids[1]], err)
+			}
+			if err := <-first; err != nil {
+				t.Errorf("the first: %v", err)
+			}
+		})
+	}
+}
+
+func TestTheNextIsAskedForBeforeALargeOneHasCome(t *testing.T) {
+	large := "Subject: large\r\n\r\n" + strings.Repeat("0123456789abcdef\r\n", 4<<20/18)
+	small := letters(1)[0]
+	half := len(large) - enough/2
+	r := startServer(t, []string{large, small}, func(r *responder) {
+		r.misbehave = func(_ int, line string) *misdeed {
+			switch {
+			case whole(line, 1):
+				return &misdeed{raw: "+OK\r\n" + large[:half]}
+			case whole(line, 2):
+				return &misdeed{raw: large[half:] + ".\r\n+OK\r\n" + small + ".\r\n"}
+			}
+			return nil
+		}
+	})
+	a := r.account(10 * time.Second)
+	l := list(t, a)
+	uids := l.uids(t, "large", "letter 1")
+	got, err := bodies(t, a, remote.Readahead, uids...)
+	if err != nil || got[uids[0]] != large || got[uids[1]] != small {
+		t.Errorf("%d bodies, %v", len(got), err)
+	}
+}
+
+// Requests that keep coming do not make a dead server live.
+func TestStalledServerAmidNewRequests(t *testing.T) {
+	const timeout = 300 * time.Millisecond
+	r := startServer(t, letters(200), func(r *responder) {
+		r.misbehave = func(_ int, line string) *misdeed {
+			if whole(line, 0) {
+				return &misdeed{stall: true}
+			}
+			return nil
+		}
+	})
+	a := r.account(timeout)
+	l := list(t, a)
+	begin := time.Now()
+	ended := make(chan error, len(l.messages))
+	var first error
+	for u := range l.messages {
+		go func() {
+			ended <- a.Bodies(t.Context(), remote.Readahead, "INBOX", 1, []remote.UID{u}, func(remote.UID, []byte) {})
+		}()
+		select {
+		case first = <-ended:
+		case <-time.After(timeout / 10):
+			continue
+		}
+		break
+	}
+	if took := time.Since(begin); !errors.Is(first, remote.ErrTimeout) || took > 5*timeout {
+		t.Errorf("after %v: %v", took, first)
 	}
 }
 

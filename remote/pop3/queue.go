@@ -62,15 +62,15 @@ func (q *queue) push(r *request) { q[r.prio] = append(q[r.prio], r) }
 // pushFront makes a request the first of its priority.
 func (q *queue) pushFront(r *request) { q[r.prio] = append([]*request{r}, q[r.prio]...) }
 
-// depth is how many requests one call has in the queue at most, so that a long listing lets others in between, and what
-// came is not kept waiting for who takes it.
-const depth = 2 * window
+// depth is how many requests of one call are under way at most: enough to keep the window full, and few enough for a
+// long listing to let others in between, and for what came not to pile up before who takes it.
+const depth = window + window/4
 
 // open waits for a session and returns what it lists.
 func (a *Account) open(ctx context.Context, fresh bool) (*maildrop, error) {
 	reply := make(chan result, 1)
 	r := &request{ctx: ctx, prio: remote.Foreground, aim: listing, fresh: fresh, asked: time.Now(), reply: reply}
-	if err := a.enqueue(r); err != nil {
+	if err := a.enqueue(ctx, r); err != nil {
 		return nil, err
 	}
 	select {
@@ -90,16 +90,18 @@ func (a *Account) fetch(ctx context.Context, prio remote.Priority, what aim, uid
 	each func(result) error) error {
 	ctx, cancel := context.WithCancel(ctx) // what is still in the queue afterwards, nobody waits for
 	defer cancel()
-	reply := make(chan result, depth)
+	reply := make(chan result, min(depth, len(uids)))
 	var lost error
 	for waiting := 0; len(uids) > 0 || waiting > 0; {
-		for ; len(uids) > 0 && waiting < depth; waiting++ {
-			err := a.enqueue(&request{ctx: ctx, prio: min(prio, remote.Background), aim: what, uid: uids[0], reply: reply})
-			if err != nil {
-				return err
-			}
-			uids = uids[1:]
+		next := make([]*request, min(len(uids), depth-waiting))
+		for i := range next {
+			next[i] = &request{ctx: ctx, prio: min(prio, remote.Background), aim: what, uid: uids[i], reply: reply}
 		}
+		if err := a.enqueue(ctx, next...); err != nil {
+			return err
+		}
+		uids = uids[len(next):]
+		waiting += len(next)
 		select {
 		case r := <-reply:
 			waiting--
@@ -122,25 +124,40 @@ func (a *Account) fetch(ctx context.Context, prio remote.Priority, what aim, uid
 	return lost
 }
 
-func (a *Account) enqueue(r *request) error {
-	if err := r.ctx.Err(); err != nil {
+func (a *Account) enqueue(ctx context.Context, requests ...*request) error {
+	if err := ctx.Err(); err != nil {
 		return err
+	}
+	if len(requests) == 0 {
+		return nil
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.closed {
 		return remote.ErrClosed
 	}
-	a.queue.push(r)
+	for _, r := range requests {
+		a.queue.push(r)
+	}
 	if !a.working {
 		a.working = true
 		a.wg.Go(a.work)
+	}
+	if a.serving != nil {
+		a.serving.poke()
 	}
 	select {
 	case a.wake <- struct{}{}:
 	default:
 	}
 	return nil
+}
+
+// attend says which connection new requests may go out on while it waits for answers; nil is none.
+func (a *Account) attend(c *conn) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.serving = c
 }
 
 // take returns the next request that somebody still waits for; nil when there is none.
@@ -183,10 +200,16 @@ func (a *Account) idleFor(d time.Duration) bool {
 	}
 }
 
-// fail gives an error to everyone who waits.
+// fail gives an error to everyone who waits now. Who comes after that may fare better.
 func (a *Account) fail(err error) {
-	for r := a.take(); r != nil; r = a.take() {
-		r.reply <- result{uid: r.uid, err: err}
+	a.mu.Lock()
+	waiting := a.queue
+	a.queue = queue{}
+	a.mu.Unlock()
+	for _, requests := range waiting {
+		for _, r := range requests {
+			r.reply <- result{uid: r.uid, err: err}
+		}
 	}
 }
 

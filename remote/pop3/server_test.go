@@ -5,10 +5,13 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"fmt"
 	"io"
 	"net"
+	"net/http/httptest"
 	"slices"
 	"strconv"
 	"strings"
@@ -29,6 +32,7 @@ type responder struct {
 	capabilities   []string // nil: it does not know CAPA
 	stuff          func([]byte) []byte
 	misbehave      func(session int, line string) *misdeed // nil: answers as it should
+	certificate    *httptest.Server                        // speaks TLS as this one does; nil: in the clear
 
 	// intolerant is what it does when commands come ahead of their answers.
 	intolerant misdeed
@@ -77,6 +81,9 @@ func startServer(t *testing.T, contents []string, change func(*responder)) *resp
 	if change != nil {
 		change(r)
 	}
+	if r.certificate != nil {
+		l = tls.NewListener(l, &tls.Config{Certificates: r.certificate.TLS.Certificates})
+	}
 	r.wg.Go(func() {
 		for {
 			conn, err := l.Accept()
@@ -117,7 +124,12 @@ func (r *responder) account(timeout time.Duration) *Account {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	server.InTheClear = true
+	if r.certificate != nil {
+		server.ImplicitTLS, server.RootCAs = true, x509.NewCertPool()
+		server.RootCAs.AddCert(r.certificate.Certificate())
+	} else {
+		server.InTheClear = true
+	}
 	server.Timeout = timeout
 	server.Password = func(context.Context) (string, error) { return r.password, nil }
 	a := New(remote.NewDialer(server), Options{Idle: 50 * time.Millisecond})

@@ -22,6 +22,9 @@ type session struct {
 	window       int  // commands that may wait for their answers
 	overlapped   bool // an answer came whole while others were waited for: pipelining works
 
+	line  []*sent // what was asked for and not delivered yet, in the order of the answers
+	stale bool    // there is a request that needs a session that began later
+
 	drop   *maildrop
 	opened time.Time // drop is how the maildrop was at some time after that
 	synced bool      // a Sync was answered from drop; another one wants to see what came since
@@ -57,11 +60,9 @@ func (s *session) receive(x *exchange) error {
 	if !x.multi {
 		return nil
 	}
-	content, err := s.lib.ReadAll()
-	if err != nil {
+	if _, err := s.lib.ReadAll(); err != nil { // of nothing: conn has put the content into x.answer
 		return s.broken(x, err)
 	}
-	x.answer = x.restore(content.Bytes())
 	return nil
 }
 
@@ -116,6 +117,7 @@ const quitTime = 2 * time.Second
 
 // quit ends the session in good order. Nothing was deleted, so nothing depends on it but when the lock goes.
 func (s *session) quit() {
+	s.conn.ahead = nil
 	s.conn.cut(time.Now().Add(quitTime))
 	s.conn.expect(&exchange{command: "QUIT"})
 	_ = s.lib.Quit() // it is over either way
