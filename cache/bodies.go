@@ -16,11 +16,12 @@ type bodies struct {
 	lru  *simplelru.LRU[bodyKey, []byte]
 }
 
-// bodyKey names what is kept: a message, or its header alone.
+// bodyKey names what is kept: a message, its header alone, or what else is made of it.
 type bodyKey struct {
 	mailbox *Mailbox
 	ref     Ref
 	header  bool
+	view    view
 }
 
 // perBody estimates what the bookkeeping of one body costs: the key, the list's element, and its place in the map.
