@@ -16,12 +16,13 @@ type bodies struct {
 	lru  *simplelru.LRU[bodyKey, []byte]
 }
 
-// bodyKey names what is kept: a message, its header alone, or one piece of it.
+// bodyKey names what is kept: a message, its header alone, one piece of it, or what else is made of it.
 type bodyKey struct {
 	mailbox *Mailbox
 	ref     Ref
 	header  bool
 	piece   uint32 // number of the piece, from 1
+	view    view
 }
 
 // perBody estimates what the bookkeeping of one body costs: the key, the list's element, and its place in the map.

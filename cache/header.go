@@ -22,6 +22,13 @@ type field struct{ name, value string }
 // ParseHeader reads the fields of a raw header, up to the first empty line.
 func ParseHeader(raw []byte) Header {
 	var h Header
+	var value []byte // of the last field, while it goes on
+	fold := func() {
+		if value != nil {
+			h.fields[len(h.fields)-1].value = string(value)
+			value = nil
+		}
+	}
 	for len(raw) > 0 {
 		line, rest, _ := bytes.Cut(raw, []byte("\n"))
 		raw = rest
@@ -31,15 +38,20 @@ func ParseHeader(raw []byte) Header {
 		}
 		if line[0] == ' ' || line[0] == '\t' { // folded; section 2.2.3
 			if n := len(h.fields); n > 0 {
-				h.fields[n-1].value += " " + string(bytes.TrimLeft(line, " \t"))
+				if value == nil {
+					value = []byte(h.fields[n-1].value)
+				}
+				value = append(append(value, ' '), bytes.TrimLeft(line, " \t")...)
 			}
 			continue
 		}
-		name, value, ok := bytes.Cut(line, []byte(":"))
+		fold()
+		name, text, ok := bytes.Cut(line, []byte(":"))
 		if name = bytes.TrimRight(name, " \t"); ok && len(name) > 0 && bytes.IndexByte(name, ' ') < 0 {
-			h.fields = append(h.fields, field{string(name), string(bytes.TrimLeft(value, " \t"))})
+			h.fields = append(h.fields, field{string(name), string(bytes.TrimLeft(text, " \t"))})
 		}
 	}
+	fold()
 	return h
 }
 

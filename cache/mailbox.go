@@ -19,6 +19,9 @@ type Mailbox struct {
 
 	table     kept[*Table]
 	readahead readahead
+	texts     readahead // of those who read texts
+	anatomies readahead // of those who look at parts
+	searches  searches
 
 	// What a synchronisation leaves to the next one. One runs at a time, so nothing guards it.
 	version remote.Version

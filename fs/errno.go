@@ -22,6 +22,8 @@ var errnos = []struct {
 	{remote.ErrCertificate, syscall.EHOSTDOWN}, // there is a server, but not one to talk to
 	{remote.ErrLost, syscall.EHOSTDOWN},
 	{remote.ErrClosed, syscall.EHOSTDOWN},
+	{remote.ErrTooComplex, syscall.EFBIG},
+	{remote.ErrQuery, syscall.EINVAL},
 	{remote.ErrUnsupported, syscall.ENOTSUP},
 	{remote.ErrServer, syscall.EIO},
 	{context.DeadlineExceeded, syscall.ETIMEDOUT},

@@ -15,6 +15,9 @@ import (
 //	0 | 31 bits of (account, mailbox, UIDVALIDITY) | 32 bits of UID    a message
 //	1 | 15 bits of (account, mailbox, UIDVALIDITY) | 48 bits of UID    one whose UID does not fit above
 //	0 | 31 bits of (account, folder)               | 0                 a directory
+//	0 | 31 bits of (account, folder, view)         | 0                 a view
+//	0 | 31 bits of (view, mailbox, UIDVALIDITY)    | 32 bits of UID    what a view shows of a message, UIDs as above
+//	1 | 15 bits of (account, folder, kind)         | 48 bits of a hash a part of a message, a search
 //	1                                                                  the root
 
 // rootInode is what fuse calls the root.
@@ -59,6 +62,25 @@ func (n *inodes) message(mailbox mailboxInodes, uid remote.UID) uint64 {
 		return mailbox.narrow | uint64(uid)
 	}
 	return n.upper(mailbox.owner, 15)<<48 | 1<<63 | uint64(uid)&(1<<48-1)
+}
+
+// view returns the inode number of a view of a folder of an account.
+func (n *inodes) view(name, account string, path []string) uint64 {
+	return n.upper(fmt.Sprintf("view %q %q %q", name, account, path), 31) << 32
+}
+
+// inView returns what the inode numbers of what a view shows of a mailbox's messages have in common.
+func (n *inodes) inView(name, account, mailbox string, validity uint32) mailboxInodes {
+	owner := fmt.Sprintf("in view %q %q %q %d", name, account, mailbox, validity)
+	return mailboxInodes{validity, owner, n.upper(owner, 31) << 32}
+}
+
+// hashed returns the inode number of something that there can be too many of to remember: what is called so, of a kind,
+// in a folder.
+func (n *inodes) hashed(kind, account string, path []string, called string) uint64 {
+	sum := sha256.Sum256([]byte(called))
+	upper := n.upper(fmt.Sprintf("%s in %q %q", kind, account, path), 15)
+	return 1<<63 | upper<<48 | binary.BigEndian.Uint64(sum[:])>>16
 }
 
 // mailboxInodes is what the inode numbers of the messages of one UIDVALIDITY of a mailbox have in common.

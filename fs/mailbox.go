@@ -112,7 +112,11 @@ func (d *directory) Lookup(ctx context.Context, name string, out *fuse.EntryOut)
 		}
 	}
 	if f := d.account.known(d.path); f != nil {
-		if child := d.lookup(ctx, f, name, out); child != nil {
+		if hiddenNames[name] { // which no folder has
+			if view := d.lookupView(ctx, f, name, out); view != nil {
+				return view, 0
+			}
+		} else if child := d.lookup(ctx, f, name, out); child != nil {
 			return child, 0
 		}
 	}
@@ -123,7 +127,11 @@ func (d *directory) Lookup(ctx context.Context, name string, out *fuse.EntryOut)
 	if err != nil {
 		return nil, d.fsys.errno("looking up "+name+" in "+d.where(), err)
 	}
-	if child := d.lookup(ctx, f, name, out); child != nil {
+	if hiddenNames[name] {
+		if view := d.lookupView(ctx, f, name, out); view != nil {
+			return view, 0
+		}
+	} else if child := d.lookup(ctx, f, name, out); child != nil {
 		return child, 0
 	}
 	return nil, syscall.ENOENT

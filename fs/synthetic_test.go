@@ -202,6 +202,30 @@ func (s *synthetic) Piece(ctx context.Context, prio remote.Priority, mailbox str
 	return piece, err
 }
 
+// The rest is as with POP3: messages are taken apart and searched where they are read.
+
+func (s *synthetic) Structures(context.Context, remote.Priority, string, uint32, []remote.UID,
+	func(remote.UID, *remote.Part, []byte)) error {
+	return remote.ErrUnsupported
+}
+
+func (s *synthetic) Sections(context.Context, remote.Priority, string, uint32, []remote.UID, []remote.Section,
+	func(remote.UID, [][]byte)) error {
+	return remote.ErrUnsupported
+}
+
+func (s *synthetic) Decoded(context.Context, string, uint32, remote.UID, string) ([]byte, error) {
+	return nil, remote.ErrUnsupported
+}
+
+func (s *synthetic) DecodedSizes(context.Context, string, uint32, remote.UID, []string) ([]int64, error) {
+	return nil, remote.ErrUnsupported
+}
+
+func (s *synthetic) Search(context.Context, string, remote.Query) (uint32, *remote.UIDSet, error) {
+	return 0, nil, remote.ErrUnsupported
+}
+
 func (s *synthetic) Header(_ context.Context, _ string, _ uint32, uid remote.UID) ([]byte, error) {
 	return []byte(syntheticHeader(uid)), nil
 }

@@ -25,6 +25,10 @@ var (
 	ErrServer = errors.New("server answered with an error")
 	// ErrUnsupported: the server can't do this.
 	ErrUnsupported = errors.New("not supported by the server")
+	// ErrTooComplex: the message has more parts, deeper ones, or a longer header than is dealt with.
+	ErrTooComplex = errors.New("message is too complex")
+	// ErrQuery: a search can't be understood.
+	ErrQuery = errors.New("not a query")
 	// ErrClosed: the account was closed.
 	ErrClosed = errors.New("account is closed")
 )

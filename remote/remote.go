@@ -141,6 +141,28 @@ type Account interface {
 	// Header fetches the header fields of one message as in Message.Header. ErrNoMessage: it is gone.
 	Header(ctx context.Context, mailbox string, validity uint32, uid UID) ([]byte, error)
 
+	// Structures tells of messages what parts they have, and their header fields as in Message.Header, as Bodies brings
+	// bodies. got owns what it is handed; the numbers of the parts are not set yet. A message whose structure comes in an
+	// answer that can't be understood has a nil one: it must be read whole. ErrUnsupported: so must all of them.
+	Structures(ctx context.Context, prio Priority, mailbox string, validity uint32, uids []UID,
+		got func(uid UID, structure *Part, header []byte)) error
+
+	// Sections fetches the same sections of several messages, as Bodies brings bodies: got gets them in the order of
+	// sections, nil for one that the message does not have. ErrUnsupported: messages must be read whole.
+	Sections(ctx context.Context, prio Priority, mailbox string, validity uint32, uids []UID, sections []Section,
+		got func(UID, [][]byte)) error
+
+	// Decoded fetches the content of one part with its Content-Transfer-Encoding undone (RFC 3516). ErrUnsupported: the
+	// server does not do that, or not with this part.
+	Decoded(ctx context.Context, mailbox string, validity uint32, uid UID, number string) ([]byte, error)
+
+	// DecodedSizes tells how many bytes Decoded returns of parts of one message. ErrUnsupported as with Decoded.
+	DecodedSizes(ctx context.Context, mailbox string, validity uint32, uid UID, numbers []string) ([]int64, error)
+
+	// Search returns the messages that a query finds, and the UIDVALIDITY that the mailbox has now. ErrUnsupported: the
+	// protocol has no search, or the server not this one.
+	Search(ctx context.Context, mailbox string, q Query) (uint32, *UIDSet, error)
+
 	// Quota tells how much the account holds and may hold, in bytes (RFC 9208). ErrUnsupported: the server does not say.
 	Quota(ctx context.Context) (used, limit int64, err error)
 

@@ -54,13 +54,24 @@ func (r *retrying) Sync(ctx context.Context, mailbox string, since Version, know
 
 func (r *retrying) Bodies(ctx context.Context, prio Priority, mailbox string, validity uint32, uids []UID,
 	got func(UID, []byte)) error {
-	var mu sync.Mutex // guards arrived
-	arrived := make(map[UID]bool, len(uids))
+	return r.missing(ctx, uids, func(missing []UID, arrived func(UID)) error {
+		return r.Account.Bodies(ctx, prio, mailbox, validity, missing, func(u UID, body []byte) {
+			arrived(u)
+			got(u, body)
+		})
+	})
+}
+
+// missing calls fetch for messages, and a second time for those of them that had not arrived when the connection was
+// lost.
+func (r *retrying) missing(ctx context.Context, uids []UID, fetch func(missing []UID, arrived func(UID)) error) error {
+	var mu sync.Mutex // guards here
+	here := make(map[UID]bool, len(uids))
 	return once(ctx, func() error {
 		mu.Lock()
 		missing := make([]UID, 0, len(uids))
 		for _, u := range uids {
-			if !arrived[u] {
+			if !here[u] {
 				missing = append(missing, u)
 			}
 		}
@@ -68,11 +79,10 @@ func (r *retrying) Bodies(ctx context.Context, prio Priority, mailbox string, va
 		if len(missing) == 0 {
 			return nil
 		}
-		return r.Account.Bodies(ctx, prio, mailbox, validity, missing, func(u UID, body []byte) {
+		return fetch(missing, func(u UID) {
 			mu.Lock()
-			arrived[u] = true
-			mu.Unlock()
-			got(u, body)
+			defer mu.Unlock()
+			here[u] = true
 		})
 	})
 }
@@ -99,4 +109,50 @@ func (r *retrying) Quota(ctx context.Context) (used, limit int64, err error) {
 		return err
 	})
 	return used, limit, err
+}
+
+func (r *retrying) Structures(ctx context.Context, prio Priority, mailbox string, validity uint32, uids []UID,
+	got func(UID, *Part, []byte)) error {
+	return r.missing(ctx, uids, func(missing []UID, arrived func(UID)) error {
+		return r.Account.Structures(ctx, prio, mailbox, validity, missing, func(u UID, p *Part, header []byte) {
+			arrived(u)
+			got(u, p, header)
+		})
+	})
+}
+
+func (r *retrying) Sections(ctx context.Context, prio Priority, mailbox string, validity uint32, uids []UID,
+	sections []Section, got func(UID, [][]byte)) error {
+	return r.missing(ctx, uids, func(missing []UID, arrived func(UID)) error {
+		return r.Account.Sections(ctx, prio, mailbox, validity, missing, sections, func(u UID, content [][]byte) {
+			arrived(u)
+			got(u, content)
+		})
+	})
+}
+
+func (r *retrying) Decoded(ctx context.Context, mailbox string, validity uint32, uid UID, number string) (
+	content []byte, err error) {
+	err = once(ctx, func() error {
+		content, err = r.Account.Decoded(ctx, mailbox, validity, uid, number)
+		return err
+	})
+	return content, err
+}
+
+func (r *retrying) DecodedSizes(ctx context.Context, mailbox string, validity uint32, uid UID, numbers []string) (
+	sizes []int64, err error) {
+	err = once(ctx, func() error {
+		sizes, err = r.Account.DecodedSizes(ctx, mailbox, validity, uid, numbers)
+		return err
+	})
+	return sizes, err
+}
+
+func (r *retrying) Search(ctx context.Context, mailbox string, q Query) (validity uint32, found *UIDSet, err error) {
+	err = once(ctx, func() error {
+		validity, found, err = r.Account.Search(ctx, mailbox, q)
+		return err
+	})
+	return validity, found, err
 }

@@ -21,7 +21,25 @@ const (
 // Bodies implements remote.Account. The messages come in one FETCH.
 func (a *Account) Bodies(ctx context.Context, prio remote.Priority, mailbox string, validity uint32, uids []remote.UID,
 	got func(remote.UID, []byte)) error {
-	r := &reading{a: a, box: box{lane: bodies, mailbox: mailbox, validity: validity, prio: prio}, got: got}
+	return a.read(ctx, uids, &reading{
+		box:     box{lane: bodies, mailbox: mailbox, validity: validity, prio: prio},
+		options: &goimap.FetchOptions{UID: true, BodySection: []*goimap.FetchItemBodySection{{Peek: true}}},
+		parse: func(data *imapclient.FetchMessageData) (remote.UID, func(), error) {
+			uid, body, err := readBody(data)
+			if body == nil {
+				return uid, nil, err
+			}
+			return uid, func() {
+				a.fetched.Add(1)
+				got(uid, body)
+			}, err
+		},
+	})
+}
+
+// read fetches messages as r says.
+func (a *Account) read(ctx context.Context, uids []remote.UID, r *reading) error {
+	r.a = a
 	defer r.stop()
 	var failed error
 	all := &remote.UIDSet{} // a range must not go on across messages that nobody asked for
@@ -38,27 +56,33 @@ func (a *Account) Bodies(ctx context.Context, prio remote.Priority, mailbox stri
 	return failed
 }
 
-// reading is one call of Bodies.
+// reading is one call of Bodies, or of what else fetches something of many messages.
 type reading struct {
 	box
-	a   *Account
-	mu  sync.Mutex // held during got
-	got func(remote.UID, []byte)
+	a       *Account
+	options *goimap.FetchOptions
+	// parse reads one FETCH response. give hands on what it held; nil if that is not what was asked for. An error is the
+	// end of the connection.
+	parse func(*imapclient.FetchMessageData) (uid remote.UID, give func(), err error)
+	// garbled is called for a message whose answer can't be parsed; nil makes that an error.
+	garbled func(remote.UID)
+
+	mu      sync.Mutex // held while something is handed on
+	stopped bool
 }
 
 // stop makes what arrives from now on be dropped.
 func (r *reading) stop() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.got = nil
+	r.stopped = true
 }
 
-func (r *reading) deliver(uid remote.UID, body []byte) {
+func (r *reading) deliver(give func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.a.fetched.Add(1)
-	if r.got != nil {
-		r.got(uid, body)
+	if !r.stopped {
+		give()
 	}
 }
 
@@ -107,8 +131,15 @@ func (r *reading) isolate(ctx context.Context, set *remote.UIDSet) error {
 			}
 		}
 		if came.Len() == 0 && err != nil {
-			r.a.log.Warn("a message can't be read", "mailbox", r.mailbox, "uid", suspect.Ranges()[0].First, "error", err)
-			failed = fmt.Errorf("UID %d in %q: %w", suspect.Ranges()[0].First, r.mailbox, err)
+			uid := suspect.Ranges()[0].First
+			if r.garbled != nil {
+				r.a.log.Warn("what parts a message has can't be understood: it is read whole", "mailbox", r.mailbox,
+					"uid", uid, "error", err)
+				r.deliver(func() { r.garbled(uid) })
+			} else {
+				r.a.log.Warn("a message can't be read", "mailbox", r.mailbox, "uid", uid, "error", err)
+				failed = fmt.Errorf("UID %d in %q: %w", uid, r.mailbox, err)
+			}
 		}
 		set = set.Minus(suspect)
 	}
@@ -132,13 +163,12 @@ func (r *reading) blame(ctx context.Context, missing *remote.UIDSet, why error) 
 
 func (r *reading) fetch(ctx context.Context, set *remote.UIDSet, announce, alone bool) (*remote.UIDSet, error) {
 	came := &remote.UIDSet{}
-	options := &goimap.FetchOptions{UID: true, BodySection: []*goimap.FetchItemBodySection{{Peek: true}}}
 	err := r.a.pool.use(ctx, r.fetching(set, alone), func(s *session) error {
-		return s.fetch(set, options, announce, func(data *imapclient.FetchMessageData) error {
-			uid, body, err := readBody(data)
-			if body != nil && err == nil && set.Contains(uid) && !came.Contains(uid) {
+		return s.fetch(set, r.options, announce, func(data *imapclient.FetchMessageData) error {
+			uid, give, err := r.parse(data)
+			if give != nil && err == nil && set.Contains(uid) && !came.Contains(uid) {
 				came.Add(uid)
-				r.deliver(uid, body)
+				r.deliver(give)
 			}
 			return err
 		})

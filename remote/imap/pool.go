@@ -153,6 +153,13 @@ func (p *pool) serve(q *request, f func(*session) error) error {
 	return f(s)
 }
 
+// validity returns the UIDVALIDITY of the mailbox that a connection has open.
+func (p *pool) validity(s *session) uint32 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return s.box.UIDValidity
+}
+
 func (p *pool) release(q *request) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -144,6 +144,11 @@ func (s *session) search(within *remote.UIDSet, most int) (*remote.UIDSet, error
 	if within != nil {
 		criteria.UID = []goimap.UIDSet{wireSet(within)}
 	}
+	return s.searchFor(criteria, most)
+}
+
+// searchFor returns the UIDs of the messages that criteria fit. More than most are taken for nonsense.
+func (s *session) searchFor(criteria *goimap.SearchCriteria, most int) (*remote.UIDSet, error) {
 	var options *goimap.SearchOptions
 	if s.caps.Has(goimap.CapESearch) {
 		options = &goimap.SearchOptions{ReturnAll: true}

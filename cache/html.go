@@ -1,0 +1,168 @@
+package cache
+
+import (
+	"strings"
+	"unicode"
+
+	"golang.org/x/net/html"
+	"golang.org/x/net/html/atom"
+	"golang.org/x/net/html/charset"
+)
+
+// htmlToUTF8 returns an HTML document as UTF-8. Where the part names no charset the document may.
+func htmlToUTF8(name string, data []byte) string {
+	if name == "" {
+		_, name, _ = charset.DetermineEncoding(data, "text/html")
+	}
+	return decodeCharset(name, data)
+}
+
+// htmlText returns the text of an HTML document, in lines as a browser would break them at elements. Where a link leads
+// stands behind it. It reads tag by tag, so that no nesting can be too deep.
+func htmlText(document string) string {
+	w := &htmlWriter{}
+	z := html.NewTokenizer(strings.NewReader(document))
+	hidden := atom.Atom(0) // the element whose content is not text
+	var href string
+	linkAt := 0
+	for {
+		kind := z.Next()
+		if kind == html.ErrorToken {
+			return strings.TrimRight(w.String(), " \t\n") + "\n"
+		}
+		if kind == html.TextToken {
+			if hidden == 0 {
+				w.text(string(z.Text()))
+			}
+			continue
+		}
+		if kind != html.StartTagToken && kind != html.SelfClosingTagToken && kind != html.EndTagToken {
+			continue
+		}
+		tag := z.Token()
+		if hidden != 0 {
+			if kind == html.EndTagToken && tag.DataAtom == hidden {
+				hidden = 0
+			}
+			continue
+		}
+		end := kind == html.EndTagToken
+		switch tag.DataAtom {
+		case atom.Script, atom.Style, atom.Title, atom.Noscript, atom.Template:
+			if kind == html.StartTagToken {
+				hidden = tag.DataAtom
+			}
+		case atom.A:
+			if href != "" {
+				w.link(href, linkAt)
+			}
+			href, linkAt = "", w.Len()
+			if !end {
+				href = attribute(tag, "href")
+			}
+		case atom.Img:
+			if alt := attribute(tag, "alt"); alt != "" {
+				w.text(alt)
+			}
+		case atom.Br:
+			w.feed()
+		case atom.Hr:
+			w.lines(1)
+			w.text("----")
+			w.lines(1)
+		case atom.Pre:
+			w.lines(2)
+			w.pre = !end
+		case atom.P, atom.H1, atom.H2, atom.H3, atom.H4, atom.H5, atom.H6, atom.Blockquote, atom.Ul, atom.Ol, atom.Table:
+			w.lines(2)
+		case atom.Li:
+			w.lines(1)
+			if !end {
+				w.text("* ")
+			}
+		case atom.Td, atom.Th:
+			w.space = true
+		case atom.Div, atom.Tr, atom.Dt, atom.Dd, atom.Section, atom.Article, atom.Header, atom.Footer, atom.Address,
+			atom.Center, atom.Form, atom.Body, atom.Option:
+			w.lines(1)
+		}
+	}
+}
+
+func attribute(tag html.Token, name string) string {
+	for _, a := range tag.Attr {
+		if a.Key == name {
+			return strings.TrimSpace(a.Val)
+		}
+	}
+	return ""
+}
+
+// htmlWriter puts text into lines.
+type htmlWriter struct {
+	strings.Builder
+	pre   bool // white space stays
+	space bool // some stood behind what was written last
+	ends  int  // of lines, that have been written since
+}
+
+// text writes text, every run of white space in it as one space.
+func (w *htmlWriter) text(s string) {
+	if w.pre {
+		w.WriteString(s)
+		w.ends, w.space = 0, false
+		return
+	}
+	for s != "" {
+		i := strings.IndexFunc(s, unicode.IsSpace)
+		if i != 0 {
+			word := s
+			if i > 0 {
+				word = s[:i]
+			}
+			if w.space && w.Len() > 0 && w.ends == 0 {
+				w.WriteByte(' ')
+			}
+			w.WriteString(word)
+			w.space, w.ends = false, 0
+			s = s[len(word):]
+			continue
+		}
+		w.space = true
+		s = strings.TrimLeftFunc(s, unicode.IsSpace)
+	}
+}
+
+// feed ends the line.
+func (w *htmlWriter) feed() {
+	if w.Len() > 0 && w.ends < 2 {
+		w.WriteByte('\n')
+		w.ends++
+	}
+	w.space = false
+}
+
+// lines makes sure that n ends of lines have been written since there was text.
+func (w *htmlWriter) lines(n int) {
+	for w.Len() > 0 && w.ends < n {
+		w.WriteByte('\n')
+		w.ends++
+	}
+	w.space = false
+}
+
+// link writes where the link leads whose text began at a place.
+func (w *htmlWriter) link(href string, at int) {
+	lower := strings.ToLower(href)
+	text := strings.TrimSpace(w.String()[at:])
+	if strings.HasPrefix(href, "#") || strings.HasPrefix(lower, "javascript:") || strings.HasPrefix(lower, "data:") ||
+		strings.TrimPrefix(href, "mailto:") == text || href == text {
+		return
+	}
+	w.text(" <" + strings.Map(func(r rune) rune {
+		if unicode.IsSpace(r) || unicode.IsControl(r) {
+			return -1
+		}
+		return r
+	}, href) + ">")
+}

@@ -1,0 +1,295 @@
+package cache
+
+import (
+	"bytes"
+	"strconv"
+	"strings"
+
+	"github.com/mailfs/mailfs/remote"
+)
+
+// dissected is a whole message and where its parts are in it.
+type dissected struct {
+	raw     []byte
+	root    *remote.Part
+	content map[string]span // of the parts, by number
+	headers map[string]span // of the messages, by the number of the part that they are
+}
+
+// span is a piece of a message in bytes from its beginning.
+type span struct{ from, to int }
+
+// dissect finds the parts of a message (RFC 2046, section 5). Any bytes are a message: what does not hold what it says it
+// holds is text. ErrTooComplex as with remote.Part.Enumerate.
+func dissect(raw []byte) (*dissected, error) {
+	d := &dissector{raw: raw, content: map[*remote.Part]span{}, headers: map[*remote.Part]span{}}
+	root, err := d.entity(span{0, len(raw)}, "text/plain", 0)
+	if err == nil {
+		err = root.Enumerate()
+	}
+	if err != nil {
+		return nil, err
+	}
+	m := &dissected{raw: raw, root: root, content: map[string]span{}, headers: map[string]span{"": d.headers[root]}}
+	m.place(root, d)
+	return m, nil
+}
+
+// place notes the spans of a part and of those in it by their numbers.
+func (m *dissected) place(p *remote.Part, d *dissector) {
+	if !p.IsMultipart() {
+		m.content[p.Number] = d.content[p]
+		if len(p.Parts) > 0 {
+			m.headers[p.Number] = d.headers[p.Parts[0]]
+		}
+	}
+	for _, child := range p.Parts {
+		m.place(child, d)
+	}
+}
+
+// section returns a section; nil if the message does not have it.
+func (m *dissected) section(s remote.Section) []byte {
+	spans, limit := m.content, len(m.raw)
+	switch s.Aspect {
+	case remote.Fields:
+		spans, limit = m.headers, remote.MaxHeader
+	case remote.FullHeader:
+		spans, limit = m.headers, remote.MaxFullHeader+1
+	}
+	at, ok := spans[s.Number]
+	if !ok {
+		return nil
+	}
+	return m.raw[at.from:min(at.to, at.from+limit)]
+}
+
+// dissector takes a message apart.
+type dissector struct {
+	raw     []byte
+	parts   int
+	content map[*remote.Part]span
+	headers map[*remote.Part]span
+}
+
+// entity reads a header and what it is the header of. unsaid is the type of what names none.
+func (d *dissector) entity(at span, unsaid string, depth int) (*remote.Part, error) {
+	d.parts++
+	if d.parts > remote.MaxParts || depth > remote.MaxDepth {
+		return nil, remote.ErrTooComplex
+	}
+	end, body := headerEnd(d.raw[at.from:at.to])
+	header := span{at.from, at.from + end}
+	at.from += body
+	h := ParseHeader(d.raw[header.from:min(header.to, header.from+remote.MaxHeader)])
+	p := &remote.Part{Size: int64(at.to - at.from)}
+	d.content[p], d.headers[p] = at, header
+	contentType, _ := h.Raw("Content-Type")
+	p.Type, p.Params = parameterized(contentType)
+	if !strings.Contains(strings.Trim(p.Type, "/"), "/") {
+		p.Type = unsaid
+	}
+	encoding, _ := h.Raw("Content-Transfer-Encoding")
+	if p.Encoding, _ = parameterized(encoding); p.Encoding == "" {
+		p.Encoding = "7bit"
+	}
+	if disposition, ok := h.Raw("Content-Disposition"); ok {
+		p.Disposition, p.DispositionParams = parameterized(disposition)
+	}
+	return p, d.inside(p, at, depth)
+}
+
+// inside reads the parts of a part.
+func (d *dissector) inside(p *remote.Part, at span, depth int) error {
+	switch {
+	case p.IsMultipart():
+		unsaid := "text/plain"
+		if p.Type == "multipart/digest" { // RFC 2046, section 5.1.5
+			unsaid = "message/rfc822"
+		}
+		found, err := d.between(strings.TrimRight(p.Params["boundary"], " \t"), at)
+		if err != nil {
+			return err
+		}
+		for _, at := range found {
+			child, err := d.entity(at, unsaid, depth+1)
+			if err != nil {
+				return err
+			}
+			p.Parts = append(p.Parts, child)
+		}
+		if len(found) == 0 {
+			p.Type = "text/plain"
+		}
+	case isMessage(p.Type) && verbatim(p.Encoding):
+		child, err := d.entity(at, "text/plain", depth+1)
+		if err != nil {
+			return err
+		}
+		header := d.headers[child]
+		header.to = min(header.to, header.from+remote.MaxHeader)
+		p.Subject, _ = ParseHeader(d.raw[header.from:header.to]).Raw("Subject")
+		p.Parts = []*remote.Part{child}
+	}
+	return nil
+}
+
+func isMessage(mediaType string) bool {
+	return mediaType == "message/rfc822" || mediaType == "message/global" // RFC 6532, section 3.7
+}
+
+// between returns the parts between the delimiters of a multipart (RFC 2046, section 5.1.1): lines of "--", the boundary,
+// and "--" at the end. Where the last one is missing the last part goes on to the end.
+func (d *dissector) between(boundary string, at span) (found []span, err error) {
+	if boundary == "" {
+		return nil, nil
+	}
+	delimiter := []byte("--" + boundary)
+	body := d.raw[at.from:at.to]
+	start := -1 // of the part that has begun
+	for pos := 0; ; {
+		i := bytes.Index(body[pos:], delimiter)
+		if i < 0 {
+			break
+		}
+		i += pos
+		after := body[i+len(delimiter):]
+		line, _, _ := bytes.Cut(after, []byte("\n"))
+		pos = i + len(delimiter)
+		rest, last := bytes.CutPrefix(line, []byte("--"))
+		if i > 0 && body[i-1] != '\n' || len(bytes.Trim(rest, " \t\r")) > 0 {
+			continue
+		}
+		if start >= 0 {
+			end := max(start, i-1)
+			if end > start && body[end-1] == '\r' {
+				end--
+			}
+			found = append(found, span{at.from + start, at.from + end})
+			if d.parts+len(found) > remote.MaxParts {
+				return nil, remote.ErrTooComplex
+			}
+		}
+		if last {
+			return found, nil
+		}
+		pos = min(pos+len(line)+1, len(body))
+		start = pos
+	}
+	if start >= 0 {
+		found = append(found, span{at.from + start, at.to})
+	}
+	return found, nil
+}
+
+// headerEnd returns where a header ends, the empty line behind it not included, and where the body begins.
+func headerEnd(raw []byte) (end, body int) {
+	for end < len(raw) {
+		n := bytes.IndexByte(raw[end:], '\n') + 1
+		if n == 0 {
+			return len(raw), len(raw)
+		}
+		if n == 1 || n == 2 && raw[end] == '\r' {
+			return end, end + n
+		}
+		end += n
+	}
+	return end, end
+}
+
+// parameterized reads a header field of a value and parameters (RFC 2045, section 5.1): the value in lower case, and the
+// parameters by their names in lower case, the first of each name. It makes something of everything.
+func parameterized(field string) (value string, params map[string]string) {
+	value, rest, _ := strings.Cut(field, ";")
+	value, _, _ = strings.Cut(value, "(")
+	value = strings.ToLower(strings.TrimSpace(value))
+	for rest != "" {
+		name, after, ok := strings.Cut(rest, "=")
+		if semicolon := strings.IndexByte(name, ';'); semicolon >= 0 { // of no value
+			rest = rest[semicolon+1:]
+			continue
+		}
+		if !ok {
+			break
+		}
+		var text string
+		if text, rest = parameterValue(strings.TrimLeft(after, " \t")); params == nil {
+			params = map[string]string{}
+		}
+		name = strings.ToLower(strings.TrimSpace(name))
+		if _, twice := params[name]; !twice && name != "" {
+			params[name] = text
+		}
+	}
+	return value, params
+}
+
+// parameterValue reads the value of a parameter, quoted or not, and returns what comes behind it and a semicolon.
+func parameterValue(s string) (value, rest string) {
+	if !strings.HasPrefix(s, `"`) {
+		value, rest, _ = strings.Cut(s, ";")
+		return strings.TrimSpace(value), rest
+	}
+	var b strings.Builder
+	for i := 1; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '"':
+			_, rest, _ = strings.Cut(s[i+1:], ";")
+			return b.String(), rest
+		case c == '\\' && i+1 < len(s):
+			i++
+			b.WriteByte(s[i])
+		default:
+			b.WriteByte(c)
+		}
+	}
+	return b.String(), ""
+}
+
+// parameter returns a parameter as text, whichever way it is written: encoded or in pieces (RFC 2231, sections 3 and 4), or
+// against the rules as encoded words.
+func parameter(params map[string]string, name string) string {
+	if text, ok := params[name+"*"]; ok {
+		charset, text := extended(text)
+		return decodeCharset(charset, unpercent(text))
+	}
+	var b []byte
+	charset := ""
+	for i := 0; ; i++ {
+		key := name + "*" + strconv.Itoa(i)
+		if text, ok := params[key]; ok {
+			b = append(b, text...)
+		} else if text, ok = params[key+"*"]; ok {
+			if i == 0 {
+				charset, text = extended(text)
+			}
+			b = append(b, unpercent(text)...)
+		} else if i == 0 {
+			return decodeText(params[name])
+		} else {
+			return decodeCharset(charset, b)
+		}
+	}
+}
+
+// extended splits charset'language'text of RFC 2231, section 4.
+func extended(s string) (charset, text string) {
+	if parts := strings.SplitN(s, "'", 3); len(parts) == 3 {
+		return parts[0], parts[2]
+	}
+	return "", s
+}
+
+// unpercent undoes percent-encoding.
+func unpercent(s string) []byte {
+	out := make([]byte, 0, len(s))
+	for i := 0; i < len(s); i++ {
+		if s[i] == '%' && i+2 < len(s) && unhex(s[i+1]) < 16 && unhex(s[i+2]) < 16 {
+			out = append(out, unhex(s[i+1])<<4|unhex(s[i+2]))
+			i += 2
+			continue
+		}
+		out = append(out, s[i])
+	}
+	return out
+}

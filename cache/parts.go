@@ -1,0 +1,260 @@
+package cache
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/mailfs/mailfs/remote"
+)
+
+// PartFile is a part of a message as a file, or its header.
+type PartFile struct {
+	Name string
+	view view
+	part *remote.Part // nil for the header
+}
+
+// Parts returns what a message consists of: its header as headers.txt, its text as body.txt and body.html, all else under
+// its own name, and messages in it as messages. Names are unique, in any case of letters, and the same each time. Only the
+// structure is fetched. Errors as with Text.
+func (m *Mailbox) Parts(ctx context.Context, ref Ref) ([]PartFile, error) {
+	m.account.lastRead.Store(time.Now().UnixNano())
+	want, validity := m.next(&m.anatomies, ref)
+	if len(want) > 0 {
+		m.bringAhead(validity, want, anatomyView, m.bringAnatomies)
+	}
+	v, err := m.made(ctx, ref, anatomyView, func(ctx context.Context, f *flight) {
+		m.bringAnatomies(ctx, remote.Foreground, map[remote.UID]*flight{ref.UID: f}, ref.UIDValidity)
+	})
+	if err != nil {
+		return nil, err
+	}
+	found := &anatomy{}
+	if err := json.Unmarshal(v, found); err != nil {
+		return nil, fmt.Errorf("parts of UID %d in %s: %w", ref.UID, m.name, err)
+	}
+	return partFiles(found.Root), nil
+}
+
+// partFiles names the files of a message.
+func partFiles(root *remote.Part) []PartFile {
+	given := names{}
+	files := []PartFile{{Name: given.unique("headers.txt"), view: headersView}}
+	plain, html := false, false
+	var add func(p *remote.Part)
+	add = func(p *remote.Part) {
+		name := fileName(p)
+		text := isText(p) && (p.Disposition == "" || name == "")
+		switch {
+		case p.IsMultipart():
+			for _, child := range p.Parts {
+				add(child)
+			}
+		case text && p.Type == "text/plain" && (name == "" || !plain):
+			plain = true
+			files = append(files, PartFile{given.unique("body.txt"), bodyView + view(p.Number), p})
+		case text && p.Type == "text/html" && (name == "" || !html):
+			html = true
+			files = append(files, PartFile{given.unique("body.html"), bodyView + view(p.Number), p})
+		default:
+			files = append(files, PartFile{given.unique(partName(p, name)), partView + view(p.Number), p})
+		}
+	}
+	add(root)
+	return files
+}
+
+// partName returns what the file of a part would be called if it were the only one.
+func partName(p *remote.Part, name string) string {
+	if isMessage(p.Type) {
+		if subject := safeName(p.Subject + ".eml"); name == "" && p.Subject != "" && subject != "" {
+			return subject
+		}
+	}
+	if safe := safeName(name); safe != "" {
+		return safe
+	}
+	ext := extensions[p.Type]
+	if ext == "" {
+		ext = ".bin"
+	}
+	return "part-" + p.Number + ext
+}
+
+// PartSize returns how long the file of a part is. It is fetched to find out, where neither the structure nor the server
+// tells.
+func (m *Mailbox) PartSize(ctx context.Context, ref Ref, f PartFile) (int64, error) {
+	if size, ok := m.KnownPartSize(ref, f); ok {
+		return size, nil
+	}
+	if strings.HasPrefix(string(f.view), string(partView)) && f.part.Encoding == "base64" {
+		m.askSizes(ctx, ref)
+		if size, ok := m.KnownPartSize(ref, f); ok {
+			return size, nil
+		}
+	}
+	content, err := m.PartBytes(ctx, ref, f)
+	return int64(len(content)), err
+}
+
+// KnownPartSize returns how long the file of a part is, if that is known.
+func (m *Mailbox) KnownPartSize(ref Ref, f PartFile) (int64, bool) {
+	if content, ok := m.account.bodies.get(m.viewKey(ref, f.view)); ok {
+		return int64(len(content)), true
+	}
+	if size, ok := m.knownSize(ref, f.view); ok {
+		return size, true
+	}
+	if strings.HasPrefix(string(f.view), string(partView)) && verbatim(f.part.Encoding) {
+		return f.part.Size, true
+	}
+	return 0, false
+}
+
+// askSizes asks the server how long the encoded parts of a message are when they are decoded.
+func (m *Mailbox) askSizes(ctx context.Context, ref Ref) {
+	if _, ok := m.atHand(ref); ok {
+		return // which tells sooner
+	}
+	found := m.keptAnatomy(ref)
+	if found == nil || found.Whole {
+		return
+	}
+	var numbers []string
+	for _, f := range partFiles(found.Root) {
+		if strings.HasPrefix(string(f.view), string(partView)) && f.part.Encoding == "base64" && len(numbers) < sectionsAtOnce {
+			numbers = append(numbers, f.part.Number)
+		}
+	}
+	// That the server can't tell is no error: who wants to know reads the part.
+	sizes, err := m.account.remote.DecodedSizes(ctx, m.name, ref.UIDValidity, ref.UID, numbers)
+	if err != nil {
+		m.log.Debug("sizes of parts are not known before they are read", "uid", ref.UID, "error", err)
+		return
+	}
+	for i, number := range numbers {
+		m.keepSize(ref, partView+view(number), sizes[i])
+	}
+}
+
+// PartBytes returns what is in the file of a part: attachments as they were attached, text as UTF-8 with LF, HTML as UTF-8,
+// the header with a line for each field, decoded. The caller must not change it. Errors as with Text.
+func (m *Mailbox) PartBytes(ctx context.Context, ref Ref, f PartFile) ([]byte, error) {
+	m.account.lastRead.Store(time.Now().UnixNano())
+	return m.made(ctx, ref, f.view, func(ctx context.Context, landing *flight) {
+		content, ok := m.readView(ref, f.view)
+		if ok {
+			m.land(m.viewKey(ref, f.view), landing, content, nil)
+			return
+		}
+		content, err := m.part(ctx, ref, f)
+		if err != nil {
+			err = fmt.Errorf("%s of UID %d in %s: %w", f.Name, ref.UID, m.name, err)
+		} else {
+			m.keepSize(ref, f.view, int64(len(content)))
+		}
+		m.landView(ref, f.view, landing, content, err)
+	})
+}
+
+// part makes the file of a part.
+func (m *Mailbox) part(ctx context.Context, ref Ref, f PartFile) ([]byte, error) {
+	if f.part == nil {
+		header, err := m.section(ctx, ref, remote.Section{Aspect: remote.FullHeader})
+		if err == nil && len(header) > remote.MaxFullHeader {
+			err = fmt.Errorf("%w: a header of more than %d bytes", remote.ErrTooComplex, remote.MaxFullHeader)
+		}
+		if err != nil {
+			return nil, err
+		}
+		return legibleHeader(header), nil
+	}
+	body := strings.HasPrefix(string(f.view), string(bodyView))
+	if !body && f.part.Encoding == "base64" {
+		content, err := m.decoded(ctx, ref, f.part.Number)
+		if !errors.Is(err, remote.ErrUnsupported) {
+			return content, err
+		}
+	}
+	data, err := m.section(ctx, ref, remote.Section{Number: f.part.Number})
+	switch {
+	case err != nil:
+		return nil, err
+	case !body:
+		return decodeContent(f.part.Encoding, data), nil
+	case f.part.Type == "text/html":
+		return legibleHTML(f.part, decodeContent(f.part.Encoding, data)), nil
+	default:
+		return []byte(partText(f.part, data)), nil
+	}
+}
+
+// decoded has the server decode a part. ErrUnsupported: it can't, or there is no need to ask it.
+func (m *Mailbox) decoded(ctx context.Context, ref Ref, number string) ([]byte, error) {
+	_, here := m.atHand(ref)
+	if found := m.keptAnatomy(ref); here || found == nil || found.Whole {
+		return nil, remote.ErrUnsupported
+	}
+	return m.account.remote.Decoded(ctx, m.name, ref.UIDValidity, ref.UID, number)
+}
+
+// section returns a section of a message, from the message if it is at hand or can't be taken apart by the server.
+func (m *Mailbox) section(ctx context.Context, ref Ref, s remote.Section) (content []byte, err error) {
+	cut := func(body []byte, err error) ([]byte, error) {
+		if err != nil {
+			return nil, err
+		}
+		whole, err := dissect(body)
+		if err != nil {
+			return nil, err
+		}
+		return whole.section(s), nil
+	}
+	if body, ok := m.atHand(ref); ok {
+		return cut(body, nil)
+	}
+	a := m.account
+	err = remote.ErrUnsupported
+	if found := m.keptAnatomy(ref); found == nil || !found.Whole {
+		came := false
+		err = a.remote.Sections(ctx, remote.Foreground, m.name, ref.UIDValidity, []remote.UID{ref.UID}, []remote.Section{s},
+			func(_ remote.UID, got [][]byte) { content, came = got[0], true })
+		a.noted(err)
+		if err == nil && !came {
+			m.table.expire() // the listing is behind
+			err = remote.ErrNoMessage
+		}
+	}
+	if errors.Is(err, remote.ErrUnsupported) {
+		m.bringWhole(ctx, remote.Foreground, ref.UIDValidity, []remote.UID{ref.UID},
+			func(_ remote.UID, body []byte, failed error) { content, err = cut(body, failed) })
+	}
+	return content, err
+}
+
+// legibleHeader returns a header with each field in a line of its own, decoded to UTF-8, in order.
+func legibleHeader(raw []byte) []byte {
+	var b bytes.Buffer
+	for _, f := range ParseHeader(raw).fields {
+		fmt.Fprintf(&b, "%s: %s\n", oneLine(readable(f.name)), oneLine(decodeText(f.value)))
+	}
+	return b.Bytes()
+}
+
+// legibleHTML returns an HTML document as UTF-8. What it says itself of its charset may be wrong then; the mark at its
+// beginning counts for more (HTML, section 13.2.3.1).
+func legibleHTML(p *remote.Part, data []byte) []byte {
+	const mark = "\uFEFF"
+	text := htmlToUTF8(readable(parameter(p.Params, "charset")), data)
+	ascii := strings.IndexFunc(text, func(r rune) bool { return r >= utf8.RuneSelf }) < 0
+	if ascii || strings.HasPrefix(text, mark) {
+		return []byte(text)
+	}
+	return []byte(mark + text)
+}

@@ -1,0 +1,237 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/mailfs/mailfs/remote"
+)
+
+// Text returns what a message says: From, To, Cc, Date and Subject, an empty line, the text, and a line for each attachment,
+// in UTF-8 with LF. Only the parts that hold text are fetched. The caller must not change it. ErrTooComplex: the message
+// is not one that can be dealt with. Errors else as with Bytes.
+func (m *Mailbox) Text(ctx context.Context, ref Ref) ([]byte, error) {
+	m.account.lastRead.Store(time.Now().UnixNano())
+	m.textsAhead(ref)
+	return m.made(ctx, ref, textView, func(ctx context.Context, f *flight) {
+		m.bringTexts(ctx, remote.Foreground, map[remote.UID]*flight{ref.UID: f}, ref.UIDValidity)
+	})
+}
+
+// TextSize returns how long the text of a message is. It is made to find out, if that is not known.
+func (m *Mailbox) TextSize(ctx context.Context, ref Ref) (int64, error) {
+	if size, ok := m.KnownTextSize(ref); ok {
+		return size, nil
+	}
+	text, err := m.Text(ctx, ref)
+	return int64(len(text)), err
+}
+
+// KnownTextSize returns how long the text of a message is, if that is known.
+func (m *Mailbox) KnownTextSize(ref Ref) (int64, bool) {
+	if text, ok := m.account.bodies.get(m.viewKey(ref, textView)); ok {
+		return int64(len(text)), true
+	}
+	return m.knownSize(ref, textView)
+}
+
+// knownSize returns the size of a view that was made once.
+func (m *Mailbox) knownSize(ref Ref, v view) (int64, bool) {
+	text, ok := m.account.bodies.get(m.viewKey(ref, sizeView+v))
+	if !ok {
+		return 0, false
+	}
+	size, err := strconv.ParseInt(string(text), 10, 64)
+	return size, err == nil
+}
+
+func (m *Mailbox) keepSize(ref Ref, v view, size int64) {
+	m.account.bodies.add(m.viewKey(ref, sizeView+v), strconv.AppendInt(nil, size, 10))
+}
+
+// moreText is how many bytes of messages are taken to hold a byte of text, when it is decided how much of a mailbox may be
+// made texts of ahead of a reader.
+const moreText = 64
+
+// textsAhead notes that a text is read, and has those made that come next in a walk.
+func (m *Mailbox) textsAhead(ref Ref) {
+	want, validity := m.next(&m.texts, ref)
+	for batch := range slices.Chunk(want, batchMessages) {
+		m.bringAhead(validity, batch, textView, m.bringTexts)
+	}
+}
+
+// next notes a step of a walk and returns what comes next in it.
+func (m *Mailbox) next(walks *readahead, ref Ref) ([]remote.UID, uint32) {
+	t, _ := m.table.known()
+	if t == nil || t.validity != ref.UIDValidity {
+		return nil, 0
+	}
+	i := t.Index(ref.UID)
+	if i < 0 {
+		return nil, 0
+	}
+	return walks.step(t, i, moreText*min(aheadBytes, m.account.options.Memory/4)), t.validity
+}
+
+// bringAhead has views made that are not here already.
+func (m *Mailbox) bringAhead(validity uint32, uids []remote.UID, v view,
+	bring func(context.Context, remote.Priority, map[remote.UID]*flight, uint32)) {
+	a := m.account
+	flights := map[remote.UID]*flight{}
+	m.mu.Lock()
+	for _, uid := range uids {
+		ref := Ref{validity, uid}
+		key := m.viewKey(ref, v)
+		if m.flights[key] == nil && !a.bodies.has(key) {
+			flights[uid] = m.take(key)
+		}
+	}
+	m.mu.Unlock()
+	if len(flights) == 0 {
+		return
+	}
+	if !a.run(func(ctx context.Context) { bring(ctx, remote.Readahead, flights, validity) }) {
+		for uid, f := range flights {
+			m.land(m.viewKey(Ref{validity, uid}, v), f, nil, remote.ErrClosed)
+		}
+	}
+}
+
+// bringTexts makes texts whose flights have begun.
+func (m *Mailbox) bringTexts(ctx context.Context, prio remote.Priority, flights map[remote.UID]*flight, validity uint32) {
+	var unknown []remote.UID
+	for uid, f := range flights {
+		ref := Ref{validity, uid}
+		if text, ok := m.readView(ref, textView); ok {
+			m.keepSize(ref, textView, int64(len(text)))
+			m.land(m.viewKey(ref, textView), f, text, nil)
+			continue
+		}
+		unknown = append(unknown, uid)
+	}
+	land := func(uid remote.UID, found *anatomy, content func(remote.Section) []byte) {
+		ref := Ref{validity, uid}
+		text := makeText(found.Header, found.Root, content)
+		m.keepSize(ref, textView, int64(len(text)))
+		m.landView(ref, textView, flights[uid], text, nil)
+	}
+	fail := func(uid remote.UID, err error) {
+		if errors.Is(err, remote.ErrTooComplex) {
+			err = fmt.Errorf("text of UID %d in %s: %w", uid, m.name, err)
+		}
+		m.land(m.viewKey(Ref{validity, uid}, textView), flights[uid], nil, err)
+	}
+	groups := map[string]*sections{} // by what is asked for
+	var mu sync.Mutex                // guards groups
+	m.dissectAll(ctx, prio, validity, unknown, func(uid remote.UID, found *anatomy, err error) {
+		var need []remote.Section
+		if err == nil {
+			need, err = textSections(found.Root)
+		}
+		switch {
+		case err != nil:
+			fail(uid, err)
+		case found.message != nil:
+			land(uid, found, found.message.section)
+		case len(need) == 0:
+			land(uid, found, func(remote.Section) []byte { return nil })
+		default:
+			mu.Lock()
+			defer mu.Unlock()
+			key := fmt.Sprint(need)
+			if groups[key] == nil {
+				groups[key] = &sections{asked: need, of: map[remote.UID]*anatomy{}}
+			}
+			groups[key].of[uid] = found
+		}
+	})
+	var fetching sync.WaitGroup
+	for _, g := range groups {
+		fetching.Go(func() { m.fetchSections(ctx, prio, validity, g, land, fail) })
+	}
+	fetching.Wait()
+}
+
+// sections are to be fetched of several messages that are built alike.
+type sections struct {
+	asked []remote.Section
+	of    map[remote.UID]*anatomy
+}
+
+// sectionsAtOnce bounds a command: servers need not accept more than 8,000 bytes (RFC 7162, section 4).
+const sectionsAtOnce = 100
+
+// fetchSections fetches the sections of messages that are built alike, in as few commands as that takes.
+func (m *Mailbox) fetchSections(ctx context.Context, prio remote.Priority, validity uint32, g *sections,
+	land func(remote.UID, *anatomy, func(remote.Section) []byte), fail func(remote.UID, error)) {
+	a := m.account
+	for batch := range g.batches() {
+		contents := map[remote.UID]map[remote.Section][]byte{}
+		var mu sync.Mutex // guards contents
+		var err error
+		for asked := range slices.Chunk(g.asked, sectionsAtOnce) {
+			err = errors.Join(err, a.remote.Sections(ctx, prio, m.name, validity, batch, asked,
+				func(uid remote.UID, content [][]byte) {
+					mu.Lock()
+					defer mu.Unlock()
+					if contents[uid] == nil {
+						contents[uid] = map[remote.Section][]byte{}
+					}
+					for i, s := range asked {
+						contents[uid][s] = content[i]
+					}
+				}))
+		}
+		a.noted(err)
+		for _, uid := range batch {
+			content := contents[uid]
+			switch {
+			case len(content) == len(g.asked):
+				land(uid, g.of[uid], func(s remote.Section) []byte { return content[s] })
+			case err != nil:
+				fail(uid, err)
+			default:
+				m.table.expire() // the listing is behind
+				fail(uid, fmt.Errorf("%w: UID %d in %s", remote.ErrNoMessage, uid, m.name))
+			}
+		}
+	}
+}
+
+// batches returns the messages in groups of about batchBytes.
+func (g *sections) batches() func(yield func([]remote.UID) bool) {
+	return func(yield func([]remote.UID) bool) {
+		uids := make([]remote.UID, 0, len(g.of))
+		for uid := range g.of {
+			uids = append(uids, uid)
+		}
+		slices.Sort(uids)
+		for len(uids) > 0 {
+			n, size := 0, int64(0)
+			for n < len(uids) && (n == 0 || size < batchBytes) {
+				size += g.size(uids[n])
+				n++
+			}
+			if !yield(uids[:n]) {
+				return
+			}
+			uids = uids[n:]
+		}
+	}
+}
+
+// size is how many bytes are fetched of a message.
+func (g *sections) size(uid remote.UID) (size int64) {
+	w := &textWriter{content: func(_ remote.Section, p *remote.Part) []byte {
+		size += p.Size
+		return nil
+	}}
+	w.part(g.of[uid].Root)
+	return size
+}

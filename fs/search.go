@@ -1,0 +1,246 @@
+package fs
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/mailfs/mailfs/cache"
+	"github.com/mailfs/mailfs/remote"
+)
+
+// searchName is the view in which names are queries.
+const searchName = ".search"
+
+// searches is the directory .search of a mailbox, or of an account, where it searches all mailboxes.
+type searches struct {
+	node
+	directory *directory
+}
+
+var (
+	_ fs.NodeGetattrer      = (*searches)(nil)
+	_ fs.NodeLookuper       = (*searches)(nil)
+	_ fs.NodeOpendirHandler = (*searches)(nil)
+	_ fs.NodeGetxattrer     = (*searches)(nil)
+)
+
+func (s *searches) Getattr(_ context.Context, _ fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
+	s.fsys.viewDirectory(&out.Attr, s.fsys.mounted)
+	out.SetTimeout(rememberView)
+	return 0
+}
+
+// OpendirHandle lists nothing: any query is there.
+func (s *searches) OpendirHandle(context.Context, uint32) (fs.FileHandle, uint32, syscall.Errno) {
+	return newViewListing(s), 0, 0
+}
+
+// Lookup understands the query; it is searched for when somebody looks into the directory.
+func (s *searches) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+	q, err := cache.ParseQuery(name)
+	if err != nil {
+		s.fsys.log.Warn("searching "+s.directory.where(), "error", err)
+		return nil, errno(err)
+	}
+	f := &found{node: node{fsys: s.fsys}, directory: s.directory, path: s.directory.path, name: name, query: q}
+	f.deep = len(s.directory.path) == 0
+	return f.answer(ctx, &s.Inode, out), 0
+}
+
+// found is what a query finds in a folder: messages, under the names and inodes that they have there, and where a whole
+// account is searched the folders below it in which something is found.
+type found struct {
+	node
+	directory *directory // whose .search it is
+	path      []string   // of the folder that is searched
+	name      string     // the query
+	query     remote.Query
+	deep      bool
+}
+
+var (
+	_ fs.NodeGetattrer      = (*found)(nil)
+	_ fs.NodeLookuper       = (*found)(nil)
+	_ fs.NodeOpendirHandler = (*found)(nil)
+	_ fs.NodeGetxattrer     = (*found)(nil)
+)
+
+func (s *found) inode() uint64 {
+	called := s.name
+	if s.deep {
+		called = strings.Join(s.path, "/") + "\x00" + s.name
+	}
+	return s.fsys.inodes.hashed("search", s.directory.account.cache.Name(), s.directory.path, called)
+}
+
+// answer fills in the answer to a lookup of the directory and returns its inode.
+func (s *found) answer(ctx context.Context, parent *fs.Inode, out *fuse.EntryOut) *fs.Inode {
+	s.fsys.viewDirectory(&out.Attr, s.modified())
+	out.SetAttrTimeout(rememberView)
+	out.SetEntryTimeout(rememberView)
+	return parent.NewInode(ctx, s, fs.StableAttr{Mode: syscall.S_IFDIR, Ino: s.inode()})
+}
+
+func (s *found) Getattr(_ context.Context, _ fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
+	s.fsys.viewDirectory(&out.Attr, s.modified())
+	out.SetTimeout(rememberView)
+	return 0
+}
+
+func (s *found) modified() time.Time {
+	if f := s.directory.account.known(s.path); f != nil && f.mailbox != nil {
+		return s.fsys.modified(f.mailbox)
+	}
+	return s.fsys.mounted
+}
+
+func (s *found) where() string { return s.directory.whereIn(searchName, s.name) }
+
+// folder returns the folder that is searched.
+func (s *found) folder(ctx context.Context) (*folder, error) {
+	if f := s.directory.account.known(s.path); f != nil {
+		return f, nil
+	}
+	return s.directory.account.ask(ctx, s.path)
+}
+
+// at returns the directory that a message which is found here is in.
+func (s *found) at() *directory {
+	if d := s.directory.account.find(s.path); d != nil {
+		return d
+	}
+	return &directory{node: node{fsys: s.fsys}, account: s.directory.account, path: s.path}
+}
+
+func (s *found) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+	f, err := s.folder(ctx)
+	if err != nil {
+		return nil, s.fsys.errno("looking up "+name+" in "+s.where(), err)
+	}
+	if child := f.child(name); child != nil && s.deep {
+		below, err := s.hits(ctx, []*folder{child})
+		if err != nil {
+			return nil, s.fsys.errno("searching "+s.where(), err)
+		}
+		if !below[child] {
+			return nil, syscall.ENOENT
+		}
+		sub := &found{node: node{fsys: s.fsys}, directory: s.directory, name: s.name, query: s.query, deep: true}
+		sub.path = append(s.path[:len(s.path):len(s.path)], name)
+		return sub.answer(ctx, &s.Inode, out), 0
+	}
+	if f.mailbox == nil || !strings.HasSuffix(name, cache.Suffix) {
+		return nil, syscall.ENOENT
+	}
+	t, err := f.mailbox.Search(ctx, s.query)
+	if err != nil {
+		return nil, s.fsys.errno("searching "+s.where(), err)
+	}
+	e, ok := t.Lookup(name)
+	if !ok {
+		return nil, syscall.ENOENT
+	}
+	if now := f.mailbox.Known(); now != nil && now.UIDValidity() == e.UIDValidity {
+		if e, ok = now.Find(e.UID); !ok {
+			return nil, syscall.ENOENT
+		}
+	}
+	out.SetEntryTimeout(rememberView)
+	return s.message(ctx, f.mailbox, e, out), 0
+}
+
+// message returns the node of a message that is found here: the one it has in its mailbox.
+func (s *found) message(ctx context.Context, m *cache.Mailbox, e cache.Entry, out *fuse.EntryOut) *fs.Inode {
+	d := s.at()
+	stable := fs.StableAttr{Mode: syscall.S_IFREG, Ino: d.messageInode(m, e.Ref)}
+	inode := d.known(e.Name, stable)
+	if inode == nil {
+		if inode = s.GetChild(e.Name); inode == nil || inode.StableAttr() != stable {
+			inode = s.NewInode(ctx, &message{node: node{fsys: s.fsys}, directory: d, mailbox: m, ref: e.Ref}, stable)
+		}
+	}
+	out.SetAttrTimeout(inode.Operations().(*message).tell(e, &out.Attr))
+	return inode
+}
+
+func (s *found) OpendirHandle(ctx context.Context, _ uint32) (fs.FileHandle, uint32, syscall.Errno) {
+	f, err := s.folder(ctx)
+	if err != nil {
+		return nil, 0, s.fsys.errno("searching "+s.where(), err)
+	}
+	l := newViewListing(s)
+	if s.deep {
+		below, err := s.hits(ctx, f.folders)
+		if err != nil {
+			return nil, 0, s.fsys.errno("searching "+s.where(), err)
+		}
+		for _, child := range f.folders {
+			if below[child] {
+				sub := &found{node: node{fsys: s.fsys}, directory: s.directory, name: s.name, deep: true}
+				sub.path = append(s.path[:len(s.path):len(s.path)], child.name)
+				l.add(child.name, syscall.S_IFDIR, sub.inode())
+			}
+		}
+	}
+	if f.mailbox == nil {
+		return l, 0, 0
+	}
+	if l.table, err = f.mailbox.Search(ctx, s.query); err != nil {
+		return nil, 0, s.fsys.errno("searching "+s.where(), err)
+	}
+	d := s.at()
+	l.entry = func(e cache.Entry) fuse.DirEntry {
+		return fuse.DirEntry{Name: e.Name, Mode: syscall.S_IFREG, Ino: d.messageInode(f.mailbox, e.Ref)}
+	}
+	return l, 0, 0
+}
+
+// searchesAtOnce is how many mailboxes of an account are searched at a time.
+const searchesAtOnce = 4
+
+// hits tells in which of the given folders, or below them, something is found. A mailbox that can't be searched is left out,
+// unless none can be.
+func (s *found) hits(ctx context.Context, folders []*folder) (map[*folder]bool, error) {
+	var mu sync.Mutex // guards what follows
+	below := map[*folder]bool{}
+	var failed error
+	searched := 0
+	var searching sync.WaitGroup
+	turns := make(chan struct{}, searchesAtOnce)
+	var search func(f, top *folder)
+	search = func(f, top *folder) {
+		if f.mailbox != nil {
+			searching.Go(func() {
+				turns <- struct{}{}
+				defer func() { <-turns }()
+				t, err := f.mailbox.Search(ctx, s.query)
+				mu.Lock()
+				defer mu.Unlock()
+				if err != nil {
+					s.fsys.log.Warn("a mailbox could not be searched", "mailbox", f.mailbox.Name(), "query", s.name, "error", err)
+					failed = err
+					return
+				}
+				searched++
+				below[top] = below[top] || t.Len() > 0
+			})
+		}
+		for _, child := range f.folders {
+			search(child, top)
+		}
+	}
+	for _, f := range folders {
+		search(f, f)
+	}
+	searching.Wait()
+	if searched > 0 {
+		failed = nil
+	}
+	return below, failed
+}
