@@ -182,6 +182,7 @@ func (m *Mailbox) bring(ctx context.Context, prio remote.Priority, flights map[r
 	for uid, f := range flights {
 		key := bodyKey{mailbox: m, ref: Ref{validity, uid}}
 		if a.store != nil {
+			a.disk.await(ctx, a.diskKey(m, key.ref))
 			if body, ok := a.disk.read(a.diskKey(m, key.ref)); ok {
 				a.fromDisk.Add(1)
 				m.verify(key.ref, int64(len(body)))

@@ -82,6 +82,21 @@ func (d *disk) finish(k diskKey, f *filling) {
 	if f.file == nil {
 		return
 	}
+	d.mu.Lock()
+	if d.pending[k] != nil {
+		d.mu.Unlock()
+		f.drop()
+		return
+	}
+	settled := make(chan struct{})
+	d.pending[k] = settled
+	d.mu.Unlock()
+	defer func() {
+		d.mu.Lock()
+		delete(d.pending, k)
+		d.mu.Unlock()
+		close(settled)
+	}()
 	d.failed(func() error {
 		sum := crc32.New(castagnoli)
 		if n, err := io.Copy(sum, io.NewSectionReader(f.file, 0, f.size)); err != nil || n != f.size {
