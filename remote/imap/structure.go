@@ -17,12 +17,12 @@ import (
 
 // Structures implements remote.Account: BODYSTRUCTURE of RFC 9051, section 7.5.2, and the header fields with it, in one
 // round trip.
-func (a *Account) Structures(ctx context.Context, _ remote.Priority, mailbox string, validity uint32, uids []remote.UID,
+func (a *Account) Structures(ctx context.Context, prio remote.Priority, mailbox string, validity uint32, uids []remote.UID,
 	got func(remote.UID, *remote.Part, []byte)) error {
 	options := header.options()
 	options.BodyStructure = &goimap.FetchItemBodyStructure{Extended: true}
 	return a.read(ctx, uids, &reading{
-		box:     box{lane: bodies, mailbox: mailbox, validity: validity},
+		box:     box{lane: bodies, mailbox: mailbox, validity: validity, prio: prio},
 		options: options,
 		parse: func(data *imapclient.FetchMessageData) (uid remote.UID, give func(), err error) {
 			var structure goimap.BodyStructure
@@ -122,7 +122,7 @@ func partNumbers(number string) ([]int, error) {
 }
 
 // Sections implements remote.Account: BODY.PEEK[section] of RFC 9051, section 6.4.5.
-func (a *Account) Sections(ctx context.Context, _ remote.Priority, mailbox string, validity uint32, uids []remote.UID,
+func (a *Account) Sections(ctx context.Context, prio remote.Priority, mailbox string, validity uint32, uids []remote.UID,
 	sections []remote.Section, got func(remote.UID, [][]byte)) error {
 	options := &goimap.FetchOptions{UID: true}
 	for _, s := range sections {
@@ -133,7 +133,7 @@ func (a *Account) Sections(ctx context.Context, _ remote.Priority, mailbox strin
 		options.BodySection = append(options.BodySection, asked)
 	}
 	return a.read(ctx, uids, &reading{
-		box:     box{lane: bodies, mailbox: mailbox, validity: validity},
+		box:     box{lane: bodies, mailbox: mailbox, validity: validity, prio: prio},
 		options: options,
 		parse: func(data *imapclient.FetchMessageData) (uid remote.UID, give func(), err error) {
 			contents := make([][]byte, len(sections))
