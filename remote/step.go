@@ -8,8 +8,8 @@ import (
 	"net/http/httptrace"
 )
 
-// The steps on the way to a connection that is signed in, in their order. A host that is an address is not looked up;
-// the greeting comes before STARTTLS and after TLS from the first byte.
+// The steps on the way to a connection that is signed in, in their order, and the first one after it. A host that is an
+// address is not looked up; the greeting comes before STARTTLS and after TLS from the first byte.
 const (
 	StepResolve      = "resolve"
 	StepConnect      = "connect"
@@ -18,6 +18,7 @@ const (
 	StepTLS          = "tls"
 	StepCapabilities = "capabilities"
 	StepLogin        = "login"
+	StepMailboxes    = "mailboxes" // begun by a protocol that lists them as part of signing in; never done
 )
 
 // Step tells that a step begins or, with Done, that it went well. A step that begins and is never done is where a

@@ -23,11 +23,8 @@ import (
 	"github.com/mailfs/mailfs/remote/smtp"
 )
 
-// The steps of check after those of package remote.
-const (
-	stepMailboxes = "mailboxes"
-	stepMail      = "mail"
-)
+// stepMail is what check finds out of an SMTP server last.
+const stepMail = "mail"
 
 // expiryNotice is how long before a certificate ends check says so.
 const expiryNotice = 14 * 24 * time.Hour
@@ -191,7 +188,7 @@ func (c *checking) tryMail(ctx context.Context, dialer *remote.Dialer) error {
 	if err := r.Connect(ctx); err != nil {
 		return err
 	}
-	c.begin(stepMailboxes)
+	c.begin(remote.StepMailboxes)
 	boxes, err := r.Mailboxes(ctx)
 	if err != nil {
 		return err
@@ -206,7 +203,7 @@ func (c *checking) tryMail(ctx context.Context, dialer *remote.Dialer) error {
 			messages = &n
 		}
 	}
-	c.end(stepMailboxes, func(s *checkStep) { s.Mailboxes, s.Messages = len(boxes), messages })
+	c.end(remote.StepMailboxes, func(s *checkStep) { s.Mailboxes, s.Messages = len(boxes), messages })
 	return nil
 }
 
@@ -358,11 +355,13 @@ func newCheckPrinter(out io.Writer, a *account) func(*checkStep) {
 		fmt.Fprintln(out, a.label())
 	}
 	return func(s *checkStep) {
-		mark, text := colour("32", "ok    "), s.text()
+		var mark, text string
 		switch {
 		case s.Skipped != "":
 			mark, text = "-     ", "not tried: "+s.Skipped
-		case !s.OK:
+		case s.OK:
+			mark, text = colour("32", "ok    "), s.text()
+		default:
 			mark, text = colour("31", "FAILED"), s.Error
 		}
 		fmt.Fprintf(out, "  %-12s  %s  %9s  %s\n", s.Name, mark, s.took.Round(time.Millisecond/10), oneLine(text))
@@ -390,7 +389,7 @@ func (s *checkStep) text() string {
 			text += "; mailfs uses " + strings.Join(used, ", ")
 		}
 		return text
-	case stepMailboxes:
+	case remote.StepMailboxes:
 		text := count(s.Mailboxes, "mailbox", "mailboxes")
 		if s.Messages != nil {
 			text += ", " + count(*s.Messages, "message", "messages") + " in INBOX"
