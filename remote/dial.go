@@ -93,6 +93,20 @@ func attempt[T any](ctx context.Context, d *Dialer, signIn func(context.Context,
 	var none T
 	limited, cancel := context.WithTimeout(ctx, d.Server.Timeout)
 	defer cancel()
+	got, err := signInOnce(ctx, limited, d, signIn)
+	if errors.Is(err, ErrLogin) && limited.Err() == nil && d.Server.Refused != nil && d.Server.Refused() {
+		got, err = signInOnce(ctx, limited, d, signIn)
+	}
+	if err != nil {
+		return none, err
+	}
+	return got, nil
+}
+
+// signInOnce is one attempt, within the limited time of ctx.
+func signInOnce[T any](ctx, limited context.Context, d *Dialer,
+	signIn func(context.Context, net.Conn) (T, error)) (T, error) {
+	var none T
 	conn, err := d.dial(limited)
 	if err != nil {
 		return none, Classify(err)
@@ -116,34 +130,37 @@ func attempt[T any](ctx context.Context, d *Dialer, signIn func(context.Context,
 func (d *Dialer) dial(ctx context.Context) (net.Conn, error) {
 	d.dials.Add(1)
 	s := &d.Server
-	raw, err := (&net.Dialer{}).DialContext(ctx, "tcp", s.Address())
+	raw, err := (&net.Dialer{}).DialContext(s.traceNetwork(ctx), "tcp", s.Address())
 	if err != nil {
 		return nil, err
 	}
 	d.up.Add(1)
 	conn := net.Conn(&countingConn{Conn: raw, dialer: d})
 	if s.InTheClear {
-		return conn, nil
+		return s.traceGreeting(conn), nil
 	}
 	var greeting []byte
 	if !s.ImplicitTLS {
 		stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
-		greeting, err = startTLS(conn, s.Protocol)
+		greeting, err = s.startTLS(conn)
 		stop()
 		if err != nil {
 			conn.Close()
 			return nil, err
 		}
 	}
+	s.Step(Step{Name: StepTLS})
 	secure := tls.Client(conn, &tls.Config{ServerName: s.Host, RootCAs: s.RootCAs, MinVersion: tls.VersionTLS12})
 	if err := secure.HandshakeContext(ctx); err != nil {
 		conn.Close()
 		return nil, handshakeError(ctx, err)
 	}
+	state := secure.ConnectionState()
+	s.Step(Step{Name: StepTLS, Done: true, TLS: &state})
 	if greeting != nil {
 		return &greetedConn{Conn: secure, greeting: greeting}, nil
 	}
-	return secure, nil
+	return s.traceGreeting(secure), nil
 }
 
 // handshakeError tells a connection that broke during the handshake from a server with which TLS can't be had.
@@ -157,10 +174,11 @@ func handshakeError(ctx context.Context, err error) error {
 	return fmt.Errorf("%w: %w", ErrCertificate, err)
 }
 
-// startTLS asks for TLS on a connection in the clear: STARTTLS of RFC 9051, section 6.2.1, or STLS of RFC 2595,
-// section 4. It returns a greeting to stand in for the one it has read. Nothing that the server says in the clear is
-// kept.
-func startTLS(conn net.Conn, protocol string) (greeting []byte, err error) {
+// startTLS asks for TLS on a connection in the clear: STARTTLS of RFC 9051, section 6.2.1, STLS of RFC 2595, section 4,
+// or STARTTLS of RFC 3207. It returns a greeting to stand in for the one it has read. Nothing that the server says in
+// the clear is kept.
+func (s *Server) startTLS(conn net.Conn) (greeting []byte, err error) {
+	conn = s.traceGreeting(conn)
 	r := bufio.NewReaderSize(conn, 4096)
 	line := func() (string, error) {
 		b, err := r.ReadSlice('\n')
@@ -173,7 +191,7 @@ func startTLS(conn net.Conn, protocol string) (greeting []byte, err error) {
 		return strings.TrimRight(string(b), "\r\n"), err
 	}
 	var answer string
-	switch protocol {
+	switch s.Protocol {
 	case "imap":
 		if answer, err = line(); err != nil {
 			return nil, err
@@ -186,6 +204,7 @@ func startTLS(conn net.Conn, protocol string) (greeting []byte, err error) {
 			// A PREAUTH in the clear can be anybody's (RFC 9051, section 7.1.4).
 			return nil, fmt.Errorf("%w: the server greets with %q before TLS", ErrServer, shorten(answer))
 		}
+		s.Step(Step{Name: StepStartTLS})
 		if _, err = io.WriteString(conn, "S STARTTLS\r\n"); err != nil {
 			return nil, err
 		}
@@ -205,6 +224,7 @@ func startTLS(conn net.Conn, protocol string) (greeting []byte, err error) {
 		if !strings.HasPrefix(answer, "+OK") {
 			return nil, fmt.Errorf("%w: the server greets with %q", ErrServer, shorten(answer))
 		}
+		s.Step(Step{Name: StepStartTLS})
 		if _, err = io.WriteString(conn, "STLS\r\n"); err != nil {
 			return nil, err
 		}
@@ -215,14 +235,46 @@ func startTLS(conn net.Conn, protocol string) (greeting []byte, err error) {
 			return nil, fmt.Errorf("%w: the server refuses STLS: %q", ErrCertificate, shorten(answer))
 		}
 		greeting = []byte("+OK TLS begun\r\n")
+	case "smtp":
+		reply := func() (string, error) { // the last line of one that may have several (RFC 5321, section 4.2.1)
+			for {
+				l, err := line()
+				if err != nil || len(l) < 4 || l[3] != '-' {
+					return l, err
+				}
+			}
+		}
+		if answer, err = reply(); err != nil {
+			return nil, err
+		}
+		if !strings.HasPrefix(answer, "220") {
+			return nil, fmt.Errorf("%w: the server greets with %q", ErrUnreachable, shorten(answer))
+		}
+		s.Step(Step{Name: StepStartTLS})
+		for _, command := range []string{"EHLO " + ClientName, "STARTTLS"} { // there is no STARTTLS before EHLO
+			if _, err = io.WriteString(conn, command+"\r\n"); err != nil {
+				return nil, err
+			}
+			if answer, err = reply(); err != nil {
+				return nil, err
+			}
+		}
+		if !strings.HasPrefix(answer, "220") {
+			return nil, fmt.Errorf("%w: the server refuses STARTTLS: %q", ErrCertificate, shorten(answer))
+		}
+		greeting = []byte("220 TLS begun\r\n")
 	default:
-		return nil, fmt.Errorf("%w: no upgrade to TLS is known for %s", ErrUnsupported, protocol)
+		return nil, fmt.Errorf("%w: no upgrade to TLS is known for %s", ErrUnsupported, s.Protocol)
 	}
 	if r.Buffered() > 0 { // sent ahead by somebody in between, to be taken for the server's words inside TLS
 		return nil, fmt.Errorf("%w: more than the answer came before TLS began", ErrCertificate)
 	}
+	s.Step(Step{Name: StepStartTLS, Done: true})
 	return greeting, nil
 }
+
+// ClientName is how mailfs calls itself in SMTP's EHLO. Which machine it runs on is nobody's business.
+const ClientName = "localhost"
 
 // shorten makes a server's words fit for an error: one line, at most 100 bytes, quoted by the caller.
 func shorten(s string) string {

@@ -30,6 +30,13 @@ type Server struct {
 	Timeout time.Duration
 	// Password is asked for each sign-in and is not kept.
 	Password func(context.Context) (string, error)
+	// Token is asked instead where it is not nil: an OAuth access token (RFC 6749, section 1.4).
+	Token func(context.Context) (string, error)
+	// Refused, where it is not nil, is told that the server refused what Password or Token gave, and says whether they
+	// would give something else if they were asked at once.
+	Refused func() bool
+	// Trace, where it is not nil, follows connections being made, from whatever goroutine makes them.
+	Trace func(Step)
 }
 
 // schemes are the URL schemes and their registered ports.

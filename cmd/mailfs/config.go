@@ -28,6 +28,7 @@ type accountTable struct {
 	Name            string   `toml:"-"`
 	URL             string   `toml:"url"`
 	PasswordCommand string   `toml:"password_command"`
+	TokenCommand    string   `toml:"token_command"`
 	CAFile          string   `toml:"ca_file"`
 	TLS             tlsMode  `toml:"tls"`
 	Connections     int      `toml:"connections"`
@@ -35,6 +36,8 @@ type accountTable struct {
 
 	Prefetch cache.Prefetch `toml:"prefetch"`
 	Keep     bool           `toml:"keep"`
+
+	OAuth *oauthTable `toml:"oauth"`
 }
 
 // fileOptions are the flags that the top of a configuration file may set.
@@ -116,8 +119,13 @@ func (a *accountTable) check() error {
 		return errors.New("the name can't be a directory's: it may be 255 bytes, has no / and doesn't begin with a dot")
 	case a.URL == "":
 		return errors.New("url is missing")
+	case a.PasswordCommand != "" && a.TokenCommand != "", a.OAuth != nil && a.TokenCommand != "",
+		a.OAuth != nil && a.PasswordCommand != "":
+		return errors.New("there may be one of password_command, token_command and oauth")
 	case a.Connections < 0 || a.Connections > maxConnections:
 		return fmt.Errorf("connections = %d: it is a number from 1 to %d", a.Connections, maxConnections)
+	case a.OAuth != nil:
+		return a.OAuth.check()
 	}
 	return nil
 }

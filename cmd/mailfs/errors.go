@@ -41,6 +41,7 @@ type accountError struct {
 	name    string // empty when there is only one account
 	server  remote.Server
 	timeout time.Duration
+	step    string // where it failed, if that is known; see remote.Step
 	err     error
 }
 
@@ -62,6 +63,11 @@ func line(err error) string {
 	} else {
 		text = err.Error()
 	}
+	return oneLine(text)
+}
+
+// oneLine makes one line of text, without anything that a terminal would act upon, of bounded length.
+func oneLine(text string) string {
 	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool { return unicode.IsControl(r) }), " ")
 	if len(text) > maxLine {
 		text = strings.ToValidUTF8(text[:maxLine], "") + "..."
@@ -80,8 +86,7 @@ func (e *accountError) explain() string {
 	case errors.Is(err, remote.ErrLogin):
 		return join(fmt.Sprintf("login refused for %q", e.server.User), after(err, remote.ErrLogin))
 	case errors.Is(err, remote.ErrTimeout):
-		return fmt.Sprintf("no answer within %s; check host and port (a firewall swallows what it refuses), or wait longer "+
-			"with --timeout", e.timeout)
+		return e.explainSilence()
 	case errors.Is(err, remote.ErrServer):
 		return join("the server answered with an error", after(err, remote.ErrServer))
 	case errors.Is(err, remote.ErrUnsupported):
@@ -89,6 +94,25 @@ func (e *accountError) explain() string {
 	default:
 		return e.explainNetwork()
 	}
+}
+
+// explainSilence says what it may mean that no answer came, by what was asked.
+func (e *accountError) explainSilence() string {
+	protocol := e.server.Protocol
+	switch {
+	case e.step == remote.StepResolve:
+		return fmt.Sprintf("no answer from the name server within %s; check the network", e.timeout)
+	case e.step == remote.StepTLS && e.server.ImplicitTLS:
+		return fmt.Sprintf("connected, but no answer to TLS within %s; if the server upgrades with STARTTLS, write %s:// instead "+
+			"of %[2]ss://", e.timeout, protocol)
+	case e.step == remote.StepGreeting && !e.server.ImplicitTLS:
+		return fmt.Sprintf("connected, but no greeting within %s; if the server speaks TLS from the first byte, write %ss:// "+
+			"instead of %[2]s://", e.timeout, protocol)
+	case e.step != "" && e.step != remote.StepConnect:
+		return fmt.Sprintf("the server fell silent: no answer within %s; try again later, or wait longer with --timeout", e.timeout)
+	}
+	return fmt.Sprintf("no answer within %s; check host and port (a firewall swallows what it refuses), or wait longer "+
+		"with --timeout", e.timeout)
 }
 
 func (e *accountError) explainTLS() string {

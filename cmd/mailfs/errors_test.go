@@ -142,8 +142,8 @@ func TestLines(t *testing.T) {
 			HasPassword: true, Password: []byte("hunter2")},
 			`login refused for "u"`},
 		{"no password", account{URL: "imap://u@" + listen(t, says(able, "")), InTheClear: true},
-			"there is no password, and no terminal to ask for one; set MAILFS_PASSWORD, or give a command that prints it " +
-				"(--password-command, or password_command in the configuration)"},
+			"there is no password, and no terminal to ask for one; set MAILFS_PASSWORD, keep it in the keyring with mailfs login, or " +
+				"give a command that prints it (--password-command, or password_command in the configuration)"},
 		{"failing command", account{URL: "imap://u@" + listen(t, says(able, "")), InTheClear: true,
 			PasswordCommand: "echo hunter2; echo locked >&2; exit 3"},
 			`login refused for "u": the password command failed (exit status 3): locked`},
@@ -159,7 +159,7 @@ func TestLines(t *testing.T) {
 			if a.Timeout == 0 {
 				a.Timeout = 20 * time.Second
 			}
-			opened := a.open(slog.New(slog.DiscardHandler))
+			opened := a.open(remote.NewDialer(a.server()), slog.New(slog.DiscardHandler))
 			defer opened.Close()
 			err = opened.Connect(context.Background())
 			if err == nil {

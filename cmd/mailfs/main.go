@@ -71,7 +71,7 @@ func newRootCommand() *cobra.Command {
 		return wrongUsage("%w; see %s --help", err, cmd.CommandPath())
 	})
 	root.AddCommand(newMountCommand(), newUmountCommand(), newStatusCommand(), newCacheCommand(),
-		newDemoCommand(), newVersionCommand(), newBackgroundCommand())
+		newCheckCommand(), newDemoCommand(), newVersionCommand(), newBackgroundCommand())
 	return root
 }
 

@@ -20,7 +20,7 @@ import (
 
 // mountFlags are the flags of mount, with their defaults as newMountCommand sets them.
 type mountFlags struct {
-	config, caFile, passwordCommand, cacheDir, logFile string
+	config, caFile, passwordCommand, tokenCommand, cacheDir, logFile string
 
 	tls               tlsMode
 	memory, cacheSize byteSize
@@ -44,19 +44,15 @@ func defaults() mountFlags {
 	}
 }
 
+// register adds all flags of mount.
 func (f *mountFlags) register(flags *pflag.FlagSet) {
-	flags.StringVar(&f.config, "config", f.config, "configuration `FILE` (default $XDG_CONFIG_HOME/mailfs/config.toml)")
-	flags.StringVar(&f.caFile, "ca-file", f.caFile, "trust the certificates in `FILE` (PEM) instead of the system's")
-	flags.Var(&f.tls, "tls", "off sends mail and password in the clear")
-	flags.StringVar(&f.passwordCommand, "password-command", f.passwordCommand,
-		"shell `COMMAND` that prints the password, run at each sign-in")
+	f.registerConnection(flags)
 	flags.StringVar(&f.cacheDir, "cache-dir", f.cacheDir,
 		"keep mail in `DIR` between mounts (default $XDG_CACHE_HOME/mailfs); none keeps nothing")
 	flags.Var(&f.cacheSize, "cache-size", "room for messages in the cache directory")
 	flags.Var(&f.memory, "memory", "memory for messages that were read")
 	flags.Var(&f.refresh, "refresh", "how old a listing may be before the server is asked again")
 	flags.IntVar(&f.connections, "connections", f.connections, "connections per IMAP account, at most `N`")
-	flags.Var(&f.timeout, "timeout", "longest wait for a server")
 	flags.BoolVar(&f.allowOther, "allow-other", f.allowOther, "let other users in, as far as the modes below do")
 	flags.Var(&f.fileMode, "file-mode", "permissions of messages, octal")
 	flags.Var(&f.dirMode, "dir-mode", "permissions of directories, octal")
@@ -65,6 +61,19 @@ func (f *mountFlags) register(flags *pflag.FlagSet) {
 	flags.BoolVarP(&f.foreground, "foreground", "f", f.foreground, "stay in the foreground, log to standard error")
 	flags.StringArrayVarP(&f.options, "option", "o", f.options,
 		"options as in fstab: `LIST` of ro, allow_other, config=FILE, ... any flag above")
+	flags.SortFlags = false
+}
+
+// registerConnection adds the flags that say how to reach and sign in to an account.
+func (f *mountFlags) registerConnection(flags *pflag.FlagSet) {
+	flags.StringVar(&f.config, "config", f.config, "configuration `FILE` (default $XDG_CONFIG_HOME/mailfs/config.toml)")
+	flags.StringVar(&f.caFile, "ca-file", f.caFile, "trust the certificates in `FILE` (PEM) instead of the system's")
+	flags.Var(&f.tls, "tls", "off sends mail and password in the clear")
+	flags.StringVar(&f.passwordCommand, "password-command", f.passwordCommand,
+		"shell `COMMAND` that prints the password, run at each sign-in")
+	flags.StringVar(&f.tokenCommand, "token-command", f.tokenCommand,
+		"shell `COMMAND` that prints an OAuth access token, run at each sign-in")
+	flags.Var(&f.timeout, "timeout", "longest wait for a server")
 	flags.SortFlags = false
 }
 
@@ -188,9 +197,8 @@ func (f *mountFlags) job(flags *pflag.FlagSet, url string) (*job, error) {
 		}
 		j.LogFile = path
 	}
-	if f.passwordCommand != "" && len(tables) > 1 {
-		return nil, wrongUsage("--password-command is for one account; write password_command in the tables of the " +
-			"configuration")
+	if err := f.oneCommand(len(tables)); err != nil {
+		return nil, err
 	}
 	dir, err := cacheDir(f.cacheDir)
 	if err != nil {
@@ -202,6 +210,9 @@ func (f *mountFlags) job(flags *pflag.FlagSet, url string) (*job, error) {
 			return nil, fmt.Errorf("account %q: %w", t.Name, err)
 		} else if err != nil {
 			return nil, err
+		}
+		if s := a.server(); s.Protocol == "smtp" {
+			return nil, errors.New(s.String() + ": SMTP only sends mail, there is nothing to mount; use imaps:// or pop3s://")
 		}
 		if dir != "" {
 			a.Store = filepath.Join(dir, a.storeName())
@@ -228,9 +239,22 @@ func (f *mountFlags) configuration() (*configuration, error) {
 	}
 	c, err := readConfiguration(path)
 	if f.config == "" && errors.Is(err, os.ErrNotExist) {
-		return nil, wrongUsage("nothing to mount: give a URL, or write %s (see mailfs mount --help)", path)
+		return nil, wrongUsage("give a URL, or write %s (mailfs setup EMAIL does; see also mailfs mount --help)", path)
 	}
 	return c, err
+}
+
+// oneCommand refuses a command for the password of several accounts.
+func (f *mountFlags) oneCommand(accounts int) error {
+	switch {
+	case f.passwordCommand != "" && f.tokenCommand != "":
+		return wrongUsage("either --password-command or --token-command: there is one way to sign in")
+	case f.passwordCommand != "" && accounts > 1:
+		return wrongUsage("--password-command is for one account; write password_command in the tables of the configuration")
+	case f.tokenCommand != "" && accounts > 1:
+		return wrongUsage("--token-command is for one account; write token_command in the tables of the configuration")
+	}
+	return nil
 }
 
 // check refuses numbers that make no sense.
@@ -250,12 +274,9 @@ func (f *mountFlags) account(flags *pflag.FlagSet, t accountTable) (account, err
 	if err != nil {
 		return account{}, err
 	}
-	if server.Protocol == "smtp" {
-		return account{}, errors.New("SMTP only sends mail, there is nothing to mount; use imaps:// or pop3s://")
-	}
 	a := account{
 		Name: t.Name, URL: t.URL, User: server.User,
-		PasswordCommand: t.PasswordCommand, InTheClear: t.TLS == "off",
+		PasswordCommand: t.PasswordCommand, TokenCommand: t.TokenCommand, OAuth: t.OAuth, InTheClear: t.TLS == "off",
 		Timeout: time.Duration(t.Timeout), Connections: t.Connections,
 		Prefetch: t.Prefetch, Keep: t.Keep,
 	}
@@ -263,8 +284,11 @@ func (f *mountFlags) account(flags *pflag.FlagSet, t accountTable) (account, err
 		return account{}, errors.New("keep is for POP3, whose servers drop mail; IMAP servers hold it")
 	}
 	// A flag that was given beats the table; one that was not only stands in for what the table leaves out.
-	if flags.Changed("password-command") || a.PasswordCommand == "" {
-		a.PasswordCommand = f.passwordCommand
+	switch {
+	case flags.Changed("password-command"):
+		a.PasswordCommand, a.TokenCommand, a.OAuth = f.passwordCommand, "", nil
+	case flags.Changed("token-command"):
+		a.PasswordCommand, a.TokenCommand, a.OAuth = "", f.tokenCommand, nil
 	}
 	if flags.Changed("tls") || t.TLS == "" {
 		a.InTheClear = f.tls == "off"

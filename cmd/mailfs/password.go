@@ -31,8 +31,9 @@ func environment() []string {
 }
 
 // errNoPassword says what to do where nobody can be asked.
-var errNoPassword = fmt.Errorf("%w: there is no password, and no terminal to ask for one; set %s, or give a command "+
-	"that prints it (--password-command, or password_command in the configuration)", remote.ErrLogin, passwordVariable)
+var errNoPassword = fmt.Errorf("%w: there is no password, and no terminal to ask for one; set %s, keep it in the keyring "+
+	"with mailfs login, or give a command that prints it (--password-command, or password_command in the configuration)",
+	remote.ErrLogin, passwordVariable)
 
 // What is kept of a command's output and of its complaints, in bytes.
 const (
@@ -41,8 +42,8 @@ const (
 )
 
 // runPasswordCommand runs a command with the shell and returns the first line of its output, any bytes but the line's
-// end. Its errors wrap remote.ErrLogin and show what the command wrote to its standard error, never its output.
-func runPasswordCommand(ctx context.Context, command string) (string, error) {
+// end: the password or the token, as kind says. Its errors wrap remote.ErrLogin and show what the command wrote to its standard error, never its output.
+func runPasswordCommand(ctx context.Context, kind, command string) (string, error) {
 	limited := ctx
 	if deadline, ok := ctx.Deadline(); ok { // some of the time is left, to say that it was this that took too long
 		var cancel context.CancelFunc
@@ -68,19 +69,19 @@ func runPasswordCommand(ctx context.Context, command string) (string, error) {
 	case errors.Is(ctx.Err(), context.Canceled):
 		return "", ctx.Err()
 	case limited.Err() != nil:
-		return "", fmt.Errorf("%w: the password command did not end in time%s", remote.ErrLogin, said)
+		return "", fmt.Errorf("%w: the %s command did not end in time%s", remote.ErrLogin, kind, said)
 	case errors.Is(err, exec.ErrWaitDelay): // it ended well, and what it left in the background goes on
 	case errors.As(err, &exit):
-		return "", fmt.Errorf("%w: the password command failed (%s)%s", remote.ErrLogin, exit, said)
+		return "", fmt.Errorf("%w: the %s command failed (%s)%s", remote.ErrLogin, kind, exit, said)
 	case err != nil:
-		return "", fmt.Errorf("%w: the password command could not be run: %w", remote.ErrLogin, err)
+		return "", fmt.Errorf("%w: the %s command could not be run: %w", remote.ErrLogin, kind, err)
 	}
 	first, _, ended := bytes.Cut(out.kept, []byte("\n"))
 	if ended {
 		first = bytes.TrimSuffix(first, []byte("\r"))
 	}
 	if len(first) == 0 {
-		return "", fmt.Errorf("%w: the password command printed no password%s", remote.ErrLogin, said)
+		return "", fmt.Errorf("%w: the %s command printed no %[2]s%s", remote.ErrLogin, kind, said)
 	}
 	return string(first), nil
 }
@@ -159,15 +160,15 @@ func readLine(r io.Reader) (string, error) {
 	}
 }
 
-// fillPasswords finds the password of each account that has no other source than the environment or the terminal. A
-// single account without any is an error; one of several stays without, and is refused when it signs in.
+// fillPasswords finds the password of each account that has no other source than the environment, the keyring or the
+// terminal. A single account without any is an error; one of several stays without, and is refused when it signs in.
 func fillPasswords(ctx context.Context, accounts []account, warn func(string)) error {
 	fromEnvironment := os.Getenv(passwordVariable)
 	os.Unsetenv(passwordVariable)
 
 	var without []*account // without a command
 	for i := range accounts {
-		if accounts[i].PasswordCommand == "" {
+		if a := &accounts[i]; a.PasswordCommand == "" && a.TokenCommand == "" && a.OAuth == nil {
 			without = append(without, &accounts[i])
 		}
 	}
@@ -184,6 +185,11 @@ func fillPasswords(ctx context.Context, accounts []account, warn func(string)) e
 	for _, a := range without {
 		if a.HasPassword {
 			continue
+		}
+		if _, err := readKeyring(ctx, keyringPassword, a.label()); err == nil {
+			continue // it is asked at each sign-in
+		} else if !errors.Is(err, errNotKept) && !errors.Is(err, errNoKeyring) {
+			warn(err.Error())
 		}
 		password, err := ask(ctx, "Password for "+a.who()+": ", true)
 		switch {

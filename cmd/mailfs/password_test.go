@@ -37,7 +37,7 @@ func TestPasswordCommand(t *testing.T) {
 			}
 			ctx, cancel := context.WithTimeout(context.Background(), limit)
 			defer cancel()
-			got, err := runPasswordCommand(ctx, c.command)
+			got, err := runPasswordCommand(ctx, "password", c.command)
 			if c.says == "" {
 				if err != nil || got != c.password {
 					t.Errorf("it is %.100q (%v), want %.100q", got, err, c.password)

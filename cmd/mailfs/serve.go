@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/signal"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -56,7 +57,9 @@ type account struct {
 	Keep     bool
 
 	PasswordCommand string
-	HasPassword     bool
+	TokenCommand    string
+	OAuth           *oauthTable
+	HasPassword     bool // from the environment, or from a question
 	Password        []byte
 }
 
@@ -83,27 +86,16 @@ func (a *account) server() remote.Server {
 		s.RootCAs = x509.NewCertPool()
 		s.RootCAs.AppendCertsFromPEM(a.Roots)
 	}
-	password, has, command := string(a.Password), a.HasPassword, a.PasswordCommand
-	s.Password = func(ctx context.Context) (string, error) {
-		switch {
-		case has:
-			return password, nil
-		case command != "":
-			return runPasswordCommand(ctx, command)
-		}
-		return "", errNoPassword
-	}
+	a.signingIn(&s)
 	return s
 }
 
-// open makes the account; it connects when it is used.
-func (a *account) open(log *slog.Logger) remote.Account {
+// open makes the account behind a dialer; it connects when it is used.
+func (a *account) open(dialer *remote.Dialer, log *slog.Logger) remote.Account {
 	if a.Name != "" {
 		log = log.With("account", a.Name)
 	}
-	server := a.server()
-	dialer := remote.NewDialer(server)
-	if server.Protocol == "pop3" {
+	if dialer.Server.Protocol == "pop3" {
 		return pop3.New(dialer, pop3.Options{Log: log})
 	}
 	return imap.New(dialer, imap.Options{Connections: a.Connections, Log: log})
@@ -155,8 +147,14 @@ func serve(ctx context.Context, j *job, log *slog.Logger, warn func(string), rea
 	}()
 	var accounts []*cache.Account
 	var remotes []remote.Account
+	again := make(chan os.Signal, 1) // mailfs login says so
+	signal.Notify(again, signInAgain)
+	defer signal.Stop(again)
+	var dialers []*remote.Dialer
 	for _, a := range j.Accounts {
-		r := a.open(log)
+		d := remote.NewDialer(a.server())
+		dialers = append(dialers, d)
+		r := a.open(d, log)
 		remotes = append(remotes, r)
 		kept, err := store.Account(a.Name, remote.Retry(r), cache.AccountOptions{
 			Store: a.Store, Label: a.label(), Prefetch: a.Prefetch, Keep: a.Keep,
@@ -191,12 +189,18 @@ func serve(ctx context.Context, j *job, log *slog.Logger, warn func(string), rea
 		log.Info("unmounting: nobody waits for the mount", "error", err)
 		return errors.Join(detach(j.Mountpoint, server), err)
 	}
-	select {
-	case <-ended:
-		log.Info("unmounted from outside")
-		return nil
-	case <-ctx.Done():
-		return detach(j.Mountpoint, server)
+	for {
+		select {
+		case <-ended:
+			log.Info("unmounted from outside")
+			return nil
+		case <-ctx.Done():
+			return detach(j.Mountpoint, server)
+		case <-again:
+			for _, d := range dialers {
+				d.Forget()
+			}
+		}
 	}
 }
 

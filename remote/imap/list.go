@@ -126,3 +126,18 @@ func role(attrs []goimap.MailboxAttr) remote.Role {
 	}
 	return remote.RoleNone
 }
+
+// Count returns how many messages a mailbox holds, without opening it (STATUS of RFC 9051, section 6.3.11).
+func (a *Account) Count(ctx context.Context, mailbox string) (messages int, err error) {
+	err = a.pool.use(ctx, &request{lane: listing, single: true}, func(s *session) error {
+		status, err := s.client.Status(mailbox, &goimap.StatusOptions{NumMessages: true}).Wait()
+		if err != nil {
+			return s.whyNot(mailbox, err)
+		}
+		if status.NumMessages != nil {
+			messages = int(*status.NumMessages)
+		}
+		return nil
+	})
+	return messages, err
+}

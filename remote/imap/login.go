@@ -2,16 +2,15 @@ package imap
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"maps"
 	"net"
+	"slices"
 	"strings"
 
 	goimap "github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
-	"github.com/emersion/go-sasl"
 
 	"github.com/mailfs/mailfs/remote"
 )
@@ -40,8 +39,12 @@ func (a *Account) authenticate(ctx context.Context, s *session) error {
 		}
 		return s.atSignIn(err)
 	}
+	server := &a.dialer.Server
+	server.Step(remote.Step{Name: remote.StepCapabilities})
 	if s.client.State() == goimap.ConnStateAuthenticated { // PREAUTH
 		s.caps = s.client.Caps()
+		server.Step(remote.Step{Name: remote.StepCapabilities, Done: true, Capabilities: names(s.caps)})
+		server.Step(remote.Step{Name: remote.StepLogin, Done: true, Mechanism: "PREAUTH", Capabilities: names(s.caps)})
 		return s.haveCaps()
 	}
 	before := s.client.Caps()
@@ -49,28 +52,28 @@ func (a *Account) authenticate(ctx context.Context, s *session) error {
 	if err := s.haveCaps(); err != nil {
 		return err
 	}
-	server := &a.dialer.Server
-	plain := before.Has(goimap.AuthCap(sasl.Plain))
-	if !plain && before.Has(goimap.CapLoginDisabled) {
-		return fmt.Errorf("%w: the server offers no way to sign in with a password here (LOGINDISABLED)", remote.ErrLogin)
+	server.Step(remote.Step{Name: remote.StepCapabilities, Done: true, Capabilities: names(before)})
+	server.Step(remote.Step{Name: remote.StepLogin})
+	own := "LOGIN"
+	if before.Has(goimap.CapLoginDisabled) {
+		own = ""
 	}
-	if server.Password == nil {
-		return fmt.Errorf("%w: there is no password", remote.ErrLogin)
+	if own == "" && len(before.AuthMechanisms()) == 0 {
+		return fmt.Errorf("%w: the server offers no way to sign in here (LOGINDISABLED)", remote.ErrLogin)
 	}
-	password, err := server.Password(ctx)
+	in, err := server.SignIn(ctx, before.AuthMechanisms(), own)
 	if err != nil {
-		return fmt.Errorf("%w: %w", remote.ErrLogin, err)
+		return err
 	}
-	if strings.Contains(password, "\x00") {
+	if in.Client != nil {
+		err = s.client.Authenticate(in.Client)
+	} else if strings.Contains(in.Secret, "\x00") {
 		return fmt.Errorf("%w: the password holds a NUL byte, which IMAP can't carry", remote.ErrLogin)
-	}
-	if plain {
-		err = s.client.Authenticate(sasl.NewPlainClient("", server.User, password))
 	} else {
-		err = s.client.Login(server.User, password).Wait()
+		err = s.client.Login(in.User, in.Secret).Wait()
 	}
 	if no, ok := errors.AsType[*goimap.Error](err); ok {
-		return refusedLogin(no, server.User, password)
+		return refusedLogin(no, in)
 	}
 	if err != nil {
 		return s.atSignIn(err)
@@ -81,7 +84,18 @@ func (a *Account) authenticate(ctx context.Context, s *session) error {
 			return s.atSignIn(err)
 		}
 	}
+	server.Step(remote.Step{Name: remote.StepLogin, Done: true, Mechanism: in.Mechanism, Capabilities: names(s.caps)})
 	return s.haveCaps()
+}
+
+// names returns capabilities in order.
+func names(caps goimap.CapSet) []string {
+	list := make([]string, 0, len(caps))
+	for c := range caps {
+		list = append(list, string(c))
+	}
+	slices.Sort(list)
+	return list
 }
 
 // haveCaps returns why the server's capabilities are not known, if so.
@@ -103,17 +117,8 @@ func (s *session) atSignIn(err error) error {
 
 // refusedLogin tells a wrong password from a server that can't do it now (RFC 5530, section 3). The server's words are
 // repeated without the password, which some of them hold.
-func refusedLogin(no *goimap.Error, user, password string) error {
-	said := no.Text
-	for _, secret := range []string{
-		base64.StdEncoding.EncodeToString([]byte("\x00" + user + "\x00" + password)),
-		base64.StdEncoding.EncodeToString([]byte(password)),
-		password,
-	} {
-		if secret != "" {
-			said = strings.ReplaceAll(said, secret, "***")
-		}
-	}
+func refusedLogin(no *goimap.Error, in *remote.SignIn) error {
+	said := in.Redact(no.Text)
 	why := remote.ErrLogin
 	switch no.Code {
 	case goimap.ResponseCodeUnavailable, goimap.ResponseCodeInUse, goimap.ResponseCodeLimit,

@@ -26,10 +26,13 @@ func (a *Account) signIn(ctx context.Context, raw net.Conn) (*session, error) {
 	stop := context.AfterFunc(ctx, func() { s.conn.cut(time.Unix(1, 0)) })
 	defer stop()
 	err := s.greet()
+	server := &a.dialer.Server
 	if err == nil {
+		server.Step(remote.Step{Name: remote.StepCapabilities})
 		err = s.capa()
 	}
 	if err == nil {
+		server.Step(remote.Step{Name: remote.StepCapabilities, Done: true, Capabilities: s.capabilityNames()})
 		err = a.authenticate(ctx, s)
 	}
 	if errors.Is(err, remote.ErrLost) { // nothing was going on that could be lost
@@ -64,65 +67,91 @@ func (s *session) greet() error {
 
 func (a *Account) authenticate(ctx context.Context, s *session) error {
 	server := &a.dialer.Server
-	if server.Password == nil {
-		return fmt.Errorf("%w: there is no password", remote.ErrLogin)
+	own := "USER"
+	if mechanisms := s.capabilities["SASL"]; len(mechanisms) > 0 && !s.has(own) { // one that says neither takes USER
+		own = ""
 	}
-	password, err := server.Password(ctx)
+	server.Step(remote.Step{Name: remote.StepLogin})
+	in, err := server.SignIn(ctx, s.capabilities["SASL"], own)
 	if err != nil {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		return fmt.Errorf("%w: %w", remote.ErrLogin, err)
+		return err
 	}
 	if strings.ContainsAny(server.User, "\r\n\x00") {
 		return fmt.Errorf("%w: the user name holds a line break or a NUL byte, which POP3 can't say", remote.ErrLogin)
 	}
-	if strings.ContainsAny(password, "\r\n\x00") {
+	if strings.ContainsAny(in.Secret, "\r\n\x00") {
 		return fmt.Errorf("%w: the password holds a line break or a NUL byte, which POP3 can't say", remote.ErrLogin)
 	}
-	if slices.Contains(s.capabilities["SASL"], sasl.Plain) {
-		// Without the initial response, which older servers do not take (RFC 5034, section 4, against RFC 1734). So a
-		// refusal here is one of the mechanism, not of the password.
-		start := &exchange{command: "AUTH " + sasl.Plain, challenge: true}
-		if err := s.ask(start); err != nil {
+	if in.Client != nil {
+		known, err := s.exchange(in)
+		if err != nil {
 			return err
 		}
-		if start.challenged {
-			_, response, err := sasl.NewPlainClient("", server.User, password).Start()
-			if err != nil {
-				return fmt.Errorf("%w: %w", remote.ErrLogin, err)
-			}
-			return s.present(base64.StdEncoding.EncodeToString(response), password)
+		if known {
+			server.Step(remote.Step{Name: remote.StepLogin, Done: true, Mechanism: in.Mechanism})
+			return nil
 		}
 	}
-	user := &exchange{command: "USER " + server.User}
+	user := &exchange{command: "USER " + in.User}
 	if err := s.ask(user); err != nil {
 		return err
 	}
 	if user.refused {
-		return notSignedIn(user.said, password)
+		return notSignedIn(user.said, in)
 	}
-	return s.present("PASS "+password, password)
-}
-
-// present sends what proves who we are.
-func (s *session) present(command, password string) error {
-	x := &exchange{command: command}
-	if err := s.ask(x); err != nil {
+	pass := &exchange{command: "PASS " + in.Secret}
+	if err := s.ask(pass); err != nil {
 		return err
 	}
-	if x.refused {
-		return notSignedIn(x.said, password)
+	if pass.refused {
+		return notSignedIn(pass.said, in)
 	}
+	server.Step(remote.Step{Name: remote.StepLogin, Done: true, Mechanism: "USER"})
 	return nil
+}
+
+// exchange signs in with AUTH (RFC 5034). It returns false when the server does not know the mechanism after all, but a
+// password can still be given with USER.
+func (s *session) exchange(in *remote.SignIn) (known bool, err error) {
+	mechanism, response, err := in.Client.Start()
+	if err != nil {
+		return false, fmt.Errorf("%w: %w", remote.ErrLogin, err)
+	}
+	// Without the initial response, which older servers do not take (RFC 5034, section 4, against RFC 1734). So a refusal
+	// here is one of the mechanism, not of the password.
+	x := &exchange{command: "AUTH " + mechanism, challenge: true}
+	if err := s.ask(x); err != nil {
+		return false, err
+	}
+	if x.refused && mechanism == sasl.Plain {
+		return false, nil
+	}
+	for x.challenged {
+		if response == nil {
+			challenge, err := base64.StdEncoding.DecodeString(strings.TrimSpace(x.said))
+			if err != nil {
+				return false, fmt.Errorf("%w: a challenge that is not base64", remote.ErrServer)
+			}
+			if response, err = in.Client.Next(challenge); err != nil {
+				return false, fmt.Errorf("%w: %w", remote.ErrServer, err)
+			}
+		}
+		x = &exchange{command: base64.StdEncoding.EncodeToString(response), challenge: true}
+		response = nil
+		if err := s.ask(x); err != nil {
+			return false, err
+		}
+	}
+	if x.refused {
+		return false, notSignedIn(x.said, in)
+	}
+	return true, nil
 }
 
 // notSignedIn tells why the server refused: only a refusal of user and password is ErrLogin, since that is not tried
 // again soon.
-func notSignedIn(said, password string) error {
-	if password != "" {
-		said = strings.ReplaceAll(said, password, "***") // some servers repeat what they do not like
-	}
+func notSignedIn(said string, in *remote.SignIn) error {
+	said = in.Redact(said)
 	says := shorten(said)
 	switch c := code(said); {
 	case locked(said):

@@ -33,6 +33,7 @@ func (a *Account) begin() (*session, error) {
 	for {
 		s, err := remote.Connect(a.alive, a.dialer, a.signIn)
 		if err == nil {
+			a.dialer.Server.Step(remote.Step{Name: remote.StepMailboxes})
 			s.uncut = context.AfterFunc(a.alive, func() { s.conn.cut(time.Now().Add(closing)) })
 			if err = a.load(s); err == nil {
 				a.log.Debug("session begins", "messages", len(s.drop.messages), "window", s.window)

@@ -100,6 +100,18 @@ func (a *Account) Mailboxes(ctx context.Context) ([]remote.Mailbox, error) {
 	return []remote.Mailbox{{Name: inbox, Path: []string{inbox}, Selectable: true}}, nil
 }
 
+// Count returns how many messages the maildrop holds, without asking for any of them.
+func (a *Account) Count(ctx context.Context, mailbox string) (messages int, err error) {
+	if err := check(mailbox, validity); err != nil {
+		return 0, err
+	}
+	drop, err := a.open(ctx, false)
+	if err != nil {
+		return 0, err
+	}
+	return len(drop.messages), nil
+}
+
 // batch is how many messages Sync emits at once: a table is made anew for each batch.
 const batch = 500
 

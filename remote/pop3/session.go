@@ -2,6 +2,7 @@ package pop3
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -105,6 +106,16 @@ func (s *session) capa() error {
 		}
 	}
 	return nil
+}
+
+// capabilityNames returns the capabilities in order, each with its arguments.
+func (s *session) capabilityNames() []string {
+	list := make([]string, 0, len(s.capabilities))
+	for name, arguments := range s.capabilities {
+		list = append(list, strings.Join(append([]string{name}, arguments...), " "))
+	}
+	slices.Sort(list)
+	return list
 }
 
 func (s *session) has(capability string) bool {

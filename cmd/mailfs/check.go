@@ -1,0 +1,454 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"golang.org/x/term"
+
+	"github.com/mailfs/mailfs/remote"
+	"github.com/mailfs/mailfs/remote/smtp"
+)
+
+// stepMail is what check finds out of an SMTP server last.
+const stepMail = "mail"
+
+// expiryNotice is how long before a certificate ends check says so.
+const expiryNotice = 14 * 24 * time.Hour
+
+// usedCapabilities are those of IMAP and POP3 of which mailfs makes use after it has signed in.
+var usedCapabilities = []string{
+	"CONDSTORE", "ESEARCH", "LIST-EXTENDED", "NAMESPACE", "PIPELINING", "QUOTA", "SPECIAL-USE", "TOP", "UIDL",
+}
+
+// checkReport is how the check of one account went.
+type checkReport struct {
+	Account string       `json:"account,omitempty"`
+	URL     string       `json:"url"`
+	OK      bool         `json:"ok"`
+	Steps   []*checkStep `json:"steps"`
+}
+
+// checkStep is one step of a check.
+type checkStep struct {
+	Name         string    `json:"step"`
+	OK           bool      `json:"ok"`
+	Milliseconds float64   `json:"milliseconds"`
+	Addresses    []string  `json:"addresses,omitempty"`
+	Said         string    `json:"said,omitempty"`
+	TLS          *checkTLS `json:"tls,omitempty"`
+	Capabilities []string  `json:"capabilities,omitempty"`
+	Mechanism    string    `json:"mechanism,omitempty"`
+	Skipped      string    `json:"skipped,omitempty"` // why it was not tried
+	Mailboxes    int       `json:"mailboxes,omitempty"`
+	Messages     *int      `json:"messages_in_inbox,omitempty"`
+	SizeLimit    int64     `json:"size_limit,omitempty"` // bytes
+	Warning      string    `json:"warning,omitempty"`
+	Error        string    `json:"error,omitempty"`
+	began        time.Time
+	took         time.Duration
+}
+
+// checkTLS is what a TLS connection turned out to be.
+type checkTLS struct {
+	Version   string    `json:"version"`
+	Cipher    string    `json:"cipher"`
+	Issuer    string    `json:"issuer"`
+	Names     []string  `json:"names"`
+	NotBefore time.Time `json:"not_before"`
+	NotAfter  time.Time `json:"not_after"`
+}
+
+func newCheckCommand() *cobra.Command {
+	f := defaults()
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "check [flags] [URL|ACCOUNT...]",
+		Short: "Test connections step by step (IMAP, POP3, SMTP)",
+		Long: `Connects to a server and says after each step what came of it: the host's addresses, the connection, TLS and the
+certificate, the greeting, what the server can do, the login, the mailboxes. A step that fails says what that means
+and what to try; the exit status is 1 then. Nothing is mounted, no mail is read, none is sent.
+
+ACCOUNT is an account of the configuration file; without arguments all of them are checked. URL is
+imaps://, imap://, pop3s://, pop3://, smtps:// or smtp:// with [USER@]HOST[:PORT]; without USER nobody signs in.`,
+		Example: "  mailfs check imaps://me%40example.org@mail.example.org\n" +
+			"  mailfs check smtp://mail.example.org\n" +
+			"  mailfs check --json work",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return check(cmd.Context(), cmd.OutOrStdout(), &f, cmd.Flags(), args, asJSON)
+		},
+	}
+	f.registerConnection(cmd.Flags())
+	cmd.Flags().BoolVar(&asJSON, "json", false, "for programs")
+	cmd.ValidArgsFunction = completeAccounts
+	return cmd
+}
+
+// check checks accounts one after the other.
+func check(ctx context.Context, out io.Writer, f *mountFlags, flags *pflag.FlagSet, args []string, asJSON bool) error {
+	accounts, err := f.accounts(flags, args)
+	if err != nil {
+		return err
+	}
+	var signing []account
+	for _, a := range accounts {
+		if a.User != "" {
+			signing = append(signing, a)
+		}
+	}
+	// Who has no password is told so at the login: the steps before it are worth knowing.
+	if err := fillPasswords(ctx, signing, warn); err != nil && !errors.Is(err, errNoPassword) {
+		return err
+	}
+	reports, failed := []*checkReport{}, false
+	for _, a := range accounts {
+		if a.User != "" {
+			a, signing = signing[0], signing[1:]
+		}
+		c := &checking{account: &a, report: &checkReport{Account: a.Name, URL: a.label()}}
+		if !asJSON {
+			c.print = newCheckPrinter(out, &a)
+		}
+		c.run(ctx)
+		if ctx.Err() != nil {
+			return context.Canceled
+		}
+		reports = append(reports, c.report)
+		failed = failed || !c.report.OK
+	}
+	if asJSON {
+		e := json.NewEncoder(out)
+		e.SetIndent("", "  ")
+		err = e.Encode(reports)
+	}
+	if err == nil && failed {
+		err = &statusError{status: 1}
+	}
+	return err
+}
+
+// checking is the check of one account.
+type checking struct {
+	account *account
+	print   func(*checkStep) // nil: nothing is printed before the end
+
+	mu     sync.Mutex // guards what follows
+	report *checkReport
+	over   bool // what comes late does not count
+}
+
+// run goes the way that a mount goes. It fills in the report.
+func (c *checking) run(ctx context.Context) {
+	server := c.account.server()
+	server.Trace = c.trace
+	if server.User == "" {
+		server.Password, server.Token = func(context.Context) (string, error) { return "", errNobody }, nil
+	}
+	dialer := remote.NewDialer(server)
+	var err error
+	if server.Protocol == "smtp" {
+		err = c.trySMTP(ctx, dialer)
+	} else {
+		err = c.tryMail(ctx, dialer)
+	}
+	if errors.Is(err, errNobody) {
+		c.end(remote.StepLogin, func(s *checkStep) { s.Skipped = "the URL names no user" })
+		err = nil
+	}
+	if err != nil {
+		c.fail(err)
+	}
+	c.report.OK = err == nil
+}
+
+// errNobody ends a check where somebody would have to sign in.
+var errNobody = errors.New("nobody signs in")
+
+// counter is an account that tells how many messages a mailbox holds without listing them.
+type counter interface {
+	Count(ctx context.Context, mailbox string) (int, error)
+}
+
+func (c *checking) tryMail(ctx context.Context, dialer *remote.Dialer) error {
+	r := c.account.open(dialer, slog.New(slog.DiscardHandler))
+	defer r.Close()
+	if err := r.Connect(ctx); err != nil {
+		return err
+	}
+	c.begin(remote.StepMailboxes)
+	boxes, err := r.Mailboxes(ctx)
+	if err != nil {
+		return err
+	}
+	var messages *int
+	for _, b := range boxes {
+		if len(b.Path) == 1 && b.Path[0] == "INBOX" && b.Selectable {
+			n, err := r.(counter).Count(ctx, b.Name)
+			if err != nil {
+				return err
+			}
+			messages = &n
+		}
+	}
+	c.end(remote.StepMailboxes, func(s *checkStep) { s.Mailboxes, s.Messages = len(boxes), messages })
+	return nil
+}
+
+func (c *checking) trySMTP(ctx context.Context, dialer *remote.Dialer) error {
+	limit, err := smtp.Try(ctx, dialer)
+	if err != nil {
+		return err
+	}
+	if dialer.Server.User == "" {
+		c.begin(remote.StepLogin)
+		c.end(remote.StepLogin, func(s *checkStep) { s.Skipped = "the URL names no user" })
+	}
+	c.begin(stepMail)
+	c.end(stepMail, func(s *checkStep) { s.SizeLimit = limit })
+	return nil
+}
+
+// trace notes a step of the connection. A step that comes again, in a greeting's stead or on a second connection, is not
+// noted again.
+func (c *checking) trace(step remote.Step) {
+	if !step.Done {
+		c.begin(step.Name)
+		return
+	}
+	c.end(step.Name, func(s *checkStep) {
+		s.Addresses, s.Said, s.Capabilities, s.Mechanism = step.Addresses, step.Said, step.Capabilities, step.Mechanism
+		switch {
+		case step.TLS != nil:
+			s.TLS, s.Warning = describeTLS(step.TLS)
+		case step.Name == remote.StepConnect && c.account.InTheClear:
+			if server := c.account.server(); !server.Loopback() {
+				s.Warning = "without TLS everybody on the way can read mail and password"
+			}
+		}
+	})
+}
+
+func (c *checking) step(name string) *checkStep {
+	for _, s := range c.report.Steps {
+		if s.Name == name {
+			return s
+		}
+	}
+	return nil
+}
+
+func (c *checking) begin(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.over && c.step(name) == nil {
+		c.report.Steps = append(c.report.Steps, &checkStep{Name: name, began: time.Now()})
+	}
+}
+
+// end notes that a step went well.
+func (c *checking) end(name string, fill func(*checkStep)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.step(name)
+	if c.over || s == nil || s.took > 0 {
+		return
+	}
+	s.OK = true
+	s.stop()
+	fill(s)
+	if c.print != nil {
+		c.print(s)
+	}
+}
+
+// fail notes that a check ended with an error: it belongs to the step that is under way, or to what the last one brought.
+func (c *checking) fail(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.over = true
+	if len(c.report.Steps) == 0 { // an address that can't even be tried
+		c.report.Steps = append(c.report.Steps, &checkStep{Name: remote.StepConnect, began: time.Now()})
+	}
+	s := c.report.Steps[len(c.report.Steps)-1]
+	if i := slices.IndexFunc(c.report.Steps, func(s *checkStep) bool { return !s.OK }); i >= 0 {
+		s = c.report.Steps[i]
+	}
+	s.OK = false
+	s.stop()
+	failed := &accountError{server: c.account.server(), timeout: c.account.Timeout, step: s.Name, err: err}
+	s.Error = oneLine(failed.explain())
+	if c.print != nil {
+		c.print(s)
+	}
+}
+
+func (s *checkStep) stop() {
+	if s.took == 0 {
+		s.took = max(time.Since(s.began), 1)
+		s.Milliseconds = float64(s.took.Microseconds()) / 1000
+	}
+}
+
+// describeTLS tells what a connection's TLS is, and what will soon be wrong with it.
+func describeTLS(state *tls.ConnectionState) (t *checkTLS, warning string) {
+	leaf := state.PeerCertificates[0]
+	issuer := leaf.Issuer.CommonName
+	if len(leaf.Issuer.Organization) > 0 && leaf.Issuer.Organization[0] != issuer {
+		issuer = strings.TrimSpace(leaf.Issuer.Organization[0] + " " + issuer)
+	}
+	names := slices.Clone(leaf.DNSNames)
+	for _, ip := range leaf.IPAddresses {
+		names = append(names, ip.String())
+	}
+	t = &checkTLS{
+		Version: tls.VersionName(state.Version), Cipher: tls.CipherSuiteName(state.CipherSuite), Issuer: issuer, Names: names,
+		NotBefore: leaf.NotBefore, NotAfter: leaf.NotAfter,
+	}
+	// The chain ends when the first of its certificates does.
+	what, ends := "the certificate", leaf.NotAfter
+	for _, c := range state.VerifiedChains[0] {
+		if c.NotAfter.Before(ends) {
+			what, ends = "the certificate of the authority "+c.Subject.CommonName, c.NotAfter
+		}
+	}
+	if left := time.Until(ends); left < expiryNotice {
+		warning = fmt.Sprintf("%s ends on %s, in %s; tell who runs the server", what, ends.Local().Format(time.DateOnly),
+			days(left))
+	}
+	return t, warning
+}
+
+func days(d time.Duration) string {
+	switch n := int(d / (24 * time.Hour)); n {
+	case 0:
+		return "less than a day"
+	case 1:
+		return "a day"
+	default:
+		return strconv.Itoa(n) + " days"
+	}
+}
+
+// newCheckPrinter prints the steps of an account as they end, after a line that names it.
+func newCheckPrinter(out io.Writer, a *account) func(*checkStep) {
+	colour := func(_, text string) string { return text }
+	if file, ok := out.(*os.File); ok && term.IsTerminal(int(file.Fd())) && os.Getenv("NO_COLOR") == "" &&
+		os.Getenv("TERM") != "dumb" {
+		colour = func(code, text string) string { return "\x1b[" + code + "m" + text + "\x1b[0m" }
+	}
+	if a.Name != "" {
+		fmt.Fprintf(out, "%s, %s\n", a.Name, a.label())
+	} else {
+		fmt.Fprintln(out, a.label())
+	}
+	return func(s *checkStep) {
+		var mark, text string
+		switch {
+		case s.Skipped != "":
+			mark, text = "-     ", "not tried: "+s.Skipped
+		case s.OK:
+			mark, text = colour("32", "ok    "), s.text()
+		default:
+			mark, text = colour("31", "FAILED"), s.Error
+		}
+		fmt.Fprintf(out, "  %-12s  %s  %9s  %s\n", s.Name, mark, s.took.Round(time.Millisecond/10), oneLine(text))
+		if s.Warning != "" {
+			fmt.Fprintf(out, "  %-12s  %s  %9s  %s\n", "", colour("33", "!     "), "", oneLine(s.Warning))
+		}
+	}
+}
+
+// text says what came of a step that went well.
+func (s *checkStep) text() string {
+	switch s.Name {
+	case remote.StepResolve, remote.StepConnect:
+		return strings.Join(s.Addresses, ", ")
+	case remote.StepTLS:
+		return fmt.Sprintf("%s, certificate for %s by %s, until %s", s.TLS.Version, list(s.TLS.Names), s.TLS.Issuer,
+			s.TLS.NotAfter.Local().Format(time.DateOnly))
+	case remote.StepGreeting:
+		return s.Said
+	case remote.StepCapabilities:
+		return signInWays(s.Capabilities)
+	case remote.StepLogin:
+		text := "with " + s.Mechanism
+		if used := used(s.Capabilities); len(used) > 0 {
+			text += "; mailfs uses " + strings.Join(used, ", ")
+		}
+		return text
+	case remote.StepMailboxes:
+		text := count(s.Mailboxes, "mailbox", "mailboxes")
+		if s.Messages != nil {
+			text += ", " + count(*s.Messages, "message", "messages") + " in INBOX"
+		}
+		return text
+	case stepMail:
+		if s.SizeLimit > 0 {
+			return fmt.Sprintf("messages of up to %s; none was sent", sizeText(s.SizeLimit))
+		}
+		return "no limit of size announced; none was sent"
+	}
+	return ""
+}
+
+// list is at most five of some names.
+func list(names []string) string {
+	if len(names) > 5 {
+		return fmt.Sprintf("%s and %d others", strings.Join(names[:5], ", "), len(names)-5)
+	}
+	return strings.Join(names, ", ")
+}
+
+func count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return strconv.Itoa(n) + " " + many
+}
+
+// signInWays says how a server with these capabilities lets people in, and what mailfs uses of the others.
+func signInWays(capabilities []string) string {
+	var ways []string
+	for _, c := range capabilities {
+		name, rest, _ := strings.Cut(c, " ")
+		switch mechanism, isIMAP := strings.CutPrefix(name, "AUTH="); {
+		case isIMAP:
+			ways = append(ways, mechanism)
+		case name == "SASL", name == "AUTH":
+			ways = append(ways, strings.Fields(rest)...)
+		case name == "USER":
+			ways = append(ways, name)
+		}
+	}
+	text := "no mechanisms of sign-in announced"
+	if len(ways) > 0 {
+		text = "sign-in with " + strings.Join(ways, ", ")
+	}
+	if used := used(capabilities); len(used) > 0 {
+		text += "; mailfs uses " + strings.Join(used, ", ")
+	}
+	return text
+}
+
+func used(capabilities []string) []string {
+	var used []string
+	for _, c := range capabilities {
+		if name, _, _ := strings.Cut(c, " "); slices.Contains(usedCapabilities, name) {
+			used = append(used, name)
+		}
+	}
+	return used
+}

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+
+	"github.com/zalando/go-keyring"
+)
+
+// What is kept in the system's keyring, and under which name: there is one entry per server and user.
+const (
+	keyringPassword = "mailfs"
+	keyringRefresh  = "mailfs OAuth" // a refresh token (RFC 6749, section 1.5)
+)
+
+// errNoKeyring says why a machine has nowhere to keep a password.
+var errNoKeyring = errors.New("there is no keyring in this session (no D-Bus session bus with a Secret Service, as GNOME Keyring " +
+	"or KWallet are); use password_command or token_command in the configuration")
+
+// errNotKept: the keyring has no such entry.
+var errNotKept = keyring.ErrNotFound
+
+// readKeyring returns what the keyring keeps for an account.
+func readKeyring(ctx context.Context, kind, label string) (secret string, err error) {
+	err = withKeyring(ctx, func() error {
+		secret, err = keyring.Get(kind, label)
+		return err
+	})
+	if err != nil {
+		return "", err
+	}
+	return secret, nil
+}
+
+// writeKeyring keeps a secret for an account, in place of an earlier one.
+func writeKeyring(ctx context.Context, kind, label, secret string) error {
+	return withKeyring(ctx, func() error { return keyring.Set(kind, label, secret) })
+}
+
+// clearKeyring removes what the keyring keeps for an account.
+func clearKeyring(ctx context.Context, kind, label string) error {
+	return withKeyring(ctx, func() error { return keyring.Delete(kind, label) })
+}
+
+// withKeyring runs one operation on the keyring, which may have to ask its owner to unlock it and knows no context. One
+// that is given up goes on until the keyring answers.
+func withKeyring(ctx context.Context, do func() error) error {
+	if !hasKeyring() {
+		return errNoKeyring
+	}
+	done := make(chan error, 1)
+	go func() { done <- do() }()
+	select {
+	case err := <-done:
+		if err != nil && !errors.Is(err, errNotKept) {
+			return fmt.Errorf("the keyring can't be used: %w", err)
+		}
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("the keyring does not answer (is it waiting to be unlocked?): %w", ctx.Err())
+	}
+}
+
+// hasKeyring tells whether there may be a keyring. Without a session bus, godbus would start one that nobody ends.
+func hasKeyring() bool {
+	if runtime.GOOS == "darwin" || os.Getenv("DBUS_SESSION_BUS_ADDRESS") != "" {
+		return true
+	}
+	_, err := os.Stat(filepath.Join("/run/user", strconv.Itoa(os.Getuid()), "bus"))
+	return err == nil
+}

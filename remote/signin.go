@@ -1,0 +1,161 @@
+package remote
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/md5"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/emersion/go-sasl"
+)
+
+// The mechanisms of SASL that go-sasl has no client for.
+const (
+	cramMD5 = "CRAM-MD5" // RFC 2195
+	xoauth2 = "XOAUTH2"  // Google's and Microsoft's, older than OAUTHBEARER
+)
+
+// SignIn is one proof of who we are.
+type SignIn struct {
+	// Mechanism is the name of the SASL mechanism, or of the protocol's own command.
+	Mechanism string
+	// Client carries the mechanism out; nil for the protocol's own command, which takes User and Secret.
+	Client sasl.Client
+	User   string
+	Secret string // the password or the token
+}
+
+// SignIn chooses how to sign in among the SASL mechanisms that the server offers and the protocol's own command (empty
+// if the server doesn't take it), then asks for the password or the token. A password goes over TLS as it is, since
+// everything but PLAIN asks for servers that keep it readable; without TLS it is not shown where that can be helped.
+// Its errors wrap ErrLogin, or what Password and Token say in the words of this package.
+func (s *Server) SignIn(ctx context.Context, offered []string, own string) (*SignIn, error) {
+	ways, ask := []string{sasl.Plain, own, sasl.Login, cramMD5}, s.Password
+	switch {
+	case s.Token != nil:
+		ways, ask, own = []string{sasl.OAuthBearer, xoauth2}, s.Token, ""
+	case s.InTheClear:
+		ways = []string{cramMD5, sasl.Plain, own, sasl.Login}
+	}
+	if ask == nil {
+		return nil, fmt.Errorf("%w: there is no password", ErrLogin)
+	}
+	i := slices.IndexFunc(ways, func(way string) bool {
+		return way != "" && (way == own || slices.ContainsFunc(offered, func(m string) bool {
+			return strings.EqualFold(m, way)
+		}))
+	})
+	if i < 0 {
+		what := "a password"
+		if s.Token != nil {
+			what = "a token"
+		}
+		offers := "nothing else"
+		if len(offered) > 0 {
+			offers = "only " + strings.Join(offered, ", ")
+		}
+		return nil, fmt.Errorf("%w: the server takes no sign-in with %s here, it offers %s", ErrLogin, what, offers)
+	}
+	secret, err := ask(ctx)
+	switch {
+	case known(err):
+		return nil, err
+	case err != nil:
+		return nil, fmt.Errorf("%w: %w", ErrLogin, err)
+	}
+	in := &SignIn{Mechanism: ways[i], User: s.User, Secret: secret}
+	switch in.Mechanism {
+	case own:
+	case sasl.Plain:
+		if strings.Contains(secret, "\x00") {
+			return nil, fmt.Errorf("%w: the password holds a NUL byte, which can't be sent", ErrLogin)
+		}
+		in.Client = sasl.NewPlainClient("", s.User, secret)
+	case sasl.Login:
+		in.Client = &loginClient{answers: []string{s.User, secret}}
+	case cramMD5:
+		in.Client = &cramClient{s.User, secret}
+	default:
+		in.Client = &bearerClient{mechanism: in.Mechanism, server: s, token: secret}
+	}
+	return in, nil
+}
+
+// Redact takes the password or the token out of what a server said: some repeat what they do not like.
+func (in *SignIn) Redact(said string) string {
+	if in.Secret == "" {
+		return said
+	}
+	encode := base64.StdEncoding.EncodeToString
+	secrets := []string{encode([]byte("\x00" + in.User + "\x00" + in.Secret))}
+	if bearer, ok := in.Client.(*bearerClient); ok {
+		secrets = append(secrets, encode(bearer.response()))
+	}
+	for _, secret := range append(secrets, encode([]byte(in.Secret)), in.Secret) {
+		said = strings.ReplaceAll(said, secret, "***")
+	}
+	return said
+}
+
+// loginClient is the mechanism LOGIN, which was never standardised: servers ask for the name, then for the password, in
+// words of their own.
+type loginClient struct{ answers []string }
+
+func (*loginClient) Start() (string, []byte, error) { return sasl.Login, nil, nil }
+
+func (c *loginClient) Next([]byte) ([]byte, error) {
+	if len(c.answers) == 0 {
+		return nil, errTooMuch
+	}
+	answer := c.answers[0]
+	c.answers = c.answers[1:]
+	return []byte(answer), nil
+}
+
+var errTooMuch = errors.New("the server asks for more than the mechanism has to say")
+
+// cramClient is CRAM-MD5 of RFC 2195: the password proves itself by a digest of the challenge.
+type cramClient struct{ user, password string }
+
+func (*cramClient) Start() (string, []byte, error) { return cramMD5, nil, nil }
+
+func (c *cramClient) Next(challenge []byte) ([]byte, error) {
+	digest := hmac.New(md5.New, []byte(c.password))
+	digest.Write(challenge)
+	return []byte(c.user + " " + hex.EncodeToString(digest.Sum(nil))), nil
+}
+
+// bearerClient is OAUTHBEARER of RFC 7628 or its ancestor XOAUTH2. A server that refuses the token says why in a
+// challenge first.
+type bearerClient struct {
+	mechanism string
+	server    *Server
+	token     string
+	refused   bool
+}
+
+func (c *bearerClient) Start() (string, []byte, error) { return c.mechanism, c.response(), nil }
+
+func (c *bearerClient) response() []byte {
+	if c.mechanism == xoauth2 {
+		return fmt.Appendf(nil, "user=%s\x01auth=Bearer %s\x01\x01", c.server.User, c.token)
+	}
+	// The name is escaped as RFC 5801, section 4, has it.
+	user := strings.NewReplacer("=", "=3D", ",", "=2C").Replace(c.server.User)
+	return fmt.Appendf(nil, "n,a=%s,\x01host=%s\x01port=%d\x01auth=Bearer %s\x01\x01", user, c.server.Host, c.server.Port,
+		c.token)
+}
+
+// Next takes note of the refusal (RFC 7628, section 3.2.3), so that the server ends the exchange.
+func (c *bearerClient) Next([]byte) ([]byte, error) {
+	if c.refused {
+		return nil, errTooMuch
+	}
+	c.refused = true
+	return []byte{1}, nil
+}

@@ -1,0 +1,89 @@
+// Package smtp signs in to a server that takes mail to be sent (RFC 5321, RFC 6409), to find out whether that works, with
+// go-smtp as the client. It sends no mail.
+package smtp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+
+	client "github.com/emersion/go-smtp"
+
+	"github.com/mailfs/mailfs/remote"
+)
+
+// extensions are what is looked for in the answer to EHLO, beside AUTH and SIZE.
+var extensions = []string{"8BITMIME", "CHUNKING", "DSN", "ENHANCEDSTATUSCODES", "PIPELINING", "REQUIRETLS", "SMTPUTF8"}
+
+// Try signs in, or only says EHLO when the server has no User, and takes leave. It returns the largest message that the
+// server takes (RFC 1870), in bytes; 0 where it does not tell. Its errors are those of package remote.
+func Try(ctx context.Context, d *remote.Dialer) (limit int64, err error) {
+	c, err := remote.Connect(ctx, d, func(ctx context.Context, conn net.Conn) (*client.Client, error) {
+		// go-smtp sets deadlines of its own, which must not undo the one of ctx.
+		stop := context.AfterFunc(ctx, func() { conn.Close() })
+		defer stop()
+		c := client.NewClient(conn)
+		c.CommandTimeout = d.Server.Timeout
+		return c, signIn(ctx, c, &d.Server)
+	})
+	if err != nil {
+		return 0, err
+	}
+	if size, ok := c.MaxMessageSize(); ok {
+		limit = int64(size)
+	}
+	if c.Quit() != nil {
+		c.Close()
+	}
+	return limit, nil
+}
+
+func signIn(ctx context.Context, c *client.Client, server *remote.Server) error {
+	server.Step(remote.Step{Name: remote.StepCapabilities})
+	if err := c.Hello(remote.ClientName); err != nil {
+		return refused(err, remote.ErrUnreachable)
+	}
+	var capabilities []string
+	for _, name := range append([]string{"AUTH", "SIZE"}, extensions...) {
+		if ok, arguments := c.Extension(name); ok {
+			capabilities = append(capabilities, strings.TrimSpace(name+" "+arguments))
+		}
+	}
+	server.Step(remote.Step{Name: remote.StepCapabilities, Done: true, Capabilities: capabilities})
+	if server.User == "" {
+		return nil
+	}
+	server.Step(remote.Step{Name: remote.StepLogin})
+	_, mechanisms := c.Extension("AUTH")
+	in, err := server.SignIn(ctx, strings.Fields(mechanisms), "")
+	if err != nil {
+		return err
+	}
+	if err := c.Auth(in.Client); err != nil {
+		if no, ok := errors.AsType[*client.SMTPError](err); ok {
+			no.Message = in.Redact(no.Message)
+		}
+		return refused(err, remote.ErrLogin)
+	}
+	server.Step(remote.Step{Name: remote.StepLogin, Done: true, Mechanism: in.Mechanism})
+	return nil
+}
+
+// refused puts an error of go-smtp into the words of package remote: a refusal for good is why, one for now (4yz of RFC
+// 5321, section 4.2.1) is ErrUnreachable.
+func refused(err, why error) error {
+	no, ok := errors.AsType[*client.SMTPError](err)
+	if !ok {
+		return remote.Classify(err)
+	}
+	if no.Code/100 == 4 {
+		why = remote.ErrUnreachable
+	}
+	said := no.Message
+	if len(said) > 100 {
+		said = said[:100] + "..."
+	}
+	return fmt.Errorf("%w: the server says %q", why, fmt.Sprintf("%d %s", no.Code, said))
+}
