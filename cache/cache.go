@@ -44,6 +44,8 @@ type AccountOptions struct {
 	// Store is the directory where the account is kept between mounts; "" keeps nothing on disk. It is made if it is not
 	// there.
 	Store string
+	// Optional does without a store that the filesystem refuses, which is logged.
+	Optional bool
 	// Label says whose store it is, for Stores.
 	Label string
 	// Keep keeps messages that were brought and are no longer on the server, as a POP3 server drops them. They do not count
@@ -60,7 +62,12 @@ func (c *Cache) Account(name string, r remote.Account, o AccountOptions) (*Accou
 	a.keep, a.prefetch = o.Keep, o.Prefetch
 	c.accounts = append(c.accounts, a)
 	if o.Store != "" {
-		if err := a.attach(o.Store, o.Label); err != nil {
+		err := a.attach(o.Store, o.Label)
+		if err != nil && o.Optional && !errors.Is(err, ErrStoreNewer) {
+			a.log.Warn("nothing is kept on disk: "+err.Error(), "store", o.Store)
+			err = nil
+		}
+		if err != nil {
 			return nil, fmt.Errorf("opening the store in %s: %w", o.Store, err)
 		}
 	}

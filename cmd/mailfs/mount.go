@@ -186,7 +186,7 @@ func (f *mountFlags) job(flags *pflag.FlagSet, url string) (*job, error) {
 	}
 	j := &job{
 		Single: url != "", FSName: "mailfs",
-		Memory: int64(f.memory), CacheSize: int64(f.cacheSize), Refresh: time.Duration(f.refresh),
+		Memory: int64(f.memory), CacheSize: int64(f.cacheSize), CacheGiven: f.cacheDir != "", Refresh: time.Duration(f.refresh),
 		AllowOther: f.allowOther, FileMode: uint32(f.fileMode), DirMode: uint32(f.dirMode),
 		LogLevel: slog.Level(f.logLevel),
 	}

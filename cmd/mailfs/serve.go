@@ -29,6 +29,7 @@ type job struct {
 
 	Memory     int64
 	CacheSize  int64
+	CacheGiven bool // the cache directory is one that somebody named
 	Refresh    time.Duration
 	AllowOther bool
 
@@ -157,7 +158,7 @@ func serve(ctx context.Context, j *job, log *slog.Logger, warn func(string), rea
 		r := a.open(d, log)
 		remotes = append(remotes, r)
 		kept, err := store.Account(a.Name, remote.Retry(r), cache.AccountOptions{
-			Store: a.Store, Label: a.label(), Prefetch: a.Prefetch, Keep: a.Keep,
+			Store: a.Store, Optional: !j.CacheGiven, Label: a.label(), Prefetch: a.Prefetch, Keep: a.Keep,
 		})
 		if errors.Is(err, cache.ErrStoreNewer) {
 			return fmt.Errorf("%s: a newer version of mailfs wrote this cache; use that one, or another --cache-dir", a.Store)
