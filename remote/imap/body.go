@@ -42,7 +42,9 @@ func (a *Account) read(ctx context.Context, uids []remote.UID, r *reading) error
 	r.a = a
 	defer r.stop()
 	var failed error
-	for _, set := range chunks(remote.NewUIDSet(uids...), nil, bodiesAtOnce) {
+	all := &remote.UIDSet{} // a range must not go on across messages that nobody asked for
+	all.AddRange(1, 1<<32-1)
+	for _, set := range chunks(remote.NewUIDSet(uids...), all, bodiesAtOnce) {
 		err := r.read(ctx, set)
 		if err != nil && !errors.Is(err, remote.ErrServer) {
 			return err
