@@ -119,11 +119,8 @@ func (m *Mailbox) KnownPartSize(ref Ref, f PartFile) (int64, bool) {
 
 // askSizes asks the server how long the encoded parts of a message are when they are decoded.
 func (m *Mailbox) askSizes(ctx context.Context, ref Ref) {
-	if _, ok := m.atHand(ref); ok {
-		return // which tells sooner
-	}
-	found := m.keptAnatomy(ref)
-	if found == nil || found.Whole {
+	found := m.decodable(ref)
+	if found == nil {
 		return
 	}
 	var numbers []string
@@ -135,6 +132,7 @@ func (m *Mailbox) askSizes(ctx context.Context, ref Ref) {
 	// That the server can't tell is no error: who wants to know reads the part.
 	sizes, err := m.account.remote.DecodedSizes(ctx, m.name, ref.UIDValidity, ref.UID, numbers)
 	if err != nil {
+		m.account.bodies.add(m.viewKey(ref, encodedView), nil)
 		m.log.Debug("sizes of parts are not known before they are read", "uid", ref.UID, "error", err)
 		return
 	}
@@ -197,11 +195,25 @@ func (m *Mailbox) part(ctx context.Context, ref Ref, f PartFile) ([]byte, error)
 
 // decoded has the server decode a part. ErrUnsupported: it can't, or there is no need to ask it.
 func (m *Mailbox) decoded(ctx context.Context, ref Ref, number string) ([]byte, error) {
-	_, here := m.atHand(ref)
-	if found := m.keptAnatomy(ref); here || found == nil || found.Whole {
+	if m.decodable(ref) == nil {
 		return nil, remote.ErrUnsupported
 	}
-	return m.account.remote.Decoded(ctx, m.name, ref.UIDValidity, ref.UID, number)
+	content, err := m.account.remote.Decoded(ctx, m.name, ref.UIDValidity, ref.UID, number)
+	if errors.Is(err, remote.ErrUnsupported) {
+		m.account.bodies.add(m.viewKey(ref, encodedView), nil)
+	}
+	return content, err
+}
+
+// decodable returns the parts of a message that the server may decode; nil where it can't or need not be asked.
+func (m *Mailbox) decodable(ref Ref) *anatomy {
+	if _, here := m.atHand(ref); here || m.account.bodies.has(m.viewKey(ref, encodedView)) {
+		return nil
+	}
+	if found := m.keptAnatomy(ref); found != nil && !found.Whole {
+		return found
+	}
+	return nil
 }
 
 // section returns a section of a message, from the message if it is at hand or can't be taken apart by the server.

@@ -15,6 +15,7 @@ type view string
 const (
 	anatomyView view = "anatomy"
 	garbledView view = "garbled" // empty: the server can't tell what parts the message has
+	encodedView view = "encoded" // empty: the server can't decode the parts of the message
 	textView    view = "text"
 	sizeView    view = "size of " // and another one: as a decimal number
 	partView    view = "part "    // and the number: its content, decoded

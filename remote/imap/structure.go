@@ -220,12 +220,13 @@ func (a *Account) DecodedSizes(ctx context.Context, mailbox string, validity uin
 }
 
 // binary fetches items of RFC 3516 of one message. A refusal (UNKNOWN-CTE of section 4.3, mostly), or an answer that
-// can't be understood, is ErrUnsupported: BODY will do.
+// can't be understood, is ErrUnsupported: BODY will do. So is the end of the connection, which is Dovecot's answer to
+// base64 that is none; therefore nothing else is under way on it.
 func (a *Account) binary(ctx context.Context, mailbox string, validity uint32, uid remote.UID,
 	options *goimap.FetchOptions, take func(imapclient.FetchItemData) error) error {
 	set := remote.NewUIDSet(uid)
 	b := box{lane: bodies, mailbox: mailbox, validity: validity}
-	err := a.pool.use(ctx, b.fetching(set, false), func(s *session) error {
+	err := a.pool.use(ctx, b.fetching(set, true), func(s *session) error {
 		if !s.caps.Has(goimap.CapBinary) && !s.caps.Has(goimap.CapIMAP4rev2) {
 			return fmt.Errorf("%w: BINARY", remote.ErrUnsupported)
 		}
@@ -238,7 +239,7 @@ func (a *Account) binary(ctx context.Context, mailbox string, validity uint32, u
 			return nil
 		})
 	})
-	if refused(err) || errors.Is(err, errGarbled) {
+	if refused(err) || errors.Is(err, errGarbled) || errors.Is(err, remote.ErrLost) {
 		return fmt.Errorf("%w: %w", remote.ErrUnsupported, err)
 	}
 	return err

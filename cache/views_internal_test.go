@@ -1,0 +1,236 @@
+package cache
+
+import (
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/mailfs/mailfs/remote"
+)
+
+func TestParseQuery(t *testing.T) {
+	day := func(s string) time.Time {
+		d, err := time.Parse(time.DateOnly, s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	good := map[string]remote.Query{
+		"invoice":                     {Text: []string{"invoice"}},
+		"  two   words ":              {Text: []string{"two", "words"}},
+		`"two words"`:                 {Text: []string{"two words"}},
+		`"unread"`:                    {Text: []string{"unread"}},
+		`"a:b"`:                       {Text: []string{"a:b"}},
+		`subject:"say \"hi\" \\ now"`: {Subject: []string{`say "hi" \ now`}},
+		"from:a from:b To:c":          {From: []string{"a", "b"}, To: []string{"c"}},
+		"subject:a:b":                 {Subject: []string{"a:b"}},
+		"unread flagged answered":     {Unread: true, Flagged: true, Answered: true},
+		"since:2026-01-02 since:2026-01-01 before:2026-03-01 before:2026-02-01": {
+			Since: day("2026-01-02"), Before: day("2026-02-01")},
+		"larger:10k larger:1 smaller:5M smaller:1g": {Larger: 10 << 10, Smaller: 5 << 20},
+		"body:größe text:你好":                        {Body: []string{"größe"}, Text: []string{"你好"}},
+	}
+	for s, want := range good {
+		if q, err := ParseQuery(s); err != nil || fmt.Sprint(q) != fmt.Sprint(want) {
+			t.Errorf("%s: %+v, %v; want %+v", s, q, err, want)
+		}
+	}
+	bad := map[string]string{ // and what the error says
+		"": "nothing", "   ": "nothing", "from:": "character 6", "from: x": "character 6", "a form:b": "character 3",
+		`"open`: "does not end", `""`: "nothing between", `"a"b`: "space is missing", `a"b`: "in the middle",
+		`from:a"b`: "in the middle", "since:2026-13-01": "not a date", "before:soon": "not a date", "larger:": "missing",
+		"larger:x": "not a size", "smaller:0": "not a size", "larger:-1": "not a size", "larger:99999999999G": "not a size",
+		"a\nb": "control", "\xff": "UTF-8", "größe since:x": "character 13",
+	}
+	for s, part := range bad {
+		if q, err := ParseQuery(s); !errors.Is(err, remote.ErrQuery) || !strings.Contains(err.Error(), part) {
+			t.Errorf("%q: %+v, %v; want an error with %q", s, q, err, part)
+		}
+	}
+}
+
+func FuzzParseQuery(f *testing.F) {
+	for _, s := range []string{"from:a b", `"x y" since:2026-01-01`, `larger:10k "\\"`, "a:b", "\xff", `""`} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		q, err := ParseQuery(s)
+		if err != nil {
+			if !errors.Is(err, remote.ErrQuery) || !strings.Contains(err.Error(), "character") {
+				t.Errorf("%q: %v", s, err)
+			}
+			return
+		}
+		for _, texts := range [][]string{q.From, q.To, q.Subject, q.Body, q.Text} {
+			for _, text := range texts {
+				if text == "" || !utf8.ValidString(text) || strings.ContainsAny(text, "\r\n\x00") {
+					t.Errorf("%q asks for %q", s, text)
+				}
+			}
+		}
+		if q.Larger < 0 || q.Smaller < 0 {
+			t.Errorf("%q asks for sizes %d and %d", s, q.Larger, q.Smaller)
+		}
+	})
+}
+
+var mimeSeeds = []string{
+	"", "\r\n", "Content-Type: text/plain\r\n\r\nhello\r\n",
+	"Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n\r\na\r\n--x\r\nContent-Type: message/rfc822\r\n\r\nSubject: s\r\n\r\nb\r\n--x--\r\n",
+	"Content-Type: multipart/alternative; boundary=\"a b\"\r\n\r\n--a b\r\nContent-Type: text/html; charset=koi8-r\r\n" +
+		"Content-Transfer-Encoding: base64\r\n\r\nPGI+eDwvYj4=\r\n--a b--",
+	"Content-Disposition: attachment; filename*0*=utf-8''%C3; filename*1*=%BC; filename*2=.x\r\n" +
+		"Content-Transfer-Encoding: x-uuencode\r\n\r\nbegin 644 x\r\n#0V%T\r\nend\r\n",
+	"Content-Type: text/plain; format=flowed; delsp=yes\r\n\r\n> a \r\n> b\r\n-- \r\n",
+	"Content-Type: multipart/mixed; boundary=x\n\n--x\n--x--\n",
+}
+
+// Whatever a message holds: its parts lie within it, texts are clean UTF-8, and names are fit for files and unique.
+func FuzzDissect(f *testing.F) {
+	for _, s := range mimeSeeds {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		found, err := anatomyOf(raw)
+		if err != nil {
+			if !errors.Is(err, remote.ErrTooComplex) {
+				t.Error(err)
+			}
+			return
+		}
+		asked, err := textSections(found.Root)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range asked {
+			if found.message.section(s) == nil {
+				t.Errorf("section %+v is not there", s)
+			}
+		}
+		text := makeText(found.Header, found.Root, found.message.section)
+		if !utf8.Valid(text) || bytes.ContainsAny(text, "\r\x00\x1b") {
+			t.Errorf("the text is not clean: %q", text)
+		}
+		taken := map[string]bool{}
+		for _, p := range partFiles(found.Root) {
+			lower := strings.ToLower(p.Name)
+			if taken[lower] || !utf8.ValidString(p.Name) || len(p.Name) > maxName+8 || p.Name == "" ||
+				strings.ContainsAny(p.Name, "/\x00\n") || p.Name[0] == '.' || p.Name[0] == '-' {
+				t.Errorf("a file %q", p.Name)
+			}
+			taken[lower] = true
+			if p.part == nil {
+				continue
+			}
+			content := found.message.section(remote.Section{Number: p.part.Number})
+			if content == nil || int64(len(content)) != p.part.Size {
+				t.Errorf("part %s is of %d bytes, not %d", p.part.Number, len(content), p.part.Size)
+			}
+		}
+	})
+}
+
+func TestDecodeContent(t *testing.T) {
+	data := []byte("any bytes: \x00\xff\xfe and so on, of a length that leaves a rest")
+	for n := range data {
+		code := base64.StdEncoding.EncodeToString(data[:n])
+		for _, c := range []string{code, strings.TrimRight(code, "="), strings.Join(strings.Split(code, ""), "\r\n"), " " + code + "!"} {
+			if got := decodeContent("base64", []byte(c)); !bytes.Equal(got, data[:n]) {
+				t.Errorf("base64 %q is %q, want %q", c, got, data[:n])
+			}
+		}
+	}
+	for coded, want := range map[string]string{
+		"a=20b=\r\nc": "a bc", "=3d=3D==": "===", "=ZZ=4": "=ZZ=4", "a=": "a", "line=\nend=0A": "lineend\n",
+	} {
+		if got := decodeContent("quoted-printable", []byte(coded)); string(got) != want {
+			t.Errorf("quoted-printable %q is %q, want %q", coded, got, want)
+		}
+	}
+	if got := decodeContent("unheard-of", data); !bytes.Equal(got, data) {
+		t.Errorf("what is in no known encoding became %q", got)
+	}
+}
+
+func TestDecodeCharset(t *testing.T) {
+	for _, c := range []struct{ charset, data, want string }{
+		{"utf-8", "Grüße", "Grüße"}, {"UTF-8", "bad \xff", "bad \uFFFD"}, {"iso-8859-1", "Gr\xfc\xdfe \x80", "Grüße €"},
+		{"windows-1251", "\xcf\xf0\xe8\xe2\xe5\xf2", "Привет"}, {"koi8-r", "\xf0\xd2\xc9\xd7\xc5\xd4", "Привет"},
+		{"gb2312", "\xc4\xe3\xba\xc3", "你好"}, {"gb18030", "\xc4\xe3\xba\xc3", "你好"}, {"big5", "\xa7A\xa6n", "你好"},
+		{"shift_jis", "\x93\xfa\x96{", "日本"}, {"euc-jp", "\xc6\xfc\xcb\xdc", "日本"}, {"euc-kr", "\xb0\xa1", "가"},
+		{"iso-2022-jp", "\x1b$BF|K\\\x1b(B", "日本"}, {"", "\x1b$BF|K\\\x1b(B", "日本"}, {"iso-8859-15", "\xa4", "€"},
+		{"utf-16", "\xfe\xff\x00a\x00b", "ab"}, {"us-ascii", "Gr\xfc\xdfe", "Grüße"}, {"x-martian", "hello", "hello"},
+		{"", "\xef\xbb\xbfmark", "mark"}, {"ks_c_5601-1987", "\xb0\xa1", "가"}, {"\"utf-8\"", "ü", "ü"},
+	} {
+		if got := decodeCharset(c.charset, []byte(c.data)); got != c.want {
+			t.Errorf("%s: %q is %q, want %q", c.charset, c.data, got, c.want)
+		}
+	}
+}
+
+func TestHTMLText(t *testing.T) {
+	for document, want := range map[string]string{
+		"<p>a</p><p>b":                                "a\n\nb\n",
+		"one<br>two<br/><br>three":                    "one\ntwo\n\nthree\n",
+		"<td>a</td><td>b</td>":                        "a b\n",
+		"spa<b>ced</b>   out &amp; &eacute;&nbsp;x":   "spaced out & é x\n",
+		"<script>no</script><style>no</style>yes":     "yes\n",
+		"<a href='https://x.org/'>https://x.org/</a>": "https://x.org/\n",
+		"<a href='javascript:x'>no</a>":               "no\n",
+		"<pre> as  it\n is</pre>":                     " as  it\n is\n",
+		"a < b <!-- no --> c":                         "a < b c\n",
+		"<img alt='a picture'>":                       "a picture\n",
+	} {
+		if got := htmlText(document); got != want {
+			t.Errorf("%s is %q, want %q", document, got, want)
+		}
+	}
+	start := time.Now()
+	htmlText(strings.Repeat("<div><a href=x>", 500_000))
+	if took := time.Since(start); took > 10*time.Second {
+		t.Errorf("half a million nested elements took %v", took)
+	}
+}
+
+func TestUnflow(t *testing.T) {
+	for flowed, want := range map[string]string{
+		"a \nb\n":                   "a b\n",
+		"> a \n> b\nc\n":            "> a b\nc\n",
+		"> a \n>> b\n":              "> a \n>> b\n",
+		"text \n-- \nJ\n":           "text \n-- \nJ\n",
+		" From stuffed\n >no quote": "From stuffed\n>no quote\n",
+	} {
+		if got := unflow(flowed, false); got != want {
+			t.Errorf("%q is %q, want %q", flowed, got, want)
+		}
+	}
+	if got := unflow("日 \n本\n", true); got != "日本\n" {
+		t.Errorf("DelSp: %q", got)
+	}
+}
+
+// Names that all want to be the same do not take ages to tell apart.
+func TestManyEqualNames(t *testing.T) {
+	root := &remote.Part{Type: "multipart/mixed"}
+	for range remote.MaxParts - 1 {
+		root.Parts = append(root.Parts, &remote.Part{Type: "application/pdf", Disposition: "attachment",
+			DispositionParams: map[string]string{"filename": "a.pdf"}})
+	}
+	if err := root.Enumerate(); err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	files := partFiles(root)
+	if took := time.Since(start); len(files) != remote.MaxParts || took > 10*time.Second {
+		t.Errorf("%d files in %v", len(files), took)
+	}
+	if last := files[len(files)-1].Name; last != fmt.Sprintf("a-%d.pdf", remote.MaxParts-1) {
+		t.Errorf("the last is called %s", last)
+	}
+}
