@@ -60,7 +60,7 @@ func (d *statusDir) Lookup(ctx context.Context, name string, out *fuse.EntryOut)
 	}
 	s := &statusFile{node: node{fsys: d.fsys}, content: d.fsys.options.Status(), made: time.Now()}
 	s.tell(&out.Attr)
-	out.SetEntryTimeout(0)
+	out.SetEntryTimeout(1) // a nanosecond; 0 would mean the default
 	out.SetAttrTimeout(remember)
 	ino := statusInode + 1 + d.fsys.statusFiles.Add(1)
 	return d.NewInode(ctx, s, fs.StableAttr{Mode: syscall.S_IFREG, Ino: ino}), 0

@@ -115,7 +115,7 @@ func signInOnce[T any](ctx, limited context.Context, d *Dialer,
 	}
 	if err != nil {
 		conn.Close()
-		if limited.Err() != nil && ctx.Err() == nil {
+		if limited.Err() != nil && ctx.Err() == nil && !errors.Is(err, ErrLogin) {
 			return none, fmt.Errorf("%w while signing in", ErrTimeout)
 		}
 		return none, err

@@ -63,10 +63,10 @@ func (s *Server) SignIn(ctx context.Context, offered []string, own string) (*Sig
 	}
 	secret, err := ask(ctx)
 	switch {
+	case known(err): // also when the time is over: it says what took so long
+		return nil, err
 	case err != nil && ctx.Err() != nil:
 		return nil, context.Cause(ctx)
-	case known(err):
-		return nil, err
 	case err != nil:
 		return nil, fmt.Errorf("%w: %w", ErrLogin, err)
 	}

@@ -35,10 +35,9 @@ func tests(m *testing.M) int {
 // its own.
 func command(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
-	home := t.TempDir()
 	cmd := exec.Command(binary, args...)
-	cmd.Dir = home
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + home}
+	cmd.Dir = t.TempDir()
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir()}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	return cmd
 }
