@@ -63,7 +63,7 @@ func (s *Server) SignIn(ctx context.Context, offered []string, own string) (*Sig
 	}
 	secret, err := ask(ctx)
 	switch {
-	case known(err):
+	case known(err): // also when the time is over: it says what took so long
 		return nil, err
 	case err != nil:
 		return nil, fmt.Errorf("%w: %w", ErrLogin, err)

@@ -157,6 +157,7 @@ func (c *checking) run(ctx context.Context) {
 	if server.User == "" {
 		server.Password, server.Token = func(context.Context) (string, error) { return "", errNobody }, nil
 	}
+	c.account.Connections = 1
 	dialer := remote.NewDialer(server)
 	var err error
 	if server.Protocol == "smtp" {

@@ -71,7 +71,7 @@ func newRootCommand() *cobra.Command {
 		return wrongUsage("%w; see %s --help", err, cmd.CommandPath())
 	})
 	root.AddCommand(newMountCommand(), newUmountCommand(), newStatusCommand(), newCacheCommand(),
-		newCheckCommand(), newDemoCommand(), newVersionCommand(), newBackgroundCommand())
+		newCheckCommand(), newLoginCommand(), newDemoCommand(), newVersionCommand(), newBackgroundCommand())
 	return root
 }
 

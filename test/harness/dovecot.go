@@ -137,11 +137,7 @@ func (d *Dovecot) configuration(o DovecotOptions) (string, error) {
 	if o.Connections == 0 {
 		o.Connections = 50
 	}
-	var users strings.Builder
-	for name, password := range o.Passwords {
-		fmt.Fprintf(&users, "%s:{PLAIN.b64}%s::::::\n", name, base64.StdEncoding.EncodeToString([]byte(password)))
-	}
-	if err := os.WriteFile(filepath.Join(d.dir, "users"), []byte(users.String()), 0o644); err != nil {
+	if err := d.SetPasswords(o.Passwords); err != nil {
 		return "", err
 	}
 	release, _, _ := strings.Cut(strings.Fields(string(version))[0], "-") // as in "2.4.1-4 (7d8c0e5759)"
@@ -157,6 +153,15 @@ func (d *Dovecot) configuration(o DovecotOptions) (string, error) {
 		"Version": release,
 	})
 	return config.String(), err
+}
+
+// SetPasswords says what signs single users in, beside [Password]. Who is signed in stays so.
+func (d *Dovecot) SetPasswords(passwords map[string]string) error {
+	var users strings.Builder
+	for name, password := range passwords {
+		fmt.Fprintf(&users, "%s:{PLAIN.b64}%s::::::\n", name, base64.StdEncoding.EncodeToString([]byte(password)))
+	}
+	return os.WriteFile(filepath.Join(d.dir, "users"), []byte(users.String()), 0o644)
 }
 
 // services is what both configurations say of processes and ports. Failed logins are not slowed down, a process serves

@@ -1,0 +1,267 @@
+package test
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/mailfs/mailfs/test/harness"
+)
+
+// refused tells whether a directory answers EACCES.
+func refused(path string) bool {
+	_, err := os.ReadDir(path)
+	return os.IsPermission(err)
+}
+
+func readable(path string) bool {
+	_, err := os.ReadDir(path)
+	return err == nil
+}
+
+// configuration writes a configuration file.
+func configuration(t *testing.T, format string, values ...any) (path string) {
+	t.Helper()
+	path = filepath.Join(run.TempDir(t), "config.toml")
+	if err := os.WriteFile(path, fmt.Appendf(nil, format, values...), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// untilRefused waits until a server refuses a password: Dovecot looks for changed ones once in a second.
+func untilRefused(t *testing.T, url, password string) {
+	t.Helper()
+	harness.Eventually(t, "the old password is refused", func() bool {
+		res := run.Run(t, harness.Command{Args: []string{"check", "--tls=off", url}, Env: []string{"MAILFS_PASSWORD=" + password}})
+		return res.Code == 1 && strings.Contains(res.Stdout, "login refused")
+	})
+}
+
+// holdsNoSecret makes sure that none of some secrets shows in what the program said.
+func holdsNoSecret(t *testing.T, res harness.Result, secrets ...string) {
+	t.Helper()
+	for _, s := range secrets {
+		if strings.Contains(res.Stdout+res.Stderr, s) {
+			t.Errorf("%q shows: %s%s", s, res.Stdout, res.Stderr)
+		}
+	}
+}
+
+// A password goes into the keyring once it was tried. The mount asks there at each sign-in, and goes on at once when
+// another one comes.
+func TestLoginWithPassword(t *testing.T) {
+	t.Parallel()
+	const first, second = "the first one 1", "the second one 2"
+	keyring := run.Keyring(t)
+	d := run.Dovecot(t, harness.DovecotOptions{Passwords: map[string]string{"keeper": first}})
+	p := run.Proxy(t, d.IMAP, harness.ProxyOptions{})
+	url := inTheClear("keeper", p.Port)
+	bus := "DBUS_SESSION_BUS_ADDRESS=" + keyring.Address
+	login := func(password string) harness.Result {
+		res := run.Run(t, harness.Command{Args: []string{"login", "--tls=off", url}, Env: []string{bus, "MAILFS_PASSWORD=" + password}})
+		holdsNoSecret(t, res, first, second, "neither of them")
+		return res
+	}
+
+	res := run.Run(t, harness.Command{Args: []string{"mount", "--tls=off", url, run.TempDir(t)}, Env: []string{bus}})
+	checkRefusal(t, res, `mailfs login`)
+	checkRefusal(t, login("neither of them"), `login refused for "keeper"`)
+	if kept := keyring.Secrets(); len(kept) != 0 {
+		t.Fatalf("a refused password is kept: %v", kept)
+	}
+	if res := login(first); res.Code != 0 || res.Stderr != "" {
+		t.Fatalf("login: exit status %d\n%s", res.Code, res.Stderr)
+	}
+	if kept := keyring.Secrets()["mailfs "+url]; kept != first {
+		t.Fatalf("the keyring has %q, of %v", kept, keyring.Secrets())
+	}
+
+	m := run.MountAs(t, harness.Command{Args: []string{"--tls=off", "--refresh=100ms", url}, Env: []string{bus}})
+	inbox := filepath.Join(m.Path, "INBOX")
+	if !readable(inbox) {
+		t.Fatal("INBOX can't be read")
+	}
+	t.Log("the password is changed on the server")
+	// harness.Password would do as well there, but the keyring does not have it.
+	if err := d.SetPasswords(map[string]string{"keeper": second}); err != nil {
+		t.Fatal(err)
+	}
+	untilRefused(t, url, first)
+	p.Cut()
+	harness.Eventually(t, "the old password is refused", func() bool { return refused(inbox) })
+	res = run.Run(t, harness.Command{Args: []string{"status", m.Path}})
+	if !strings.Contains(res.Stdout, "login refused") {
+		t.Errorf("status does not say why: %s", res.Stdout)
+	}
+	if res := login(second); res.Code != 0 || res.Stderr != "" {
+		t.Fatalf("login: exit status %d\n%s", res.Code, res.Stderr)
+	}
+	harness.Eventually(t, "the mount goes on", func() bool { return readable(inbox) })
+	res = run.Run(t, harness.Command{Args: []string{"login", "--forget", "--tls=off", url}, Env: []string{bus}})
+	if kept := keyring.Secrets(); res.Code != 0 || len(kept) != 0 {
+		t.Errorf("exit status %d, the keyring has %v\n%s", res.Code, kept, res.Stderr)
+	}
+}
+
+// The password that a mount was given gives way to one that login brings, when it is refused.
+func TestLoginHealsMountWithPassword(t *testing.T) {
+	t.Parallel()
+	keyring := run.Keyring(t)
+	d := run.Dovecot(t, harness.DovecotOptions{Passwords: map[string]string{"given": "old"}})
+	p := run.Proxy(t, d.POP3, harness.ProxyOptions{})
+	url := fmt.Sprintf("pop3://given@127.0.0.1:%d", p.Port)
+	bus := "DBUS_SESSION_BUS_ADDRESS=" + keyring.Address
+	m := run.MountAs(t, harness.Command{Args: []string{"--tls=off", "--refresh=100ms", url}, Env: []string{bus, "MAILFS_PASSWORD=old"}})
+	inbox := filepath.Join(m.Path, "INBOX")
+	if err := d.SetPasswords(map[string]string{"given": "the new one"}); err != nil {
+		t.Fatal(err)
+	}
+	untilRefused(t, url, "old")
+	p.Cut()
+	harness.Eventually(t, "the old password is refused", func() bool { return refused(inbox) })
+	res := run.Run(t, harness.Command{Args: []string{"login", "--tls=off", url}, Env: []string{bus, "MAILFS_PASSWORD=the new one"}})
+	if res.Code != 0 {
+		t.Fatalf("login: exit status %d\n%s", res.Code, res.Stderr)
+	}
+	harness.Eventually(t, "the mount goes on", func() bool { return readable(inbox) })
+}
+
+// Where there is no keyring, login says so before anybody types.
+func TestLoginWithoutKeyring(t *testing.T) {
+	t.Parallel()
+	res := run.Run(t, harness.Command{Args: append(append([]string{"login"}, trust()...), imaps("nokeyring"))})
+	checkRefusal(t, res, `keyring.*password_command`)
+	lost := "DBUS_SESSION_BUS_ADDRESS=unix:path=" + filepath.Join(run.TempDir(t), "none")
+	res = run.Run(t, harness.Command{Args: append(append([]string{"login"}, trust()...), imaps("nokeyring")),
+		Env: []string{lost, "MAILFS_PASSWORD=" + harness.Password}})
+	checkRefusal(t, res, `keyring can't be used`)
+}
+
+const oauthConfiguration = `
+tls = "off"
+refresh = "100ms"
+[account.work]
+url = "imap://me@127.0.0.1:%d"
+[account.work.oauth]
+client_id = "mailfs-test"
+%s
+token_url = "%s/token"
+scopes = ["mail"]
+`
+
+// From the device code to the mount; an expired token is renewed, a revoked one refused until somebody signs in again.
+func TestLoginWithDeviceCode(t *testing.T) {
+	t.Parallel()
+	for _, mechanism := range []string{"OAUTHBEARER", "XOAUTH2"} {
+		t.Run(mechanism, func(t *testing.T) {
+			t.Parallel()
+			keyring := run.Keyring(t)
+			o := run.OAuth(t, "me", mechanism)
+			p := run.Proxy(t, o.IMAP, harness.ProxyOptions{})
+			config := configuration(t, oauthConfiguration, p.Port, fmt.Sprintf("device_url = %q", o.URL+"/device"), o.URL)
+			bus := "DBUS_SESSION_BUS_ADDRESS=" + keyring.Address
+			login := func() {
+				t.Helper()
+				cmd, stdout, stderr := run.Start(t, harness.Command{Args: []string{"login", "--config", config, "work"}, Env: []string{bus}})
+				harness.Eventually(t, "it shows the code", func() bool {
+					return strings.Contains(stdout.String(), "open "+o.URL+"/enter and enter the code WDJB-MJHT")
+				})
+				o.Permit()
+				if err := cmd.Wait(); err != nil {
+					t.Fatalf("login: %v\n%s", err, stderr)
+				}
+				holdsNoSecret(t, harness.Result{Stdout: stdout.String(), Stderr: stderr.String()}, "access-", "refresh-")
+			}
+
+			res := run.Run(t, harness.Command{Args: []string{"mount", "--config", config, run.TempDir(t)}, Env: []string{bus}})
+			checkRefusal(t, res, `mailfs login work`)
+			login()
+			if kept := keyring.Secrets()[fmt.Sprintf("mailfs OAuth imap://me@127.0.0.1:%d", p.Port)]; !strings.HasPrefix(kept, "refresh-") {
+				t.Fatalf("the keyring has %v", keyring.Secrets())
+			}
+			m := run.MountAs(t, harness.Command{Args: []string{"--config", config}, Env: []string{bus}})
+			inbox := filepath.Join(m.Path, "work", "INBOX")
+			if !readable(inbox) {
+				t.Fatal("INBOX can't be read")
+			}
+
+			t.Log("the access token is void before its time")
+			before := o.Issued()
+			o.Expire()
+			p.Cut()
+			harness.Eventually(t, "it is renewed without a word", func() bool { return readable(inbox) && o.Issued() > before })
+
+			t.Log("the permission is revoked")
+			o.Revoke()
+			p.Cut()
+			harness.Eventually(t, "the mount is refused", func() bool { return refused(inbox) })
+			res = run.Run(t, harness.Command{Args: []string{"status", m.Path}})
+			if !strings.Contains(res.Stdout, "revoked; run mailfs login work") {
+				t.Errorf("status does not say why: %s", res.Stdout)
+			}
+			res = run.Run(t, harness.Command{Args: []string{"check", "--config", config}, Env: []string{bus}})
+			if res.Code != 1 || !strings.Contains(res.Stdout, "revoked; run mailfs login work") {
+				t.Errorf("check: exit status %d\n%s%s", res.Code, res.Stdout, res.Stderr)
+			}
+			login()
+			harness.Eventually(t, "the mount goes on", func() bool { return readable(inbox) })
+			res = run.Run(t, harness.Command{Args: []string{"check", "--config", config, "work"}, Env: []string{bus}})
+			if res.Code != 0 || !strings.Contains(res.Stdout, "with "+mechanism) {
+				t.Errorf("check: exit status %d\n%s%s", res.Code, res.Stdout, res.Stderr)
+			}
+			if log, err := os.ReadFile(m.Log); err != nil || regexp.MustCompile(`(access|refresh)-\d`).Match(log) {
+				t.Errorf("tokens in the log (%v):\n%s", err, log)
+			}
+		})
+	}
+}
+
+// A provider without device codes sends the browser back to the program.
+func TestLoginWithBrowser(t *testing.T) {
+	t.Parallel()
+	keyring := run.Keyring(t)
+	o := run.OAuth(t, "me", "XOAUTH2")
+	config := configuration(t, oauthConfiguration, o.IMAP, fmt.Sprintf("auth_url = %q", o.URL+"/authorize"), o.URL)
+	cmd, stdout, stderr := run.Start(t, harness.Command{Args: []string{"login", "--config", config, "work"},
+		Env: []string{"DBUS_SESSION_BUS_ADDRESS=" + keyring.Address}})
+	var page string
+	harness.Eventually(t, "it shows the page", func() bool {
+		page = regexp.MustCompile(`http://\S+/authorize\S+`).FindString(stdout.String())
+		return page != "" && strings.HasSuffix(stdout.String(), "\n\n")
+	})
+	answer, err := http.Get(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer.Body.Close()
+	if err := cmd.Wait(); err != nil || answer.StatusCode != http.StatusOK {
+		t.Fatalf("login: %v; the browser got %s\n%s", err, answer.Status, stderr)
+	}
+	if kept := keyring.Secrets(); len(kept) != 1 {
+		t.Errorf("the keyring has %v", kept)
+	}
+}
+
+// A command that prints tokens is asked at each sign-in. It does not inherit the password.
+func TestTokenCommand(t *testing.T) {
+	t.Parallel()
+	o := run.OAuth(t, "me", "OAUTHBEARER")
+	res, err := http.PostForm(o.URL+"/token", map[string][]string{
+		"client_id": {"mailfs-test"}, "grant_type": {"authorization_code"}, "code": {"a code"}, "code_verifier": {"x"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	args := []string{"check", "--tls=off", "--token-command", "echo access-1", inTheClear("me", o.IMAP)}
+	out := run.Run(t, harness.Command{Args: args})
+	if out.Code == 0 {
+		t.Errorf("a token that was never issued is let in: %s", out.Stdout)
+	}
+	holdsNoSecret(t, out, "access-1")
+}
