@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"hash/crc32"
 	"io"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -83,7 +85,12 @@ const lockWait = 500 * time.Millisecond
 
 // full tells whether an error means that nothing can be written, whatever it is.
 func full(err error) bool {
-	return errors.Is(err, errSpare) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EROFS)
+	for _, e := range []error{errSpare, syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
 // openIndex opens or makes the index in a directory. ErrStoreHeld, ErrStoreNewer, or what the filesystem says.
@@ -431,8 +438,15 @@ func (x *index) save(mailbox string, t *Table, version remote.Version, dirty []r
 				return err
 			}
 			if headers := b.Bucket(headersBucket); headers != nil {
+				keys := make([][]byte, 0, len(gone))
 				for _, uid := range gone {
-					if err := headers.Delete(uidKey(t.validity, uid)); err != nil {
+					keys = append(keys, uidKey(t.validity, uid))
+				}
+				if all {
+					keys = append(keys, keysOfOthers(headers, t.validity)...)
+				}
+				for _, key := range keys {
+					if err := headers.Delete(key); err != nil {
 						return err
 					}
 				}
@@ -506,6 +520,19 @@ func uidKey(validity uint32, uid remote.UID) []byte {
 
 // perHeader estimates, in bytes, what the fields of one message take in the index beside themselves.
 const perHeader = 60
+
+// keysOfOthers returns the keys in a bucket of messages that have another UIDVALIDITY.
+func keysOfOthers(b *bbolt.Bucket, validity uint32) (keys [][]byte) {
+	from, to := uidKey(validity, 0), uidKey(validity, math.MaxUint64)
+	c := b.Cursor()
+	for k, _ := c.First(); k != nil && bytes.Compare(k, from) < 0; k, _ = c.Next() {
+		keys = append(keys, bytes.Clone(k))
+	}
+	for k, _ := c.Seek(to); k != nil; k, _ = c.Next() {
+		keys = append(keys, bytes.Clone(k))
+	}
+	return keys
+}
 
 // saveHeaders keeps the header fields of messages, as long as there is room on the disk for more than tables.
 func (x *index) saveHeaders(mailbox string, validity uint32, headers map[remote.UID][]byte) {

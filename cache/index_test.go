@@ -97,6 +97,14 @@ func TestIndexKeepsHeaders(t *testing.T) {
 	if got := x.header("INBOX", Ref{2, 1}); got != nil {
 		t.Errorf("of another UIDVALIDITY: %q", got)
 	}
+	x.saveHeaders("INBOX", 2, map[remote.UID][]byte{1: []byte("one of two")})
+	x.saveHeaders("INBOX", 3, map[remote.UID][]byte{1: []byte("one of three")})
+	x.save("INBOX", &Table{validity: 2}, remote.Version{UIDValidity: 2}, nil, nil, true)
+	for validity, want := range map[uint32]string{1: "", 2: "one of two", 3: ""} {
+		if got := x.header("INBOX", Ref{validity, 1}); string(got) != want {
+			t.Errorf("of UIDVALIDITY %d after it became 2: %q", validity, got)
+		}
+	}
 }
 
 func TestIndexForgetsMailboxesThatAreGone(t *testing.T) {

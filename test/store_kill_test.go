@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -23,13 +24,25 @@ import (
 // kill ends every process that serves a mount, or is about to, as the kernel does when memory is short.
 func kill(t *testing.T, m *harness.Mount) {
 	t.Helper()
+	killed := map[int]bool{}
 	harness.Eventually(t, "the processes of the mount are dead", func() bool {
 		pids := m.Processes()
 		for _, pid := range pids {
 			syscall.Kill(pid, syscall.SIGKILL)
+			killed[pid] = true
 		}
 		return len(pids) == 0
 	})
+	// A process that waits for an answer of its own mount can't end, with all that it holds.
+	for pid := range killed {
+		harness.Eventually(t, fmt.Sprintf("the last thread of process %d ends", pid), func() bool {
+			threads, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+			return !slices.ContainsFunc(threads, func(e os.DirEntry) bool {
+				id, _ := strconv.Atoi(e.Name())
+				return harness.Alive(id)
+			})
+		})
+	}
 }
 
 // killsEnv sets how many kills the test makes, for long runs.
@@ -62,8 +75,9 @@ func TestStoreSurvivesKills(t *testing.T) {
 				port = run.Proxy(t, port, harness.ProxyOptions{RTT: account.rtt}).Port
 			}
 			v := &victim{
-				t: t, c: dovecot.Dial(t, user), rnd: rand.New(rand.NewPCG(seed, uint64(i))), store: filepath.Join(run.TempDir(t), "store"),
-				pop3: account.protocol == "pop3", mail: map[string]map[string]harness.Mail{}, inodes: map[string]uint64{},
+				t: t, c: dovecot.Dial(t, user), rnd: rand.New(rand.NewPCG(seed, uint64(i))), rtt: account.rtt,
+				store: filepath.Join(run.TempDir(t), "store"), pop3: account.protocol == "pop3",
+				mail: map[string]map[string]harness.Mail{}, inodes: map[string]uint64{},
 			}
 			t.Cleanup(func() {
 				dovecot.Dial(t, user) // forgets the account
@@ -110,6 +124,7 @@ type victim struct {
 	rnd    *rand.Rand
 	args   []string
 	store  string
+	rtt    time.Duration
 	pop3   bool
 	letter uint64 // seed of the next letters
 
@@ -231,7 +246,7 @@ func (v *victim) cycle(n int) {
 	if err := cp.Start(); err != nil {
 		v.t.Fatal(err)
 	}
-	time.Sleep(time.Duration(v.rnd.IntN(80)) * time.Millisecond)
+	time.Sleep(time.Duration(v.rnd.IntN(80))*time.Millisecond + time.Duration(v.rnd.IntN(30))*v.rtt)
 	kill(v.t, v.m)
 	cp.Wait() // a copy from a dead mount fails, unless it was faster; what the mount has to say itself is in its log
 	for _, line := range strings.Split(strings.TrimSpace(stderr.String()), "\n") {

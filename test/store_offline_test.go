@@ -176,8 +176,8 @@ func TestNoServerAndNoStore(t *testing.T) {
 	store := filepath.Join(run.TempDir(t), "store")
 	for _, dir := range []string{store, store, "none"} { // an attempt that failed leaves nothing to mount
 		point := run.TempDir(t)
-		checkRefusal(t, run.Run(t, withPassword("mount", "--tls=off", "--cache-dir", dir, inTheClear("nostore", proxy.Port), point)),
-			`refused`)
+		res := run.Run(t, withPassword("mount", "--tls=off", "--cache-dir", dir, inTheClear("nostore", proxy.Port), point))
+		checkRefusal(t, res, `refused`)
 		if harness.Mounted(point) != 0 {
 			t.Error("something is mounted")
 		}
@@ -192,7 +192,8 @@ func TestStoreAndRefusedLogin(t *testing.T) {
 	m := run.Mount(t, args...)
 	m.List(t)
 	m.Unmount(t)
-	c := harness.Command{Args: append(append([]string{"mount"}, args...), m.Path), Env: []string{"MAILFS_PASSWORD=" + wrongPassword}}
+	c := withPassword(append(append([]string{"mount"}, args...), m.Path)...)
+	c.Env = []string{"MAILFS_PASSWORD=" + wrongPassword}
 	checkRefusal(t, run.Run(t, c), `refused`)
 	if harness.Mounted(m.Path) != 0 {
 		t.Error("something is mounted")

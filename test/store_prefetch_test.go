@@ -90,7 +90,9 @@ func TestPrefetch(t *testing.T) {
 	args := []string{"--config", config(t, "cache_dir = %q\ntimeout = \"5s\"\n%s", store, tables)}
 	m := run.MountAs(t, harness.Command{Args: args})
 	for kind, want := range map[string]int{"all": 33, "recent": 12} {
-		harness.Eventually(t, "what is wanted of "+kind+" is here", func() bool { return onDisk(t, store, "prefetch"+kind) == want })
+		harness.Eventually(t, "what is wanted of "+kind+" is here", func() bool {
+			return onDisk(t, store, "prefetch"+kind) == want
+		})
 	}
 	for kind, want := range map[string]int{"all": 33, "recent": 12, "none": 0} {
 		if n := onDisk(t, store, "prefetch"+kind); n != want {
@@ -124,7 +126,8 @@ func TestKeep(t *testing.T) {
 			"password_command = \"echo '%s'\"\n", kind, kind, proxy.Port, kind == "kept", harness.Password)
 	}
 	// Room for one message of the account that is not kept: what is kept does not count.
-	args := []string{"--config", config(t, "cache_dir = %q\ncache_size = \"2KiB\"\nrefresh = \"1s\"\ntimeout = \"5s\"\n%s", store, tables)}
+	file := config(t, "cache_dir = %q\ncache_size = \"2KiB\"\nrefresh = \"1s\"\ntimeout = \"5s\"\n%s", store, tables)
+	args := []string{"--config", file}
 	m := run.MountAs(t, harness.Command{Args: args})
 	inbox := func(account string) string { return filepath.Join(m.Path, account, "INBOX") }
 	// check compares what an account shows with the messages that it must show.
@@ -147,7 +150,9 @@ func TestKeep(t *testing.T) {
 			}
 		}
 	}
-	harness.Eventually(t, "all mail of the kept account is here", func() bool { return onDisk(t, store, "kept") == len(mails) })
+	harness.Eventually(t, "all mail of the kept account is here", func() bool {
+		return onDisk(t, store, "kept") == len(mails)
+	})
 	check("at first", "kept", mails)
 	check("at first", "lost", mails)
 

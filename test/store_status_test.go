@@ -21,8 +21,12 @@ func TestStatusFile(t *testing.T) {
 	c.Put("INBOX", harness.Letters(250, 6)...)
 	c.Put("Folder/Below", harness.Letters(251, 3)...)
 	store := filepath.Join(run.TempDir(t), "store")
-	m := run.Mount(t, append(trust(), "--cache-dir", store, "--cache-size", "30MiB", "--memory", "20MiB", imaps("status"))...)
-	harness.Shell(t, m.Path, `! ls -a . | grep -q mailfs; ! find . | grep -q mailfs; ls .mailfs; stat .mailfs/status.json >/dev/null`)
+	sizes := []string{"--cache-dir", store, "--cache-size", "30MiB", "--memory", "20MiB"}
+	m := run.Mount(t, append(append(trust(), sizes...), imaps("status"))...)
+	harness.Shell(t, m.Path, `! ls -a . | grep -q mailfs
+		! find . | grep -q mailfs
+		ls .mailfs
+		stat .mailfs/status.json >/dev/null`)
 	if err := os.WriteFile(filepath.Join(m.Path, ".mailfs", "status.json"), nil, 0o600); !isErrno(err, syscall.EROFS) {
 		t.Errorf("writing the status: %v, want EROFS", err)
 	}
@@ -38,7 +42,8 @@ func TestStatusFile(t *testing.T) {
 	if before.Mountpoint != m.Path || before.Process != m.Process(t) || before.Version == "" || len(before.Accounts) != 1 {
 		t.Fatalf("the status is %+v", before)
 	}
-	if before.Memory.Budget != 20<<20 || before.Disk.Budget != 30<<20 || !strings.Contains(before.Accounts[0].Server, "status@localhost") {
+	if before.Memory.Budget != 20<<20 || before.Disk.Budget != 30<<20 ||
+		!strings.Contains(before.Accounts[0].Server, "status@localhost") {
 		t.Errorf("the status is %+v", before)
 	}
 	list := m.Compare(t, c.All(), nil)
@@ -177,7 +182,8 @@ func TestCacheCommand(t *testing.T) {
 
 	res := cache("list")
 	for _, want := range []string{
-		`cacheone@localhost:\d+ +4 .* process ` + fmt.Sprint(mounts["cacheone"].Process(t)), `cachetwo@localhost:\d+ +5 .*\d\d:\d\d *\n`,
+		`cacheone@localhost:\d+ +4 .* process ` + fmt.Sprint(mounts["cacheone"].Process(t)),
+		`cachetwo@localhost:\d+ +5 .*\d\d:\d\d *\n`,
 	} {
 		if res.Code != 0 || !regexp.MustCompile(want).MatchString(res.Stdout) {
 			t.Errorf("cache list: %d, no %s in\n%s%s", res.Code, want, res.Stdout, res.Stderr)
