@@ -13,7 +13,15 @@ import (
 )
 
 func main() {
-	os.Exit(run(os.Args[1:]))
+	args, err := commandLine(os.Args)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, fstabName+": "+line(err))
+		os.Exit(2)
+	}
+	if args == nil {
+		return
+	}
+	os.Exit(run(args))
 }
 
 // run executes the command line and returns the exit status: 0, 1 for a failure, 2 for wrong usage, 130 when

@@ -284,11 +284,9 @@ func (f *mountFlags) account(flags *pflag.FlagSet, t accountTable) (account, err
 		return account{}, errors.New("keep is for POP3, whose servers drop mail; IMAP servers hold it")
 	}
 	// A flag that was given beats the table; one that was not only stands in for what the table leaves out.
-	switch {
-	case flags.Changed("password-command"):
-		a.PasswordCommand, a.TokenCommand, a.OAuth = f.passwordCommand, "", nil
-	case flags.Changed("token-command"):
-		a.PasswordCommand, a.TokenCommand, a.OAuth = "", f.tokenCommand, nil
+	given := flags.Changed("password-command") || flags.Changed("token-command")
+	if given || a.PasswordCommand == "" && a.TokenCommand == "" && a.OAuth == nil {
+		a.PasswordCommand, a.TokenCommand, a.OAuth = f.passwordCommand, f.tokenCommand, nil
 	}
 	if flags.Changed("tls") || t.TLS == "" {
 		a.InTheClear = f.tls == "off"
