@@ -79,7 +79,7 @@ func newRootCommand() *cobra.Command {
 		return wrongUsage("%w; see %s --help", err, cmd.CommandPath())
 	})
 	root.AddCommand(newMountCommand(), newUmountCommand(), newStatusCommand(), newCacheCommand(),
-		newCheckCommand(), newSetupCommand(), newLoginCommand(), newDemoCommand(), newVersionCommand(), newBackgroundCommand())
+		newCheckCommand(), newSetupCommand(), newLoginCommand(), newDemoCommand(), newVersionCommand(), newManCommand(), newBackgroundCommand())
 	return root
 }
 
