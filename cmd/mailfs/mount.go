@@ -91,8 +91,8 @@ STLS. Write @ in USER as %40. Without a URL every account of the configuration f
     url = "imaps://me%40example.org@mail.example.org"
     password_command = "pass show mail/work"
 
-The password comes from MAILFS_PASSWORD, from the password command, or is asked for on the terminal. With several
-accounts MAILFS_PASSWORD is for the one that has no command.`,
+The password comes from MAILFS_PASSWORD, from the password command, from the keyring (see mailfs help login), or is
+asked for on the terminal. With several accounts MAILFS_PASSWORD is for the one that has no other source.`,
 		Example: "  mailfs mount imaps://me%40example.org@mail.example.org ~/mail\n" +
 			"  mailfs mount ~/mail\n" +
 			"  mailfs umount ~/mail",
