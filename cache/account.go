@@ -25,6 +25,7 @@ type Account struct {
 	store    *accountDir
 	keep     bool
 	prefetch Prefetch
+	views    viewKeeper
 
 	ctx        context.Context // ends when the account is closed
 	cancel     context.CancelFunc

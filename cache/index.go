@@ -39,9 +39,10 @@ var (
 // index keeps on disk what is known of the mailboxes of one account: the list of them, their tables, and header fields.
 //
 //	account            "format", "mailboxes"
-//	mailbox:NAME       "state", and two buckets:
+//	mailbox:NAME       "state", and three buckets:
 //	  rows             segment of the table -> its columns
 //	  headers          UID -> header fields
+//	  views            UID and name of a view -> what is known of it
 //
 // Every value ends in a checksum over key and value. What does not fit its checksum, or can't be read at all, makes the
 // whole index count as damaged: it is set aside, and begun anew.
@@ -436,6 +437,11 @@ func (x *index) save(mailbox string, t *Table, version remote.Version, dirty []r
 			}
 			if err := putRows(b, t, dirty); err != nil {
 				return err
+			}
+			for _, uid := range gone {
+				if err := dropViews(b, uidKey(t.validity, uid)); err != nil {
+					return err
+				}
 			}
 			if headers := b.Bucket(headersBucket); headers != nil {
 				keys := make([][]byte, 0, len(gone))

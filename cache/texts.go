@@ -42,16 +42,25 @@ func (m *Mailbox) KnownTextSize(ref Ref) (int64, bool) {
 
 // knownSize returns the size of a view that was made once.
 func (m *Mailbox) knownSize(ref Ref, v view) (int64, bool) {
-	text, ok := m.account.bodies.get(m.viewKey(ref, sizeView+v))
+	key := m.viewKey(ref, sizeView+v)
+	text, ok := m.account.bodies.get(key)
 	if !ok {
-		return 0, false
+		if text = m.indexedView(ref, sizeView+v); text == nil {
+			return 0, false
+		}
+		m.account.bodies.add(key, text)
 	}
 	size, err := strconv.ParseInt(string(text), 10, 64)
 	return size, err == nil
 }
 
 func (m *Mailbox) keepSize(ref Ref, v view, size int64) {
-	m.account.bodies.add(m.viewKey(ref, sizeView+v), strconv.AppendInt(nil, size, 10))
+	if known, ok := m.knownSize(ref, v); ok && known == size {
+		return
+	}
+	text := strconv.AppendInt(nil, size, 10)
+	m.account.bodies.add(m.viewKey(ref, sizeView+v), text)
+	m.indexView(ref, sizeView+v, text)
 }
 
 // moreText is how many bytes of messages are taken to hold a byte of text, when it is decided how much of a mailbox may be

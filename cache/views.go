@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -216,7 +217,7 @@ func legible(p *remote.Part) {
 func (m *Mailbox) keptAnatomy(ref Ref) *anatomy {
 	v, ok := m.account.bodies.get(m.viewKey(ref, anatomyView))
 	if !ok {
-		return nil
+		v = m.indexedView(ref, anatomyView)
 	}
 	found := &anatomy{}
 	if json.Unmarshal(v, found) != nil || found.Root == nil {
@@ -237,6 +238,9 @@ func (m *Mailbox) bringAnatomies(ctx context.Context, prio remote.Priority, flig
 			v, err = json.Marshal(found)
 		} else if errors.Is(err, remote.ErrTooComplex) {
 			err = fmt.Errorf("parts of UID %d in %s: %w", uid, m.name, err)
+		}
+		if ref := (Ref{validity, uid}); err == nil && !bytes.Equal(v, m.indexedView(ref, anatomyView)) {
+			m.indexView(ref, anatomyView, v)
 		}
 		m.land(m.viewKey(Ref{validity, uid}, anatomyView), flights[uid], v, err)
 	})

@@ -292,8 +292,8 @@ func TestViewBombs(t *testing.T) {
 	}
 }
 
-// What was read can be read when the server can't be reached, also after a remount.
-func TestTextsStay(t *testing.T) {
+// What was seen can be seen when the server can't be reached, also after a remount.
+func TestViewsStay(t *testing.T) {
 	t.Parallel()
 	plantTexts(t, "textsstay", 12)
 	proxy := run.Proxy(t, dovecot.IMAP, harness.ProxyOptions{})
@@ -301,10 +301,15 @@ func TestTextsStay(t *testing.T) {
 	args := []string{"--tls=off", "--timeout", "5s", "--cache-dir", store, inTheClear("textsstay", proxy.Port)}
 	m := run.Mount(t, args...)
 	before := harness.Shell(t, m.Path, `cat INBOX/.text/*`)
+	const parts = `ls -l INBOX/.parts/*; cat INBOX/.parts/*_2/a-file.pdf | sha256sum`
+	listed := harness.Shell(t, m.Path, parts)
 	m.Unmount(t)
 	proxy.Close()
 	m = run.Mount(t, args...)
 	if after := harness.Shell(t, m.Path, `cat INBOX/.text/*`); after != before || !bytes.Contains([]byte(before), []byte("needle0011end")) {
 		t.Errorf("texts are not the same without the server: %d bytes, then %d", len(before), len(after))
+	}
+	if after := harness.Shell(t, m.Path, parts); after != listed {
+		t.Errorf("parts are not the same without the server:\n%s", firstDifference(listed, after))
 	}
 }

@@ -54,7 +54,7 @@ func configPath() (string, error) {
 	}
 	home, err := os.UserHomeDir()
 	if err != nil {
-		return "", errors.New("there is no home directory to look for the configuration in; name the file with --config")
+		return "", errors.New("there is no home directory to look for the configuration in; name the file with --config (in fstab: config=FILE)")
 	}
 	return filepath.Join(home, ".config", "mailfs", "config.toml"), nil
 }

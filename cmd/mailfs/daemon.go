@@ -17,6 +17,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
+
+	"github.com/mailfs/mailfs/cache"
 )
 
 // notice is what a background process tells its parent until it is ready: any number of warnings, then one of the rest.
@@ -216,7 +218,7 @@ func serveBackground(ctx context.Context, j *job, notices *os.File, tell *gob.En
 		j.Accounts = accounts
 	}
 	warning := func(text string) { tell.Encode(notice{Warning: text}) }
-	ready := func() error {
+	ready := func(func() cache.Status) error {
 		null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 		if err != nil {
 			return err

@@ -13,7 +13,15 @@ import (
 )
 
 func main() {
-	os.Exit(run(os.Args[1:]))
+	args, err := commandLine(os.Args)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, fstabName+": "+line(err))
+		os.Exit(2)
+	}
+	if args == nil {
+		return
+	}
+	os.Exit(run(args))
 }
 
 // run executes the command line and returns the exit status: 0, 1 for a failure, 2 for wrong usage, 130 when
@@ -71,7 +79,7 @@ func newRootCommand() *cobra.Command {
 		return wrongUsage("%w; see %s --help", err, cmd.CommandPath())
 	})
 	root.AddCommand(newMountCommand(), newUmountCommand(), newStatusCommand(), newCacheCommand(),
-		newCheckCommand(), newLoginCommand(), newDemoCommand(), newVersionCommand(), newBackgroundCommand())
+		newCheckCommand(), newSetupCommand(), newLoginCommand(), newDemoCommand(), newVersionCommand(), newManCommand(), newBackgroundCommand())
 	return root
 }
 

@@ -91,8 +91,8 @@ STLS. Write @ in USER as %40. Without a URL every account of the configuration f
     url = "imaps://me%40example.org@mail.example.org"
     password_command = "pass show mail/work"
 
-The password comes from MAILFS_PASSWORD, from the password command, or is asked for on the terminal. With several
-accounts MAILFS_PASSWORD is for the one that has no command.`,
+The password comes from MAILFS_PASSWORD, from the password command, from the keyring (see mailfs help login), or is
+asked for on the terminal. With several accounts MAILFS_PASSWORD is for the one that has no other source.`,
 		Example: "  mailfs mount imaps://me%40example.org@mail.example.org ~/mail\n" +
 			"  mailfs mount ~/mail\n" +
 			"  mailfs umount ~/mail",
@@ -284,11 +284,9 @@ func (f *mountFlags) account(flags *pflag.FlagSet, t accountTable) (account, err
 		return account{}, errors.New("keep is for POP3, whose servers drop mail; IMAP servers hold it")
 	}
 	// A flag that was given beats the table; one that was not only stands in for what the table leaves out.
-	switch {
-	case flags.Changed("password-command"):
-		a.PasswordCommand, a.TokenCommand, a.OAuth = f.passwordCommand, "", nil
-	case flags.Changed("token-command"):
-		a.PasswordCommand, a.TokenCommand, a.OAuth = "", f.tokenCommand, nil
+	given := flags.Changed("password-command") || flags.Changed("token-command")
+	if given || a.PasswordCommand == "" && a.TokenCommand == "" && a.OAuth == nil {
+		a.PasswordCommand, a.TokenCommand, a.OAuth = f.passwordCommand, f.tokenCommand, nil
 	}
 	if flags.Changed("tls") || t.TLS == "" {
 		a.InTheClear = f.tls == "off"

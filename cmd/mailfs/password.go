@@ -19,11 +19,12 @@ import (
 // passwordVariable names the environment variable with a password. It is read once and never handed on.
 const passwordVariable = "MAILFS_PASSWORD"
 
-// environment is this process's environment for a command that it runs: without the password.
+// environment is this process's environment for a command that it runs: without the password, and without the socket on
+// which systemd hears only from this process.
 func environment() []string {
 	var env []string
 	for _, e := range os.Environ() {
-		if !strings.HasPrefix(e, passwordVariable+"=") {
+		if !strings.HasPrefix(e, passwordVariable+"=") && !strings.HasPrefix(e, notifyVariable+"=") {
 			env = append(env, e)
 		}
 	}

@@ -114,7 +114,15 @@ func serveHere(ctx context.Context, j *job) error {
 		out = file
 	}
 	log := slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: j.LogLevel}))
-	return serve(ctx, j, log, warn, func() error { return nil })
+	systemd := newSupervisor()
+	ctx, stop := context.WithCancel(ctx)
+	var following sync.WaitGroup
+	defer following.Wait()
+	defer stop()
+	return serve(ctx, j, log, warn, func(status func() cache.Status) error {
+		following.Go(func() { systemd.follow(ctx, j.Mountpoint, status) })
+		return nil
+	})
 }
 
 // openLog opens a log file to append to. It tells where people read their mail, so only its owner may read it.
@@ -127,9 +135,10 @@ func openLog(path string) (*os.File, error) {
 }
 
 // serve connects the accounts of a job, mounts them, calls ready and stays until ctx ends or somebody unmounts. A mount
-// that is in use when ctx ends is detached: who uses it gets errors from then on. What happens before ready to some of
+// that is in use when ctx ends is detached: who uses it gets errors from then on. ready gets a function that tells what
+// is going on. What happens before ready to some of
 // several accounts is told to warn; if all of them fail, nothing is mounted.
-func serve(ctx context.Context, j *job, log *slog.Logger, warn func(string), ready func() error) (err error) {
+func serve(ctx context.Context, j *job, log *slog.Logger, warn func(string), ready func(func() cache.Status) error) (err error) {
 	// Most of the memory holds bodies, which cost the collector nothing to look at: it may come often, so that what is
 	// garbage doesn't double what --memory allows.
 	debug.SetGCPercent(20)
@@ -186,7 +195,7 @@ func serve(ctx context.Context, j *job, log *slog.Logger, warn func(string), rea
 		server.Wait()
 		close(ended)
 	}()
-	if err := ready(); err != nil { // nobody is left who wants it
+	if err := ready(store.Status); err != nil { // nobody is left who wants it
 		log.Info("unmounting: nobody waits for the mount", "error", err)
 		return errors.Join(detach(j.Mountpoint, server), err)
 	}

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// fstabName is the name under which mount(8) calls the program for file systems of type mailfs.
+const fstabName = "mount.mailfs"
+
+// commandLine returns the arguments of the program: those of mount(8) turned into the ones of mailfs mount, when it was
+// called as mount(8) does. nil means that there is nothing to do.
+func commandLine(args []string) ([]string, error) {
+	if len(args) == 0 || filepath.Base(args[0]) != fstabName {
+		return args[min(1, len(args)):], nil
+	}
+	return fromFstab(args[1:])
+}
+
+// fromFstab reads SOURCE DIR [-sfnv] [-N NAMESPACE] [-o OPTIONS] [-t TYPE], as mount(8) documents it for helpers. SOURCE
+// is a URL, a configuration file, or any word for the configuration that an option names.
+func fromFstab(args []string) ([]string, error) {
+	var where, options []string
+	for len(args) > 0 {
+		arg := args[0]
+		args = args[1:]
+		if !strings.HasPrefix(arg, "-") || arg == "-" {
+			where = append(where, arg)
+			continue
+		}
+		for flags := arg[1:]; flags != ""; {
+			flag, rest := flags[0], flags[1:]
+			switch flag {
+			case 's', 'n', 'v': // sloppy, no mtab, verbose: there is nothing that they would change
+				flags = rest
+				continue
+			case 'f': // fake
+				return nil, nil
+			case 'o', 't', 'N':
+			default:
+				return nil, wrongUsage("unknown option -%c; usage: %s SOURCE DIR [-sfnv] [-o OPTIONS]", flag, fstabName)
+			}
+			if rest == "" {
+				if len(args) == 0 {
+					return nil, wrongUsage("-%c: a value is missing", flag)
+				}
+				rest, args = args[0], args[1:]
+			}
+			if flag == 'o' {
+				options = append(options, strings.Split(rest, ",")...)
+			}
+			flags = ""
+		}
+	}
+	if len(where) != 2 {
+		return nil, wrongUsage("usage: %s SOURCE DIR [-sfnv] [-o OPTIONS]", fstabName)
+	}
+	// mount(8) says rw whenever nobody has said ro.
+	options = slices.DeleteFunc(options, func(o string) bool { return o == "rw" || o == "" })
+	line := []string{"mount"}
+	switch source := where[0]; {
+	case strings.Contains(source, "://"):
+		line = append(line, source)
+	case filepath.IsAbs(source):
+		options = append(options, "config="+source)
+	}
+	line = append(line, where[1])
+	if len(options) > 0 {
+		line = append(line, "-o", strings.Join(options, ","))
+	}
+	return line, nil
+}

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"context"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mailfs/mailfs/cache"
+)
+
+// What systemd hears from a service of Type=notify, in order.
+func TestSupervisor(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "notify")
+	socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	t.Setenv(notifyVariable, path)
+	s := newSupervisor()
+	if _, there := os.LookupEnv(notifyVariable); there {
+		t.Error("commands would inherit the socket")
+	}
+	heard := func() string {
+		t.Helper()
+		b := make([]byte, 4096)
+		socket.SetReadDeadline(time.Now().Add(20 * time.Second))
+		n, err := socket.Read(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b[:n])
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	status := make(chan cache.Status, 2)
+	status <- cache.Status{Accounts: []cache.AccountStatus{{Name: "work", Syncing: []cache.SyncStatus{{Mailbox: "INBOX", Done: 3, Total: 9}}}}}
+	status <- cache.Status{Accounts: []cache.AccountStatus{{Name: "work", Error: "login refused\nREADY=1"}}}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.follow(ctx, "/mnt", func() cache.Status { return <-status })
+	}()
+	if got := heard(); got != "READY=1\nSTATUS=/mnt; work: listing INBOX, 3 of 9" {
+		t.Errorf("at first: %q", got)
+	}
+	if got := heard(); got != "STATUS=/mnt; work: login refused READY=1" {
+		t.Errorf("then: %q", got)
+	}
+	cancel()
+	close(status)
+	last := heard()
+	for strings.HasPrefix(last, "STATUS=") {
+		last = heard()
+	}
+	if !strings.HasPrefix(last, "STOPPING=1\n") {
+		t.Errorf("at the end: %q", last)
+	}
+	<-done
+}

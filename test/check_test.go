@@ -1,0 +1,88 @@
+package test
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mailfs/mailfs/test/harness"
+)
+
+// What check says of a real Dovecot, in good order and in each kind of trouble that it can be in.
+func TestCheckDovecot(t *testing.T) {
+	t.Parallel()
+	d := dovecot
+	c := d.Dial(t, "checked")
+	c.Make("Archive")
+	c.Put("INBOX", harness.Letters(60, 3)...)
+	old := run.Dovecot(t, harness.DovecotOptions{NotAfter: time.Now().Add(-24 * time.Hour)})
+	soon := run.Dovecot(t, harness.DovecotOptions{NotAfter: time.Now().Add(3 * 24 * time.Hour)})
+	other := run.Dovecot(t, harness.DovecotOptions{Hosts: []string{"mail.example.com"}})
+	pop3 := func(port int) string { return fmt.Sprintf("pop3://checked@localhost:%d", port) }
+	for _, try := range []struct {
+		name     string
+		args     []string
+		password string
+		code     int
+		says     string // in this order; . stands for anything, lines too
+	}{
+		{"imaps", append(trust(), imaps("checked")), harness.Password, 0,
+			`tls +ok.*TLS 1\.3, certificate for localhost, 127\.0\.0\.1 by mailfs test authority.*login +ok.*PLAIN; mailfs uses CONDSTORE, ESEARCH.*2 mailboxes, 3 messages in INBOX`},
+		{"imap, STARTTLS", append(trust(), fmt.Sprintf("imap://checked@localhost:%d", d.IMAP)), harness.Password, 0,
+			`greeting +ok.*starttls +ok.*tls +ok.*login +ok.*3 messages`},
+		{"imap in the clear", []string{"--tls=off", inTheClear("checked", d.IMAP)}, harness.Password, 0, `login +ok.*3 messages`},
+		{"pop3s", append(trust(), strings.Replace(pop3(d.POP3S), "pop3:", "pop3s:", 1)), harness.Password, 0, `tls +ok.*login +ok.*3 messages`},
+		{"pop3, STLS", append(trust(), pop3(d.POP3)), harness.Password, 0, `starttls +ok.*tls +ok.*login +ok.*3 messages`},
+		{"nobody signs in", append(trust(), fmt.Sprintf("imaps://localhost:%d", d.IMAPS)), harness.Password, 0, `login +- .*not tried`},
+		{"a certificate that ends soon", []string{"--ca-file", soon.CA, fmt.Sprintf("imaps://x@localhost:%d", soon.IMAPS)}, harness.Password, 0,
+			`tls +ok.*!.*ends on .*in 2 days.*1 mailbox`},
+		{"wrong password", append(trust(), imaps("checked")), wrongPassword, 1, `login +FAILED.*login refused for "checked"`},
+		{"wrong password, POP3", append(trust(), pop3(d.POP3)), wrongPassword, 1, `login +FAILED.*login refused for "checked"`},
+		{"expired certificate", []string{"--ca-file", old.CA, fmt.Sprintf("imaps://x@localhost:%d", old.IMAPS)}, harness.Password, 1,
+			`connect +ok.*tls +FAILED.*expired on`},
+		{"wrong host", []string{"--ca-file", other.CA, pop3(other.POP3)}, harness.Password, 1, `starttls +ok.*tls +FAILED.*is for mail\.example\.com`},
+		{"unknown authority", []string{imaps("checked")}, harness.Password, 1, `connect +ok.*tls +FAILED.*--ca-file`},
+	} {
+		t.Run(try.name, func(t *testing.T) {
+			t.Parallel()
+			res := run.Run(t, harness.Command{Args: append([]string{"check"}, try.args...), Env: []string{"MAILFS_PASSWORD=" + try.password}})
+			if res.Code != try.code || res.Stderr != "" {
+				t.Errorf("exit status %d, want %d\n%s", res.Code, try.code, res.Stderr)
+			}
+			if !regexp.MustCompile(`(?s)` + try.says).MatchString(res.Stdout) {
+				t.Errorf("it says\n%swant %s", res.Stdout, try.says)
+			}
+			if failed := strings.Count(res.Stdout, "FAILED"); failed != try.code {
+				t.Errorf("%d steps failed:\n%s", failed, res.Stdout)
+			}
+			holdsNoSecret(t, res, harness.Password, wrongPassword)
+		})
+	}
+}
+
+// A server that freezes at any point of the way is reported within the timeout.
+func TestCheckFrozenDovecot(t *testing.T) {
+	t.Parallel()
+	for _, when := range []string{"AUTHENTICATE", "LIST", "STATUS"} {
+		t.Run(when, func(t *testing.T) {
+			t.Parallel()
+			p := run.Proxy(t, dovecot.IMAP, harness.ProxyOptions{})
+			p.FreezeWhen(when)
+			began := time.Now()
+			res := run.Run(t, harness.Command{Args: []string{"check", "--tls=off", "--timeout=1s", inTheClear("frozen", p.Port)},
+				Env: []string{"MAILFS_PASSWORD=" + harness.Password}})
+			step := "mailboxes"
+			if when == "AUTHENTICATE" {
+				step = "login"
+			}
+			if res.Code != 1 || !regexp.MustCompile(step+` +FAILED.*within 1s`).MatchString(res.Stdout) {
+				t.Errorf("exit status %d\n%s%s", res.Code, res.Stdout, res.Stderr)
+			}
+			if took := time.Since(began); took > 10*time.Second {
+				t.Errorf("it took %s", took)
+			}
+		})
+	}
+}
