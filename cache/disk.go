@@ -239,33 +239,60 @@ func (d *disk) close() {
 // write keeps a body, in place of those that were not read for the longest time. A disk that is full, or can't be written,
 // is left alone.
 func (d *disk) write(k diskKey, body []byte) {
-	if d.reserve(k, int64(len(body))+trailerLength) {
+	if d.reserve(k, int64(len(body))+trailerLength, true) {
 		d.settled(k, d.store(k, body))
 	}
 }
 
-// reserve makes room for a file that is about to be there. It fails for one that is there, or while the disk is full.
-func (d *disk) reserve(k diskKey, size int64) bool {
+// reserve makes room for a file that is about to be there, and with listed has it be one of the files already. It fails
+// for one that is there, or while the disk is full.
+func (d *disk) reserve(k diskKey, size int64, listed bool) bool {
 	if k.account.pinned {
 		_, err := os.Lstat(k.path())
 		return err != nil
 	}
-	if size > d.budget {
-		return false
-	}
 	<-k.account.scanned
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.lru.Contains(k) || time.Now().Before(d.paused) {
+	if size > d.budget || d.lru.Contains(k) || time.Now().Before(d.paused) {
 		return false
 	}
 	for d.used+size > d.budget && d.lru.Len() > 0 {
 		d.lru.RemoveOldest()
 	}
 	d.sweep()
+	if d.used+size > d.budget { // the rest is reserved for others
+		return false
+	}
 	d.used += size
-	d.lru.Add(k, size)
+	if listed {
+		d.lru.Add(k, size)
+	}
 	return true
+}
+
+// unreserve gives back the room of a file that did not come to be one of the files.
+func (d *disk) unreserve(k diskKey, size int64) {
+	if !k.account.pinned {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.used -= size
+	}
+}
+
+// admit has a file for which room was reserved be one of the files.
+func (d *disk) admit(k diskKey, size int64) {
+	if k.account.pinned {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.used += size // the reservation is given back
+	if d.lru.Contains(k) {
+		d.used -= size
+		return
+	}
+	d.lru.Add(k, size)
 }
 
 // settled notes how the making of a file for which room was reserved has ended.
@@ -289,6 +316,8 @@ var errSpare = errors.New("the disk is nearly full")
 
 // leaveSpare fails if n more bytes would take what is to be left to others. It asks the system once in a while only.
 func (a *accountDir) leaveSpare(n int64) error {
+	const block = 4096 // what most filesystems give to a file at least
+	n = (n/block + 1) * block
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.room -= n; a.room > 0 && time.Since(a.asked) < time.Second {

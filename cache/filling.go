@@ -12,11 +12,14 @@ import (
 // filling is a file that a large message is written to piece by piece. A nil filling takes nothing.
 type filling struct {
 	disk *disk
-	size int64
+	key  diskKey
+	size int64 // of the message
 
 	mu     sync.Mutex // guards what follows
 	file   *os.File   // nil when it was given up or finished
 	filled map[uint32]bool
+	// reserved: there is room for all of it. Who reads no more than the first piece costs the others nothing.
+	reserved bool
 }
 
 // fill begins a file for a message in pieces; nil if it can't be kept.
@@ -29,7 +32,7 @@ func (d *disk) fill(k diskKey, size int64) *filling {
 		d.failed(err)
 		return nil
 	}
-	return &filling{disk: d, size: size, file: f, filled: map[uint32]bool{}}
+	return &filling{disk: d, key: k, size: size, file: f, filled: map[uint32]bool{}}
 }
 
 // put takes a piece and tells whether it was the last one that was missing. A piece that does not have the length that it
@@ -47,6 +50,12 @@ func (f *filling) put(number uint32, piece []byte) (whole bool) {
 	if int64(len(piece)) != min(pieceSize, f.size-off) {
 		f.drop()
 		return false
+	}
+	if len(f.filled) > 0 && !f.reserved {
+		if f.reserved = f.disk.reserve(f.key, f.size+trailerLength, false); !f.reserved {
+			f.drop()
+			return false
+		}
 	}
 	if _, err := f.file.WriteAt(piece, off); err != nil {
 		f.disk.failed(err)
@@ -72,6 +81,9 @@ func (f *filling) drop() {
 		os.Remove(f.file.Name())
 		f.file.Close()
 		f.file = nil
+		if f.reserved {
+			f.disk.unreserve(f.key, f.size+trailerLength)
+		}
 	}
 }
 
@@ -105,11 +117,10 @@ func (d *disk) finish(k diskKey, f *filling) {
 		if _, err := f.file.WriteAt(k.trailer(f.size, sum.Sum32()), f.size); err != nil {
 			return err
 		}
-		if !d.reserve(k, f.size+trailerLength) {
-			return nil
+		if err := k.replace(func(aside string) error { return os.Rename(f.file.Name(), aside) }); err != nil {
+			return err
 		}
-		err := k.replace(func(aside string) error { return os.Rename(f.file.Name(), aside) })
-		d.settled(k, err)
+		d.admit(k, f.size+trailerLength)
 		return nil
 	}())
 	f.drop()

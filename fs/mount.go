@@ -109,7 +109,7 @@ func mount(mountpoint string, accounts []*cache.Account, single bool, o Options,
 	s := &Server{fuse: server, fsys: fsys}
 	go fsys.notifier.run()
 	go s.fuse.Serve()
-	if err := s.fuse.WaitMount(); err != nil {
+	if err := awaitMount(s.fuse); err != nil {
 		return nil, errors.Join(fmt.Errorf("mounting at %s: %w", mountpoint, err), s.Unmount())
 	}
 	return s, nil

@@ -81,6 +81,9 @@ func mountFor(t testing.TB, refresh time.Duration, accounts map[string]*syntheti
 		m.requests.RawFileSystem = raw
 		return m.requests
 	})
+	if err == nil {
+		err = m.server.fuse.WaitMount() // since these tests read from the mount that they serve
+	}
 	if err != nil {
 		t.Fatalf("%v (these tests need /dev/fuse, and fuse3 unless they run as root)", err)
 	}

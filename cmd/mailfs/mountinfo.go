@@ -63,6 +63,19 @@ func uppermost(path string) (string, error) {
 	return infos[len(infos)-1].FSType, nil
 }
 
+// abort ends the connection of a mount that does not answer, with all that wait for it: a process among them that is to
+// end can't before. That it can't be done is no reason not to unmount.
+func abort(path string) {
+	infos, err := mountinfo.GetMounts(func(i *mountinfo.Info) (skip, stop bool) {
+		return i.Mountpoint != path || i.FSType != fsType, false
+	})
+	if err != nil || len(infos) == 0 {
+		return
+	}
+	connection := fmt.Sprintf("/sys/fs/fuse/connections/%d/abort", infos[len(infos)-1].Minor)
+	_ = os.WriteFile(connection, []byte("1"), 0)
+}
+
 // aliveWithin is how long a mount may take to answer before it counts as hung.
 const aliveWithin = 2 * time.Second
 
@@ -84,6 +97,7 @@ func clearDead(path string) (cleared bool, err error) {
 		if !errors.Is(err, syscall.ENOTCONN) && !errors.Is(err, syscall.ECONNABORTED) {
 			return cleared, fmt.Errorf("%s: mail is mounted there already; mailfs umount ends it", path)
 		}
+		abort(path)
 		if err := unmount(path, true); err != nil {
 			return cleared, fmt.Errorf("clearing a dead mount from %s: %w", path, err)
 		}
