@@ -70,6 +70,7 @@ func (a *Account) close() error {
 	err := a.remote.Close()
 	a.goroutines.Wait()
 	if a.index != nil {
+		a.saveLost()
 		err = errors.Join(err, a.index.close())
 	}
 	return err

@@ -190,3 +190,15 @@ func listed(header []byte) []byte {
 	}
 	return out
 }
+
+// saveLost brings into the store what a damaged index has lost. Nothing else runs any more.
+func (a *Account) saveLost() {
+	if list, ok := a.mailboxes.known(); ok {
+		a.index.saveMailboxes(list)
+	}
+	for _, m := range a.byName {
+		if t, ok := m.table.known(); ok && !a.index.holds(m.name) {
+			a.index.save(m.name, t, m.version, nil, nil, true)
+		}
+	}
+}
