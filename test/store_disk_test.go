@@ -113,8 +113,7 @@ func budget(t *testing.T, box string, budget int64) {
 		default:
 		}
 		// The program stands still while its files are counted: all of them are as they were at one time.
-		syscall.Kill(pid, syscall.SIGSTOP)
-		harness.Eventually(t, "the program stops", func() bool { return harness.State(pid) == 'T' })
+		stop(t, pid)
 		most = max(most, bytesBelow(t, store, "bodies"))
 		syscall.Kill(pid, syscall.SIGCONT)
 	}

@@ -36,13 +36,29 @@ func kill(t *testing.T, m *harness.Mount) {
 	// A process that waits for an answer of its own mount can't end, with all that it holds.
 	for pid := range killed {
 		harness.Eventually(t, fmt.Sprintf("the last thread of process %d ends", pid), func() bool {
-			threads, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
-			return !slices.ContainsFunc(threads, func(e os.DirEntry) bool {
-				id, _ := strconv.Atoi(e.Name())
-				return harness.Alive(id)
-			})
+			return !slices.ContainsFunc(threads(pid), harness.Alive)
 		})
 	}
+}
+
+// stop has a process stand still until it gets SIGCONT. A thread that still ran could take a request and keep it, and who
+// waits for the answer to that can't be killed.
+func stop(t *testing.T, pid int) {
+	t.Helper()
+	syscall.Kill(pid, syscall.SIGSTOP)
+	harness.Eventually(t, "every thread of the program stands still", func() bool {
+		return !slices.ContainsFunc(threads(pid), func(id int) bool { return harness.State(id) != 'T' })
+	})
+}
+
+// threads returns the ids of the threads of a process.
+func threads(pid int) (ids []int) {
+	for _, name := range names(fmt.Sprintf("/proc/%d/task", pid)) {
+		if id, err := strconv.Atoi(name); err == nil {
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }
 
 // killsEnv sets how many kills the test makes, for long runs.

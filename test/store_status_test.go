@@ -152,9 +152,8 @@ func TestStatusOfAHungProcess(t *testing.T) {
 	t.Parallel()
 	m := run.Mount(t, append(trust(), imaps("statushung"))...)
 	pid := m.Process(t)
-	syscall.Kill(pid, syscall.SIGSTOP)
+	stop(t, pid)
 	defer syscall.Kill(pid, syscall.SIGCONT)
-	harness.Eventually(t, "the program stops", func() bool { return harness.State(pid) == 'T' })
 	checkRefusal(t, run.Run(t, harness.Command{Args: []string{"status", m.Path}}), `does not answer`)
 }
 
