@@ -15,23 +15,28 @@ import (
 )
 
 // COMPRESS=DEFLATE (RFC 4978) makes a listing five times smaller and mail a third, and costs the server about as much
-// time as a line of 150 Mbit/s has for it. So it is begun on a connection that has been seen to be slower, and far away:
-// a server on this machine or in this house that is slow is so for other reasons.
+// time as a line of 150 Mbit/s has for it. So it is begun on all connections once one has been seen to be slower. That of a
+// server on this machine or in this house has to be so for a while, and with bodies: it may be busy, or reading its disk.
 const (
 	compression = goimap.Cap("COMPRESS=DEFLATE")
 	slowLine    = 150e6 / 8 // bytes a second
 	farAway     = 2 * time.Millisecond
-	paceSample  = 256 << 10 // bytes
+	paceSample  = 128 << 10 // bytes
+	// How many samples in a row must have been slow. One that is not shows that the line can do better: what comes in
+	// bursts waits for a server, or for us.
+	slowFarAway = 2
+	slowNearby  = 32
 )
 
 // pace measures how fast a line is. Only its reader may call note.
 type pace struct {
-	asked atomic.Int64 // when a command began on the quiet connection, in Unix nanoseconds; 0 once it is answered
-	slow  atomic.Bool
+	asked atomic.Int64   // when a command began on the quiet connection, in Unix nanoseconds; 0 once it is answered
+	slow  func(far bool) // told when a line is slow, again with each sample that says so. It must not wait for anything.
 
 	trip  time.Duration // shortest time from a command to the first byte of the answer
 	since time.Time     // first byte of the sample
 	bytes int
+	row   int // samples in a row that were slow
 }
 
 // begin notes that a command begins while no other is under way.
@@ -48,9 +53,15 @@ func (p *pace) note(n int) {
 		return
 	}
 	if p.bytes += n; p.bytes >= paceSample {
-		elapsed := now.Sub(p.since)
-		p.slow.Store(p.trip >= farAway && float64(p.bytes) < slowLine*elapsed.Seconds())
+		if float64(p.bytes) < slowLine*now.Sub(p.since).Seconds() {
+			p.row++
+		} else {
+			p.row = 0
+		}
 		p.since, p.bytes = now, 0
+		if far := p.trip >= farAway; p.slow != nil && (far && p.row >= slowFarAway || p.row >= slowNearby) {
+			p.slow(far)
+		}
 	}
 }
 

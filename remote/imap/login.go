@@ -18,6 +18,7 @@ import (
 // signIn waits for the greeting and signs in, on a connection that the server has just accepted.
 func (a *Account) signIn(ctx context.Context, inner net.Conn) (*session, error) {
 	s := &session{conn: newConn(inner, a.dialer.Server.Timeout, &a.names)}
+	s.conn.pace.slow = func(far bool) { a.pool.slowLine(s, far) }
 	s.conn.begin()
 	defer s.conn.done()
 	s.client = imapclient.New(s.conn, nil)

@@ -62,6 +62,7 @@ type pool struct {
 	max        int // connections that the server seems to allow
 	fewerUntil time.Time
 	told       bool // the log has it that there are fewer
+	slow       bool // the line is one on which compression pays
 	closed     bool
 }
 
@@ -173,22 +174,47 @@ func (p *pool) release(q *request) {
 		i := slices.Index(s.claims, q.fetches)
 		s.claims = slices.Delete(s.claims, i, i+1)
 	}
-	if !s.packed && s.conn.pace.slow.Load() && s.caps.Has(compression) {
-		s.packed, s.draining = true, true // it is tried once
-	}
 	if s.users == 0 {
 		s.exclusive = false
-		if s.draining && !p.closed {
-			p.pack(s)
-		} else if !p.closed {
-			s.idle = time.AfterFunc(p.idle, func() { p.retire(s) })
-		}
+	}
+	if !p.packing(s) && s.users == 0 && !p.closed {
+		s.idle = time.AfterFunc(p.idle, func() { p.retire(s) })
 	}
 	p.schedule()
 }
 
+// slowLine has the connections compressed, since one of them has turned out to be slow.
+func (p *pool) slowLine(s *session, far bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.slow || p.closed || !far && s.lane == listing {
+		return
+	}
+	p.slow = true
+	for _, s := range p.sessions {
+		p.packing(s)
+	}
+}
+
+// packing has compression begin on a connection if it should, at once or when its users are gone, and tells whether nobody
+// may join meanwhile. It is called with mu held.
+func (p *pool) packing(s *session) bool {
+	if p.slow && !s.packed && s.caps.Has(compression) {
+		s.packed, s.draining = true, true // it is tried once
+	}
+	if s.draining && !s.beginning && s.users == 0 && !p.closed {
+		s.beginning = true
+		p.pack(s)
+	}
+	return s.draining
+}
+
 // pack begins compression on a connection that nobody uses any more. It is called with mu held.
 func (p *pool) pack(s *session) {
+	if s.idle != nil {
+		s.idle.Stop()
+		s.idle = nil
+	}
 	p.wg.Add(1)
 	go func() {
 		defer p.wg.Done()
@@ -337,6 +363,23 @@ func (p *pool) prepare(l lane) {
 	}
 }
 
+// open opens a mailbox on a connection for bodies that has nothing else to do, and waits for nothing.
+func (p *pool) open(mailbox string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	idle := func(s *session) bool { return s.lane == bodies && s.users == 0 && s.alive() && s.mailbox != mailbox }
+	if p.closed || p.max == 1 || !p.dialing[bodies] && !slices.ContainsFunc(p.sessions, idle) {
+		return
+	}
+	p.wg.Add(1)
+	go func() {
+		defer p.wg.Done()
+		q := &request{lane: bodies, mailbox: mailbox, prio: remote.Background}
+		// That it fails is told to who reads in it.
+		_ = p.use(p.ctx, q, func(*session) error { return nil })
+	}()
+}
+
 // grow dials one more connection for a lane, if there may be one.
 func (p *pool) grow(l lane) {
 	have := 0
@@ -372,7 +415,9 @@ func (p *pool) grow(l lane) {
 			p.sessions = append(p.sessions, s)
 			p.wg.Add(1)
 			go p.watch(s)
-			s.idle = time.AfterFunc(p.idle, func() { p.retire(s) })
+			if !p.packing(s) {
+				s.idle = time.AfterFunc(p.idle, func() { p.retire(s) })
+			}
 		case !p.fewer(l, err):
 			p.fail(l, err)
 		}
@@ -438,6 +483,9 @@ func (p *pool) drop(s *session) bool {
 	p.sessions = slices.Delete(p.sessions, i, i+1)
 	if s.idle != nil {
 		s.idle.Stop()
+	}
+	if len(p.sessions) == 0 {
+		p.slow = false // the next ones may be by another network
 	}
 	return true
 }

@@ -39,6 +39,7 @@ type session struct {
 	exclusive bool             // the one user shares with nobody
 	packed    bool             // compression was begun, or tried
 	draining  bool             // nobody may join: compression begins when the users are gone
+	beginning bool             // which they are
 	single    bool             // a command is under way that only FETCH may go beside
 	claims    []*remote.UIDSet // what is being fetched
 	idle      *time.Timer

@@ -22,6 +22,9 @@ const (
 // 3.1.4.1) or all of them; what has vanished is found by SEARCH, but only when the numbers don't add up.
 func (a *Account) Sync(ctx context.Context, mailbox string, since remote.Version, known *remote.UIDSet,
 	emit func(remote.Delta) error) (remote.Version, error) {
+	if known.Len() == 0 { // who lists a mailbox for the first time is likely to read in it
+		a.pool.open(mailbox)
+	}
 	var now remote.Version
 	err := a.pool.use(ctx, &request{lane: listing, mailbox: mailbox, fresh: true}, func(s *session) error {
 		now = remote.Version{
