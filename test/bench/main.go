@@ -33,6 +33,7 @@ type bench struct {
 	n          int
 	mailfs     string // the binary
 	mountFlags string
+	who        string // measure only these contestants; "" is all
 	profiles   string
 	local      string // directory with copies of INBOX and Tiny on the disk; see [bench.disk]
 }
@@ -57,6 +58,7 @@ func command(ctx context.Context) (err error) {
 	flag.IntVar(&b.n, "n", 3, "how often each figure is measured")
 	flag.StringVar(&b.mailfs, "mailfs", "", "measure this `BINARY` in place of one that is built")
 	flag.StringVar(&b.mountFlags, "mount", "", "further `FLAGS` of mailfs mount")
+	flag.StringVar(&b.who, "who", "", "measure only these `CONTESTANTS`, with commas between them, as the columns are called")
 	flag.StringVar(&b.profiles, "perf", "", "keep a profile by perf(1) of mailfs for each row in `DIR`")
 	flag.Parse()
 	if flag.NArg() > 0 || b.n < 1 {
