@@ -21,6 +21,7 @@ import (
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 	"golang.org/x/sync/semaphore"
+	"golang.org/x/sys/unix"
 
 	"github.com/mailfs/mailfs/remote"
 )
@@ -95,6 +96,9 @@ func newDisk(budget int64, log *slog.Logger) *disk {
 			delete(d.pending, j.key)
 			d.mu.Unlock()
 			d.queued.Release(j.weight())
+			if j.then != nil {
+				j.then()
+			}
 		}
 	})
 	d.lru, _ = simplelru.NewLRU(math.MaxInt, func(k diskKey, size int64) {
@@ -187,6 +191,7 @@ const (
 type job struct {
 	key  diskKey
 	body []byte
+	then func() // called when it is written, or can't be; nil is nothing. It must not wait for anything.
 }
 
 func (j job) weight() int64 { return min(int64(len(j.body)), queueBytes) }
@@ -197,11 +202,12 @@ const (
 	queueFiles = 1024
 )
 
-// put has a body written soon; it waits when too much is to be written already.
-func (d *disk) put(ctx context.Context, k diskKey, body []byte) {
-	j := job{k, body}
+// put has a body written soon, and then is called; it waits when too much is to be written already. It returns false if
+// it won't be, or is being written already.
+func (d *disk) put(ctx context.Context, k diskKey, body []byte, then func()) bool {
+	j := job{k, body, then}
 	if d.queued.Acquire(ctx, j.weight()) != nil {
-		return
+		return false
 	}
 	d.mu.Lock()
 	_, twice := d.pending[k]
@@ -211,9 +217,10 @@ func (d *disk) put(ctx context.Context, k diskKey, body []byte) {
 	d.mu.Unlock()
 	if twice {
 		d.queued.Release(j.weight())
-		return
+		return false
 	}
 	d.queue <- j
+	return true
 }
 
 // await waits until a body that is to be written is: what a reader was given is there after the next kill -9.
@@ -360,18 +367,40 @@ func (d *disk) store(k diskKey, body []byte) error {
 		if err != nil {
 			return &fs.PathError{Op: "open", Path: aside, Err: err}
 		}
-		for _, rest := range [][]byte{body, k.trailer(int64(len(body)), crc32.Checksum(body, castagnoli))} {
-			for len(rest) > 0 && err == nil {
-				var n int
-				n, err = syscall.Write(fd, rest)
-				rest = rest[max(n, 0):]
-				if errors.Is(err, syscall.EINTR) {
-					err = nil
-				}
+		var sum uint32
+		for off := 0; err == nil; {
+			// In parts, of which each is still in the processor's cache when it is written; the last with the trailer.
+			part := body[off:min(off+writeBytes, len(body))]
+			sum = crc32.Update(sum, castagnoli, part)
+			if off += len(part); off < len(body) {
+				err = write(fd, part)
+				continue
 			}
+			err = write(fd, part, k.trailer(int64(len(body)), sum))
+			break
 		}
 		return errors.Join(err, syscall.Close(fd))
 	})
+}
+
+// writeBytes is how much is written at a time.
+const writeBytes = 128 << 10
+
+// write writes parts of a file.
+func write(fd int, parts ...[]byte) error {
+	for len(parts) > 0 {
+		n, err := unix.Writev(fd, parts)
+		if err != nil && !errors.Is(err, syscall.EINTR) {
+			return err
+		}
+		for n = max(n, 0); len(parts) > 0 && n >= len(parts[0]); parts = parts[1:] {
+			n -= len(parts[0])
+		}
+		if len(parts) > 0 {
+			parts[0] = parts[0][n:]
+		}
+	}
+	return nil
 }
 
 // aside is where the file is written.

@@ -42,6 +42,7 @@ func (m *Mailbox) Size(ctx context.Context, ref Ref) (int64, error) {
 			return e.Size, nil
 		}
 	}
+	m.ahead(ref) // who wants to know before he has read is about to
 	if size := m.large(ref); size > 0 {
 		size, err := m.probe(ctx, ref, size)
 		if !errors.Is(err, remote.ErrUnsupported) {
@@ -70,7 +71,7 @@ func (m *Mailbox) fetch(ctx context.Context, key bodyKey) ([]byte, error) {
 		return body, nil
 	}
 	m.mu.Lock()
-	f := m.flights[key]
+	f := m.join(key)
 	if f == nil {
 		if body, ok := m.account.bodies.get(key); ok { // it landed between the two looks
 			m.mu.Unlock()
@@ -101,6 +102,15 @@ func (m *Mailbox) take(key bodyKey) *flight {
 	}
 	f := newFlight()
 	m.flights[key] = f
+	return f
+}
+
+// join returns the flight that is on its way already; nil if none is. m.mu is held.
+func (m *Mailbox) join(key bodyKey) *flight {
+	f := m.flights[key]
+	if f != nil {
+		f.wanted = true
+	}
 	return f
 }
 
@@ -203,9 +213,13 @@ func (m *Mailbox) bring(ctx context.Context, prio remote.Priority, flights map[r
 		}
 		ref := Ref{validity, uid}
 		m.verify(ref, int64(len(body)))
+		if f := flights[uid]; f.handOn && a.SizesHold() {
+			m.handOn(ctx, ref, f, body)
+			return
+		}
 		m.land(bodyKey{mailbox: m, ref: ref}, flights[uid], body, nil)
 		if a.store != nil {
-			a.disk.put(ctx, a.diskKey(m, ref), body)
+			a.disk.put(ctx, a.diskKey(m, ref), body, nil)
 		}
 	})
 	a.noted(err)

@@ -14,6 +14,9 @@ type flight struct {
 	done chan struct{}
 	body []byte // of a message or a header
 	err  error
+
+	handOn bool // what it brings is handed on, see arrivals; set before it departs
+	wanted bool // somebody has joined it; guarded by the mailbox's mutex
 }
 
 func newFlight() *flight { return &flight{done: make(chan struct{})} }

@@ -85,7 +85,8 @@ func (m *Mailbox) next(walks *readahead, ref Ref) ([]remote.UID, uint32) {
 	if i < 0 {
 		return nil, 0
 	}
-	return walks.step(t, i, moreText*min(aheadBytes, m.account.options.Memory/4)), t.validity
+	want, _ := walks.step(t, i, m.account.options.Memory/4, moreText)
+	return want, t.validity
 }
 
 // bringAhead has views made that are not here already.

@@ -101,7 +101,7 @@ func (m *Mailbox) bringWhole(ctx context.Context, prio remote.Priority, validity
 	m.mu.Lock()
 	for _, uid := range uids {
 		key := bodyKey{mailbox: m, ref: Ref{validity, uid}}
-		if f := m.flights[key]; f != nil {
+		if f := m.join(key); f != nil {
 			flights[uid] = f
 			continue
 		}

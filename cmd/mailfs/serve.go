@@ -141,7 +141,7 @@ func openLog(path string) (*os.File, error) {
 func serve(ctx context.Context, j *job, log *slog.Logger, warn func(string), ready func(func() cache.Status) error) (err error) {
 	// Most of the memory holds bodies, which cost the collector nothing to look at: it may come often, so that what is
 	// garbage doesn't double what --memory allows.
-	debug.SetGCPercent(20)
+	debug.SetGCPercent(200)
 	debug.SetMemoryLimit(j.Memory + 40<<20)
 	timeout := time.Duration(0)
 	for _, a := range j.Accounts {

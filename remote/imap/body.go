@@ -15,7 +15,7 @@ import (
 
 const (
 	bodiesAtOnce = 1000    // messages of one FETCH
-	trusted      = 1 << 20 // bytes that are allocated on the word of the server alone
+	trusted      = 8 << 20 // bytes that are allocated on the word of the server alone
 )
 
 // Bodies implements remote.Account. The messages come in one FETCH.
@@ -201,14 +201,12 @@ func readBody(data *imapclient.FetchMessageData) (uid remote.UID, body []byte, e
 // arrives.
 func drain(l goimap.LiteralReader) ([]byte, error) {
 	size := l.Size()
-	body := make([]byte, 0, min(size, trusted))
+	body := remote.Buffer(int(min(size, trusted)))[:0]
 	for int64(len(body)) < size {
 		if len(body) == cap(body) {
-			grown := make([]byte, len(body), min(size, 2*int64(cap(body))))
-			copy(grown, body)
-			body = grown
+			body = append(remote.Buffer(int(min(size, 2*int64(cap(body)))))[:0], body...)
 		}
-		n, err := io.ReadFull(l, body[len(body):cap(body)])
+		n, err := io.ReadFull(l, body[len(body):min(int64(cap(body)), size)])
 		if err != nil {
 			return nil, err
 		}

@@ -1,0 +1,72 @@
+package cache
+
+import (
+	"context"
+
+	"github.com/mailfs/mailfs/remote"
+)
+
+// Arrival is a message that was fetched ahead of a reader, and is on disk.
+type Arrival struct {
+	Mailbox *Mailbox
+	Entry   Entry
+	Body    []byte // whole; only valid during the call it is handed to
+
+	flight *flight
+}
+
+// arrivalsKept is how many arrivals wait to be handed on.
+const arrivalsKept = 512
+
+// OnArrival sets the function that is handed what was fetched ahead of a long walk, all but one message of each step.
+// It tells whether it has taken the message to where readers find it without asking. It may wait. To be called once, before
+// anything else.
+func (a *Account) OnArrival(f func(Arrival) bool) {
+	a.onArrival = f
+	a.run(func(ctx context.Context) {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case r := <-a.arrivals:
+				r.Mailbox.settle(r.Entry.Ref, r.flight, f(r))
+			}
+		}
+	})
+}
+
+// handOn lands a flight whose body readers shall not have to ask for. Those who ask before it is handed on get it all the
+// same, since the flight stays where they can join it until then.
+func (m *Mailbox) handOn(ctx context.Context, ref Ref, f *flight, body []byte) {
+	a := m.account
+	f.land(body, nil)
+	written := a.disk.put(ctx, a.diskKey(m, ref), body, func() {
+		if t := m.Known(); t != nil && t.validity == ref.UIDValidity {
+			if e, ok := t.Find(ref.UID); ok && e.Size == int64(len(body)) {
+				select {
+				case a.arrivals <- Arrival{m, e, body, f}:
+					return
+				default: // whoever reads it will ask
+				}
+			}
+		}
+		m.settle(ref, f, false)
+	})
+	if !written {
+		m.settle(ref, f, false)
+	}
+}
+
+// settle ends a flight that was to be handed on. Its body goes to memory if it was not, or if somebody has seen it; else
+// its memory is used again: it is on disk, and was taken to where readers find it.
+func (m *Mailbox) settle(ref Ref, f *flight, taken bool) {
+	key := bodyKey{mailbox: m, ref: ref}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.flights, key)
+	if taken && !f.wanted {
+		remote.Recycle(f.body)
+		return
+	}
+	m.account.bodies.add(key, f.body)
+}

@@ -1,0 +1,32 @@
+package fs
+
+import "github.com/mailfs/mailfs/cache"
+
+// arrived gives the kernel a message before it is asked for, if the kernel knows the file: who reads it then asks nobody.
+// It tells whether the kernel has it.
+//
+// The kernel holds a page of a file locked while it waits for us to fill it, and this waits for the page. So it is never
+// called by who answers the kernel.
+func (a *account) arrived(r cache.Arrival) bool {
+	path, ok := a.path(r.Mailbox)
+	if !ok {
+		return false
+	}
+	d := a.find(path)
+	if d == nil {
+		return false
+	}
+	inode := d.GetChild(r.Entry.Name)
+	if inode == nil {
+		return false
+	}
+	m, ok := inode.Operations().(*message)
+	return ok && m.ref == r.Entry.Ref && m.knows(r.Entry.Size) && inode.WriteCache(0, r.Body) == 0
+}
+
+// knows tells whether a size is the one that the kernel was told.
+func (m *message) knows(size int64) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.size == size
+}
