@@ -69,10 +69,20 @@ func options() Options {
 // mountFor mounts accounts until the test ends. A single one without a name is the root.
 func mountFor(t testing.TB, refresh time.Duration, accounts map[string]*synthetic) *mounted {
 	t.Helper()
-	c := cache.New(cache.Options{Memory: 64 << 20, Refresh: refresh, Timeout: 30 * time.Second})
+	return mountWith(t, refresh, accounts, cache.AccountOptions{})
+}
+
+// mountWith is mountFor with accounts that are kept as o says.
+func mountWith(t testing.TB, refresh time.Duration, accounts map[string]*synthetic, o cache.AccountOptions) *mounted {
+	t.Helper()
+	c := cache.New(cache.Options{Memory: 64 << 20, Disk: 1 << 30, Refresh: refresh, Timeout: 30 * time.Second})
 	var list []*cache.Account
 	for _, name := range slices.Sorted(maps.Keys(accounts)) {
-		list = append(list, cacheAccount(t, c, name, accounts[name]))
+		a, err := c.Account(name, accounts[name], o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, a)
 	}
 	_, single := accounts[""]
 	m := &mounted{dir: t.TempDir(), requests: &requests{}}

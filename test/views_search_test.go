@@ -84,6 +84,9 @@ func TestSearch(t *testing.T) {
 	m := run.Mount(t, "--tls=off", "--cache-dir", "none", "--refresh", "1h", inTheClear("search", proxy.Port))
 	box := filepath.Join(m.Path, "INBOX")
 	foundIn(t, box)
+	harness.Eventually(t, "the connection for bodies has INBOX open as well", func() bool {
+		return len(proxy.Commands(`EXAMINE`)) == 2
+	})
 	for _, q := range queries {
 		proxy.Forget()
 		uids, names := foundIn(t, filepath.Join(box, ".search", q.query))

@@ -22,6 +22,7 @@ type Proxy struct {
 
 	target string
 	rtt    time.Duration                        // added to every exchange, and once to connecting
+	rate   float64                              // bytes a second from the server, of each connection; 0 is any
 	lie    func(state *Lie, line string) string // changes what the server says; nil is the truth
 
 	mu       sync.Mutex // guards what follows
@@ -46,14 +47,15 @@ type Line struct {
 
 // ProxyOptions are what a proxy does from the start.
 type ProxyOptions struct {
-	RTT time.Duration
-	Lie func(state *Lie, line string) string // given each line of the server; see liar.go
+	RTT  time.Duration
+	Rate float64                              // bytes a second from the server, of each connection; 0 is as they come
+	Lie  func(state *Lie, line string) string // given each line of the server; see liar.go
 }
 
 // Proxy starts a proxy before a port of this machine. It ends with the test.
 func (r *Run) Proxy(t testing.TB, port int, o ProxyOptions) *Proxy {
 	t.Helper()
-	p := &Proxy{target: fmt.Sprintf("127.0.0.1:%d", port), rtt: o.RTT, lie: o.Lie, conns: make(map[*proxyConn]bool)}
+	p := &Proxy{target: fmt.Sprintf("127.0.0.1:%d", port), rtt: o.RTT, rate: o.Rate, lie: o.Lie, conns: make(map[*proxyConn]bool)}
 	p.thawed = sync.NewCond(&p.mu)
 	p.Open(t)
 	t.Cleanup(func() {
@@ -218,6 +220,9 @@ type proxyConn struct {
 	number         int
 	client, server net.Conn
 	frozen         bool // under the proxy's lock
+
+	mu       sync.Mutex // guards what follows
+	compress string     // how the answer begins after which what the server says is compressed
 }
 
 func (c *proxyConn) end() {
@@ -293,6 +298,7 @@ func (p *Proxy) pass(c *proxyConn, from, to net.Conn, fromServer bool) {
 	lie := &Lie{proxy: p, conn: c.number}
 	tls := false
 	literal := 0
+	var free time.Time // when the line is
 	for {
 		var data []byte
 		var err error
@@ -322,12 +328,20 @@ func (p *Proxy) pass(c *proxyConn, from, to net.Conn, fromServer bool) {
 				text = ""
 			} else {
 				literal = literalSize(text)
+				tls = c.opaque(text, fromServer)
 				if fromServer && p.lie != nil {
 					data = []byte(p.lie(lie, string(data)))
 				}
 			}
 			if !fromServer {
 				p.write(c, text, isLine, false)
+			}
+			if fromServer && p.rate > 0 {
+				if now := time.Now(); free.Before(now) {
+					free = now
+				}
+				free = free.Add(time.Duration(float64(len(data)) / p.rate * float64(time.Second)))
+				time.Sleep(time.Until(free))
 			}
 			packets <- packet{data, text, isLine, time.Now().Add(p.rtt / 2)}
 		}
@@ -340,6 +354,21 @@ func (p *Proxy) pass(c *proxyConn, from, to net.Conn, fromServer bool) {
 	if fromServer {
 		c.client.Close() // a server that has closed its side has nothing to hear
 	}
+}
+
+var compress = regexp.MustCompile(`^(\S+) COMPRESS DEFLATE$`)
+
+// opaque tells whether what follows a line is compressed (RFC 4978).
+func (c *proxyConn) opaque(text string, fromServer bool) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !fromServer {
+		if m := compress.FindStringSubmatch(text); m != nil {
+			c.compress = m[1] + " OK"
+			return true
+		}
+	}
+	return fromServer && c.compress != "" && strings.HasPrefix(text, c.compress)
 }
 
 var literalEnd = regexp.MustCompile(`\{(\d+)\+?\}$`)
