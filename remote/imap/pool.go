@@ -23,6 +23,9 @@ const (
 // fewerFor is how long no more connections are tried after the server has refused one.
 const fewerFor = 5 * time.Minute
 
+// bulkPause is how long after the end of a fetch that nobody waited for another is expected in the same mailbox.
+const bulkPause = time.Second
+
 // request is a wish for a connection. It shares the connection with others that want the same mailbox.
 type request struct {
 	lane     lane
@@ -273,16 +276,29 @@ func (p *pool) laneOf(q *request) lane {
 // mailbox that it would be mixed up with, which others need not wait for.
 //
 // A body that a reader waits for goes where it need not stand behind those that nobody waits for yet: to a connection
-// for bodies that brings none of these, else to the one for listings if it lists nothing, and only then behind them.
+// for bodies that brings none of these, else to the one for listings if it lists nothing, and only then behind them. The
+// one for bodies is left the mailbox that is being read ahead in, also while it happens to bring nothing.
 func (p *pool) place(q *request, l lane) (found *session, overlap bool) {
 	urgent := l == bodies && q.prio == remote.Foreground
 	if urgent {
-		if found, _ := p.among(q, func(s *session) bool { return s.lane == bodies && s.bulk == 0 }); found != nil {
+		spare := func(s *session) bool {
+			return s.lane == bodies && s.bulk == 0 && (s.fits(q) || time.Since(s.bulkEnd) > bulkPause)
+		}
+		if found, _ := p.among(q, spare); found != nil {
 			return found, false
 		}
 		if !p.growing(bodies) {
 			if found, _ := p.among(q, func(s *session) bool { return s.lane == listing && s.listings == 0 }); found != nil {
 				return found, false
+			}
+		}
+	}
+	if l == bodies && !urgent && p.max > 1 {
+		// Who reads ahead in two mailboxes at a time does so on two connections, not on one that goes to and fro.
+		for _, at := range []lane{bodies, listing} {
+			found, overlap := p.among(q, func(s *session) bool { return s.lane == at && s.listings == 0 && s.fits(q) })
+			if found != nil || overlap {
+				return found, overlap
 			}
 		}
 	}
@@ -332,6 +348,7 @@ func (s *session) count(q *request, n int) {
 		s.listings += n
 	case q.prio != remote.Foreground:
 		s.bulk += n
+		s.bulkEnd = time.Now()
 	}
 }
 

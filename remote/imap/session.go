@@ -36,6 +36,7 @@ type session struct {
 	users     int
 	listings  int              // users that list
 	bulk      int              // users that bring bodies nobody waits for yet
+	bulkEnd   time.Time        // when the last of these came or went
 	exclusive bool             // the one user shares with nobody
 	packed    bool             // compression was begun, or tried
 	draining  bool             // nobody may join: compression begins when the users are gone
