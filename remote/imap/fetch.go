@@ -127,17 +127,25 @@ func (a *Account) one(ctx context.Context, b box, uid remote.UID, want items, al
 
 // fetch runs one UID FETCH and hands every response to take, which reads it to its end or to the end of the
 // connection, which it returns. announce first gives the server an occasion to tell of messages that are new to the
-// session; so does asking for such a message.
+// session; so does asking for such a message. It is sent without waiting for the mailbox to be open, and what comes from
+// another one than was meant is dropped.
 func (s *session) fetch(set *remote.UIDSet, o *goimap.FetchOptions, announce bool,
 	take func(*imapclient.FetchMessageData) error) error {
 	ranges := set.Ranges()
 	last := uint32(ranges[len(ranges)-1].Last)
 	var noop *imapclient.Command
-	if announce || last >= s.next.Load() {
+	opening := s.opening
+	if opening == nil && (announce || last >= s.next.Load()) {
 		noop = s.client.Noop()
 		s.next.Store(last + 1)
 	}
 	cmd := s.client.Fetch(wireSet(set), o)
+	if opening != nil {
+		if err := opening(); err != nil {
+			_ = cmd.Close() // why it can't be is known
+			return err
+		}
+	}
 	for data := cmd.Next(); data != nil; data = cmd.Next() {
 		if take(data) != nil {
 			// Next reads what is left of a literal, and go-imap's own goroutine goes on reading after an error.

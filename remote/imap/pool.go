@@ -125,36 +125,49 @@ func (p *pool) acquire(ctx context.Context, q *request) error {
 	return ctx.Err()
 }
 
-// serve opens the mailbox if need be and runs f.
+// serve opens the mailbox if need be and runs f. Where f fetches it need not wait until the mailbox is open, see
+// [session.fetch].
 func (p *pool) serve(q *request, f func(*session) error) error {
 	s := q.session
 	s.conn.begin()
 	defer s.conn.done()
 	p.mu.Lock()
 	open := s.fits(q) && !q.fresh
-	box := s.box
 	p.mu.Unlock()
+	opened := func() error { return nil }
 	if !open {
-		var err error
-		box, err = s.examine(q.mailbox)
-		p.mu.Lock()
-		s.mailbox, s.box = "", nil
-		if err == nil {
+		answer := s.examine(q.mailbox)
+		opened = sync.OnceValue(func() error {
+			s.opening = nil
+			box, err := answer()
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			s.mailbox, s.box = "", nil
+			if err != nil {
+				return err
+			}
 			s.mailbox, s.box = q.mailbox, box
 			if !q.alone {
 				s.exclusive = false
 				p.schedule()
 			}
-		}
-		p.mu.Unlock()
-		if err != nil {
-			return err
+			if q.validity != 0 && box.UIDValidity != q.validity {
+				return remote.ErrStale
+			}
+			return nil
+		})
+		s.opening = opened
+		if q.fetches == nil {
+			if err := opened(); err != nil {
+				return err
+			}
 		}
 	}
-	if q.validity != 0 && box.UIDValidity != q.validity {
-		return remote.ErrStale
+	err := f(s)
+	if notOpened := opened(); notOpened != nil {
+		return notOpened
 	}
-	return f(s)
+	return err
 }
 
 // validity returns the UIDVALIDITY of the mailbox that a connection has open.

@@ -29,6 +29,9 @@ type session struct {
 	// have to be announced before the session can fetch it.
 	next atomic.Uint32
 
+	// opening waits until the mailbox is open; nil if it is. Only its exclusive user has one.
+	opening func() error
+
 	// Guarded by the pool's mutex.
 	lane      lane
 	mailbox   string // opened with EXAMINE; "" is none
@@ -46,20 +49,25 @@ type session struct {
 	idle      *time.Timer
 }
 
-// examine opens a mailbox read-only: EXAMINE of RFC 9051, section 6.3.3, in one round trip.
-func (s *session) examine(mailbox string) (*goimap.SelectData, error) {
-	box, err := s.client.Select(mailbox, &goimap.SelectOptions{
+// examine begins to open a mailbox read-only: EXAMINE of RFC 9051, section 6.3.3. answer waits until it is open. A FETCH
+// that is sent before that is answered from this mailbox or, if that can't be opened, refused: none is open then (section
+// 6.3.2).
+func (s *session) examine(mailbox string) (answer func() (*goimap.SelectData, error)) {
+	cmd := s.client.Select(mailbox, &goimap.SelectOptions{
 		ReadOnly:  true,
 		CondStore: s.caps.Has(goimap.CapCondStore),
-	}).Wait()
-	if err != nil {
-		return nil, s.whyNot(mailbox, err)
+	})
+	return func() (*goimap.SelectData, error) {
+		box, err := cmd.Wait()
+		if err != nil {
+			return nil, s.whyNot(mailbox, err)
+		}
+		if box.UIDValidity == 0 {
+			box.UIDValidity = 1 // RFC 3501 allows servers without; they have none to change
+		}
+		s.next.Store(uint32(box.UIDNext))
+		return box, nil
 	}
-	if box.UIDValidity == 0 {
-		box.UIDValidity = 1 // RFC 3501 allows servers without; they have none to change
-	}
-	s.next.Store(uint32(box.UIDNext))
-	return box, nil
 }
 
 // whyNot tells a mailbox that is not there from one that the server won't open.
