@@ -28,6 +28,7 @@ type AccountStatus struct {
 	Name        string       `json:"name"`
 	Server      string       `json:"server,omitempty"`
 	Error       string       `json:"error,omitempty"` // why the server was not reached the last time
+	Failure     error        `json:"-"`               // the same, for who has better words
 	Store       string       `json:"store,omitempty"` // directory; empty where nothing is kept on disk
 	Connections int          `json:"connections"`
 	Dials       int64        `json:"dials"`
@@ -71,7 +72,7 @@ func (a *Account) status() AccountStatus {
 		s.Store = a.store.path
 	}
 	if err := a.lastError.Load(); err != nil {
-		s.Error = *err
+		s.Failure, s.Error = *err, (*err).Error()
 	}
 	list, _ := a.mailboxes.known()
 	s.Mailboxes = len(list)
@@ -100,7 +101,6 @@ func (a *Account) noted(err error) {
 	case err == nil:
 		a.lastError.Store(nil)
 	case away(err), errors.Is(err, remote.ErrLogin), errors.Is(err, remote.ErrCertificate):
-		text := err.Error()
-		a.lastError.Store(&text)
+		a.lastError.Store(&err)
 	}
 }

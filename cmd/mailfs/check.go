@@ -92,7 +92,7 @@ imaps://, imap://, pop3s://, pop3://, smtps:// or smtp:// with [USER@]HOST[:PORT
 		},
 	}
 	f.registerConnection(cmd.Flags())
-	cmd.Flags().BoolVar(&asJSON, "json", false, "for programs")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON, for programs")
 	cmd.ValidArgsFunction = completeAccounts
 	return cmd
 }

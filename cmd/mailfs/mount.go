@@ -212,12 +212,18 @@ func (f *mountFlags) job(flags *pflag.FlagSet, url string) (*job, error) {
 			return nil, err
 		}
 		if s := a.server(); s.Protocol == "smtp" {
+			if url == "" && len(tables) > 1 { // it is there to be checked
+				continue
+			}
 			return nil, errors.New(s.String() + ": SMTP only sends mail, there is nothing to mount; use imaps:// or pop3s://")
 		}
 		if dir != "" {
 			a.Store = filepath.Join(dir, a.storeName())
 		}
 		j.Accounts = append(j.Accounts, a)
+	}
+	if len(j.Accounts) == 0 {
+		return nil, errors.New("all accounts of the configuration are SMTP, which only sends mail: there is nothing to mount")
 	}
 	if j.Single {
 		s := j.Accounts[0].server()

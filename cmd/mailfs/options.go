@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -43,10 +42,21 @@ func applyOptions(flags *pflag.FlagSet, list string) error {
 			continue
 		}
 		if err := flag.Value.Set(value); err != nil {
-			return wrongUsage("-o %s: %w", option, err)
+			return wrongUsage("-o %s: %w", option, wrongValue(flag, value, err))
 		}
 	}
 	return nil
+}
+
+// wrongValue says why a flag does not take a value: in the flag's own words, or in better ones than package strconv has.
+func wrongValue(flag *pflag.Flag, value string, err error) error {
+	switch flag.Value.Type() {
+	case "int":
+		return fmt.Errorf("%q is not a number", value)
+	case "bool":
+		return fmt.Errorf("%q is neither true nor false", value)
+	}
+	return err
 }
 
 // generic are the options of mount(8) that every file system accepts and that change nothing about mailfs.
@@ -146,7 +156,7 @@ type tlsMode string
 
 func (m *tlsMode) Set(s string) error {
 	if s != "auto" && s != "off" {
-		return errors.New("it is auto or off")
+		return fmt.Errorf("%q is no way to use TLS; it is auto or off", s)
 	}
 	*m = tlsMode(s)
 	return nil
@@ -165,7 +175,7 @@ type logLevel slog.Level
 func (l *logLevel) Set(s string) error {
 	var level slog.Level
 	if !slices.Contains([]string{"debug", "info", "warn", "error"}, s) || level.UnmarshalText([]byte(s)) != nil {
-		return errors.New("it is debug, info, warn or error")
+		return fmt.Errorf("%q is no level; it is debug, info, warn or error", s)
 	}
 	*l = logLevel(level)
 	return nil

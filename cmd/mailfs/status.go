@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/mailfs/mailfs/cache"
+	"github.com/mailfs/mailfs/remote"
 )
 
 // mountStatus is what a serving process says in .mailfs/status.json.
@@ -24,12 +25,28 @@ type mountStatus struct {
 	cache.Status
 }
 
+// explained puts what failed into the words of people, with what they can do about it.
+func (j *job) explained(s cache.Status) cache.Status {
+	for i := range s.Accounts {
+		a, told := &j.Accounts[i], &s.Accounts[i]
+		told.Server = a.label()
+		if told.Failure == nil {
+			continue
+		}
+		e := &accountError{server: a.server(), timeout: a.Timeout, err: told.Failure}
+		told.Error = e.explain()
+		asked := a.PasswordCommand == "" && a.TokenCommand == "" && a.OAuth == nil
+		if asked && errors.Is(told.Failure, remote.ErrLogin) && !errors.Is(told.Failure, errNoPassword) {
+			told.Error += "; give another password with mailfs login " + a.called()
+		}
+		told.Error = oneLine(told.Error)
+	}
+	return s
+}
+
 // status returns what .mailfs/status.json holds.
 func (j *job) status(s cache.Status) []byte {
-	for i := range s.Accounts {
-		s.Accounts[i].Server = j.Accounts[i].label()
-	}
-	b, err := json.MarshalIndent(mountStatus{j.Mountpoint, os.Getpid(), versionLine(), s}, "", "  ")
+	b, err := json.MarshalIndent(mountStatus{j.Mountpoint, os.Getpid(), versionLine(), j.explained(s)}, "", "  ")
 	if err != nil { // of a type that is known here
 		panic(err)
 	}
@@ -46,7 +63,7 @@ func newStatusCommand() *cobra.Command {
 			return status(cmd.Context(), cmd.OutOrStdout(), args, asJSON)
 		},
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "for programs")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON, for programs")
 	return cmd
 }
 
