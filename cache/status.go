@@ -1,7 +1,9 @@
 package cache
 
 import (
+	"context"
 	"errors"
+	"log/slog"
 	"sort"
 	"time"
 
@@ -95,12 +97,19 @@ func (a *Account) status() AccountStatus {
 	return s
 }
 
-// noted remembers how the last attempt to reach the server ended.
+// noted remembers how the last attempt to reach the server ended. The log hears of it when that changes: attempts are
+// repeated for as long as somebody reads.
 func (a *Account) noted(err error) {
 	switch {
 	case err == nil:
-		a.lastError.Store(nil)
+		if a.lastError.Swap(nil) != nil {
+			a.log.Info("the account is available again")
+		}
 	case away(err), errors.Is(err, remote.ErrLogin), errors.Is(err, remote.ErrCertificate):
-		a.lastError.Store(&err)
+		level := slog.LevelWarn
+		if a.lastError.Swap(&err) != nil {
+			level = slog.LevelDebug
+		}
+		a.log.Log(context.Background(), level, "the account is not available", "error", err)
 	}
 }
