@@ -45,6 +45,7 @@ type accountTable struct {
 // fileOptions are the flags that the top of a configuration file may set.
 var fileOptions = []string{
 	"ca-file", "tls", "cache-dir", "cache-size", "memory", "refresh", "connections", "timeout", "allow-other", "file-mode", "dir-mode",
+	"uid", "gid",
 	"log-level", "log-file",
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"os/user"
 	"slices"
 	"strconv"
 	"strings"
@@ -150,6 +151,44 @@ func (p *permissions) Set(s string) error {
 func (p *permissions) String() string { return fmt.Sprintf("%04o", uint32(*p)) }
 
 func (*permissions) Type() string { return "MODE" }
+
+// userID is a user of this machine, written as a number or a name.
+type userID int
+
+func (u *userID) Set(s string) error {
+	if found, err := user.Lookup(s); err == nil {
+		s = found.Uid
+	}
+	id, err := strconv.ParseUint(s, 10, 31)
+	if err != nil {
+		return fmt.Errorf("there is no user %q", s)
+	}
+	*u = userID(id)
+	return nil
+}
+
+func (u *userID) String() string { return strconv.Itoa(int(*u)) }
+
+func (*userID) Type() string { return "USER" }
+
+// groupID is a group of this machine, written as a number or a name.
+type groupID int
+
+func (g *groupID) Set(s string) error {
+	if found, err := user.LookupGroup(s); err == nil {
+		s = found.Gid
+	}
+	id, err := strconv.ParseUint(s, 10, 31)
+	if err != nil {
+		return fmt.Errorf("there is no group %q", s)
+	}
+	*g = groupID(id)
+	return nil
+}
+
+func (g *groupID) String() string { return strconv.Itoa(int(*g)) }
+
+func (*groupID) Type() string { return "GROUP" }
 
 // tlsMode is "auto" (the URL's scheme decides how TLS begins) or "off".
 type tlsMode string

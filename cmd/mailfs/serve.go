@@ -34,6 +34,7 @@ type job struct {
 	AllowOther bool
 
 	FileMode, DirMode uint32
+	UID, GID          uint32 // of all that is in the mount
 
 	LogLevel slog.Level
 	LogFile  string // absolute; empty: standard error, or the system's log in the background
@@ -181,7 +182,7 @@ func serve(ctx context.Context, j *job, log *slog.Logger, warn func(string), rea
 	}
 	server, err := fs.Mount(j.Mountpoint, accounts, j.Single, fs.Options{
 		AllowOther: j.AllowOther, FileMode: j.FileMode, DirMode: j.DirMode,
-		UID: uint32(os.Getuid()), GID: uint32(os.Getgid()),
+		UID: j.UID, GID: j.GID,
 		FSName: j.FSName, Log: log,
 		Status: func() []byte { return j.status(store.Status()) },
 	})
