@@ -73,8 +73,18 @@ func (a *account) who() string {
 
 func (a *account) setPassword(p string) { a.HasPassword, a.Password = true, []byte(p) }
 
-func (a *account) failed(err error) error {
-	return &accountError{name: a.Name, server: a.server(), timeout: a.Timeout, err: err}
+func (a *account) failed(err error) *accountError {
+	e := &accountError{name: a.Name, server: a.server(), timeout: a.Timeout, advice: "check user and password", err: err}
+	switch {
+	case a.HasPassword:
+	case a.PasswordCommand != "":
+		e.advice = "check what the password command prints"
+	case a.TokenCommand != "":
+		e.advice = "check what the token command prints"
+	case a.OAuth != nil:
+		e.advice = "sign in again with mailfs login " + a.called()
+	}
+	return e
 }
 
 // server is the account in the words of package remote.

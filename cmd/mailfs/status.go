@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,7 +15,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/mailfs/mailfs/cache"
-	"github.com/mailfs/mailfs/remote"
 )
 
 // mountStatus is what a serving process says in .mailfs/status.json.
@@ -33,13 +33,11 @@ func (j *job) explained(s cache.Status) cache.Status {
 		if told.Failure == nil {
 			continue
 		}
-		e := &accountError{server: a.server(), timeout: a.Timeout, err: told.Failure}
-		told.Error = e.explain()
-		asked := a.PasswordCommand == "" && a.TokenCommand == "" && a.OAuth == nil
-		if asked && errors.Is(told.Failure, remote.ErrLogin) && !errors.Is(told.Failure, errNoPassword) {
-			told.Error += "; give another password with mailfs login " + a.called()
+		e := a.failed(told.Failure)
+		if a.PasswordCommand == "" && a.TokenCommand == "" && a.OAuth == nil {
+			e.advice = "give another password with mailfs login " + a.called()
 		}
-		told.Error = oneLine(told.Error)
+		told.Error = oneLine(e.explain())
 	}
 	return s
 }
@@ -153,22 +151,19 @@ func printStatus(out io.Writer, all []mountStatus, failed bool) error {
 		w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(w, "  ACCOUNT\tCONNECTIONS\tRECEIVED\tFETCHED\tFROM CACHE\tMAILBOXES\tMESSAGES LISTED")
 		for _, a := range s.Accounts {
-			name := a.Name
-			if name == "" {
-				name = a.Server
-			}
-			fmt.Fprintf(w, "  %s\t%d\t%s\t%d\t%d\t%d\t%d\n", name, a.Connections, sizeText(a.BytesIn), a.Fetched,
+			fmt.Fprintf(w, "  %s\t%d\t%s\t%d\t%d\t%d\t%d\n", cmp.Or(a.Name, a.Server), a.Connections, sizeText(a.BytesIn), a.Fetched,
 				a.FromMemory+a.FromDisk, a.Mailboxes, a.Messages)
 		}
 		if err := w.Flush(); err != nil {
 			return err
 		}
 		for _, a := range s.Accounts {
+			name := cmp.Or(a.Name, a.Server)
 			if a.Error != "" {
-				fmt.Fprintf(out, "  %s: %s\n", a.Server, a.Error)
+				fmt.Fprintf(out, "  %s: %s\n", name, a.Error)
 			}
 			for _, y := range a.Syncing {
-				fmt.Fprintf(out, "  %s: listing %s, %d of %d\n", a.Server, y.Mailbox, y.Done, y.Total)
+				fmt.Fprintf(out, "  %s: listing %s, %d of %d\n", name, y.Mailbox, y.Done, y.Total)
 			}
 		}
 	}
