@@ -50,9 +50,9 @@ type Account struct {
 
 	fromMemory, fromDisk atomic.Int64 // bodies that a reader got from there
 
-	lastError atomic.Pointer[string] // why the server was not reached the last time; nil if it was
-	lastRead  atomic.Int64           // when a reader last asked for a body, in Unix nanoseconds
-	full      sync.Once              // that prefetch has ended is said once
+	lastError atomic.Pointer[error] // why the server was not reached the last time; nil if it was
+	lastRead  atomic.Int64          // when a reader last asked for a body, in Unix nanoseconds
+	full      sync.Once             // that prefetch has ended is said once
 }
 
 func newAccount(c *Cache, name string, r remote.Account) *Account {

@@ -1,7 +1,9 @@
 package cache
 
 import (
+	"context"
 	"errors"
+	"log/slog"
 	"sort"
 	"time"
 
@@ -28,6 +30,7 @@ type AccountStatus struct {
 	Name        string       `json:"name"`
 	Server      string       `json:"server,omitempty"`
 	Error       string       `json:"error,omitempty"` // why the server was not reached the last time
+	Failure     error        `json:"-"`               // the same, for who has better words
 	Store       string       `json:"store,omitempty"` // directory; empty where nothing is kept on disk
 	Connections int          `json:"connections"`
 	Dials       int64        `json:"dials"`
@@ -71,7 +74,7 @@ func (a *Account) status() AccountStatus {
 		s.Store = a.store.path
 	}
 	if err := a.lastError.Load(); err != nil {
-		s.Error = *err
+		s.Failure, s.Error = *err, (*err).Error()
 	}
 	list, _ := a.mailboxes.known()
 	s.Mailboxes = len(list)
@@ -94,13 +97,19 @@ func (a *Account) status() AccountStatus {
 	return s
 }
 
-// noted remembers how the last attempt to reach the server ended.
+// noted remembers how the last attempt to reach the server ended. The log hears of it when that changes: attempts are
+// repeated for as long as somebody reads.
 func (a *Account) noted(err error) {
 	switch {
 	case err == nil:
-		a.lastError.Store(nil)
+		if a.lastError.Swap(nil) != nil {
+			a.log.Info("the account is available again")
+		}
 	case away(err), errors.Is(err, remote.ErrLogin), errors.Is(err, remote.ErrCertificate):
-		text := err.Error()
-		a.lastError.Store(&text)
+		level := slog.LevelWarn
+		if a.lastError.Swap(&err) != nil {
+			level = slog.LevelDebug
+		}
+		a.log.Log(context.Background(), level, "the account is not available", "error", err)
 	}
 }

@@ -50,16 +50,22 @@ var schemes = map[string]struct {
 	"smtps": {"smtp", true, 465}, "smtp": {"smtp", false, 587},
 }
 
+var errPort = errors.New("the port in the URL must be a number from 1 to 65535")
+
 // ParseURL reads the address of an account, as in imaps://me%40example.org@mail.example.org:993. Its errors never repeat
 // the URL: it may hold a password, which is refused.
 func ParseURL(raw string) (Server, error) {
 	u, err := url.Parse(raw)
 	if err != nil {
-		return Server{}, errors.New("the URL can't be understood; write SCHEME://USER@HOST[:PORT], with @ in USER as %40")
+		if strings.Contains(err.Error(), "invalid port") {
+			return Server{}, errPort
+		}
+		return Server{}, errors.New("the URL can't be understood; write SCHEME://USER@HOST[:PORT], with @ in USER as %40 and a space as %20")
 	}
 	scheme, ok := schemes[strings.ToLower(u.Scheme)]
 	if !ok {
-		return Server{}, errors.New("the URL must begin with imaps://, imap://, pop3s:// or pop3://")
+		return Server{}, errors.New("the URL must begin with imaps://, imap://, pop3s:// or pop3:// (smtps:// or smtp:// for check), " +
+			"as in imaps://me%40example.org@mail.example.org")
 	}
 	if _, has := u.User.Password(); has {
 		return Server{}, errors.New("a password in the URL can be read by every user of this machine (arguments are public); " +
@@ -75,7 +81,7 @@ func ParseURL(raw string) (Server, error) {
 	if p := u.Port(); p != "" {
 		s.Port, err = strconv.Atoi(p)
 		if err != nil || s.Port < 1 || s.Port > 65535 {
-			return Server{}, errors.New("the port in the URL must be a number from 1 to 65535")
+			return Server{}, errPort
 		}
 	}
 	if strings.ContainsAny(s.User, "\r\n\x00") {

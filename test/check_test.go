@@ -1,7 +1,12 @@
 package test
 
 import (
+	"errors"
 	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -20,6 +25,7 @@ func TestCheckDovecot(t *testing.T) {
 	old := run.Dovecot(t, harness.DovecotOptions{NotAfter: time.Now().Add(-24 * time.Hour)})
 	soon := run.Dovecot(t, harness.DovecotOptions{NotAfter: time.Now().Add(3 * 24 * time.Hour)})
 	other := run.Dovecot(t, harness.DovecotOptions{Hosts: []string{"mail.example.com"}})
+	cram := run.Dovecot(t, harness.DovecotOptions{Mechanisms: []string{"cram-md5"}})
 	pop3 := func(port int) string { return fmt.Sprintf("pop3://checked@localhost:%d", port) }
 	for _, try := range []struct {
 		name     string
@@ -35,6 +41,11 @@ func TestCheckDovecot(t *testing.T) {
 		{"imap in the clear", []string{"--tls=off", inTheClear("checked", d.IMAP)}, harness.Password, 0, `login +ok.*3 messages`},
 		{"pop3s", append(trust(), strings.Replace(pop3(d.POP3S), "pop3:", "pop3s:", 1)), harness.Password, 0, `tls +ok.*login +ok.*3 messages`},
 		{"pop3, STLS", append(trust(), pop3(d.POP3)), harness.Password, 0, `starttls +ok.*tls +ok.*login +ok.*3 messages`},
+		{"CRAM-MD5", append([]string{"--ca-file", cram.CA}, fmt.Sprintf("imaps://x@localhost:%d", cram.IMAPS)), harness.Password, 0,
+			`sign-in with CRAM-MD5.*login +ok.*1 mailbox`},
+		{"CRAM-MD5 in the clear", []string{"--tls=off", inTheClear("x", cram.IMAP)}, harness.Password, 0, `login +ok.*with CRAM-MD5.*1 mailbox`},
+		{"CRAM-MD5, POP3", []string{"--tls=off", pop3(cram.POP3)}, harness.Password, 0, `login +ok.*with CRAM-MD5.*0 messages`},
+		{"wrong password, CRAM-MD5", []string{"--tls=off", pop3(cram.POP3)}, wrongPassword, 1, `login +FAILED.*login refused for "checked"`},
 		{"nobody signs in", append(trust(), fmt.Sprintf("imaps://localhost:%d", d.IMAPS)), harness.Password, 0, `login +- .*not tried`},
 		{"a certificate that ends soon", []string{"--ca-file", soon.CA, fmt.Sprintf("imaps://x@localhost:%d", soon.IMAPS)}, harness.Password, 0,
 			`tls +ok.*!.*ends on .*in 2 days.*1 mailbox`},
@@ -59,6 +70,58 @@ func TestCheckDovecot(t *testing.T) {
 			}
 			holdsNoSecret(t, res, harness.Password, wrongPassword)
 		})
+	}
+}
+
+// The same of go-imap's server, which knows little beyond IMAP4rev1.
+func TestCheckMemory(t *testing.T) {
+	t.Parallel()
+	const secret = "of the memory"
+	m := run.Memory(t, "me", secret)
+	for _, try := range []struct {
+		args     []string
+		password string
+		code     int
+		says     string
+	}{
+		{[]string{"--ca-file", m.CA, fmt.Sprintf("imaps://me@localhost:%d", m.IMAPS)}, secret, 0, `tls +ok.*greeting +ok.*login +ok.*0 messages`},
+		{[]string{"--ca-file", m.CA, fmt.Sprintf("imap://me@localhost:%d", m.IMAP)}, secret, 0, `greeting +ok.*starttls +ok.*tls +ok.*login +ok`},
+		{[]string{"--tls=off", inTheClear("me", m.IMAP)}, secret, 0, `login +ok.*1 mailbox, 0 messages in INBOX`},
+		{[]string{"--tls=off", inTheClear("me", m.IMAP)}, wrongPassword, 1, `capabilities +ok.*login +FAILED.*login refused for "me"`},
+		{[]string{fmt.Sprintf("imap://me@localhost:%d", m.IMAP)}, secret, 1, `starttls +ok.*tls +FAILED.*--ca-file`},
+	} {
+		res := run.Run(t, harness.Command{Args: append([]string{"check"}, try.args...), Env: []string{"MAILFS_PASSWORD=" + try.password}})
+		if res.Code != try.code || res.Stderr != "" || !regexp.MustCompile(`(?s)`+try.says).MatchString(res.Stdout) {
+			t.Errorf("check %v: exit status %d, want %d and %s\n%s%s", try.args, res.Code, try.code, try.says, res.Stdout, res.Stderr)
+		}
+		holdsNoSecret(t, res, secret, wrongPassword)
+	}
+}
+
+// A name server that says nothing is reported within the timeout as well.
+func TestCheckSilentNameServer(t *testing.T) {
+	t.Parallel()
+	if os.Getuid() != 0 {
+		t.Fatal("this test needs root: run it as test/run does")
+	}
+	socket, err := net.ListenPacket("udp", "127.0.53.1:53") // an address that only this test uses
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	file := filepath.Join(run.TempDir(t), "resolv.conf")
+	if err := os.WriteFile(file, []byte("nameserver 127.0.53.1\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	out, err := exec.Command("unshare", "--mount", "sh", "-c", `mount --bind "$1" "$(readlink -f /etc/resolv.conf)" && exec "$2" check --timeout 1s imaps://mail.example.com`,
+		"sh", file, run.Binary).CombinedOutput()
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("it took %s", took)
+	}
+	if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() != 1 ||
+		!regexp.MustCompile(`resolve +FAILED.*no answer from the name server within 1s`).Match(out) {
+		t.Errorf("%v\n%s", err, out)
 	}
 }
 

@@ -1,12 +1,15 @@
 package test
 
 import (
+	"encoding/base64"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/mailfs/mailfs/test/harness"
@@ -95,8 +98,14 @@ func TestLoginWithPassword(t *testing.T) {
 	p.Cut()
 	harness.Eventually(t, "the old password is refused", func() bool { return refused(inbox) })
 	res = run.Run(t, harness.Command{Args: []string{"status", m.Path}})
-	if !strings.Contains(res.Stdout, "login refused") {
-		t.Errorf("status does not say why: %s", res.Stdout)
+	if !strings.Contains(res.Stdout, "login refused") || !strings.Contains(res.Stdout, "mailfs login "+url) {
+		t.Errorf("status does not say why, and what to do: %s", res.Stdout)
+	}
+	if log, err := os.ReadFile(m.Log); err != nil || !strings.Contains(string(log), "login refused") {
+		t.Errorf("the log does not say why: %s (%v)", log, err)
+	} else {
+		holdsNoSecret(t, harness.Result{Stdout: string(log), Stderr: res.Stdout}, first,
+			base64.StdEncoding.EncodeToString([]byte("\x00keeper\x00"+first)))
 	}
 	if res := login(second); res.Code != 0 || res.Stderr != "" {
 		t.Fatalf("login: exit status %d\n%s", res.Code, res.Stderr)
@@ -162,6 +171,8 @@ func TestLoginWithDeviceCode(t *testing.T) {
 			t.Parallel()
 			keyring := run.Keyring(t)
 			o := run.OAuth(t, "me", mechanism)
+			o.Put(t, "Subject: first\r\n\r\nread before\r\n")
+			o.Put(t, "Subject: second\r\n\r\nread after\r\n")
 			p := run.Proxy(t, o.IMAP, harness.ProxyOptions{})
 			config := configuration(t, oauthConfiguration, p.Port, fmt.Sprintf("device_url = %q", o.URL+"/device"), o.URL)
 			bus := "DBUS_SESSION_BUS_ADDRESS=" + keyring.Address
@@ -186,8 +197,13 @@ func TestLoginWithDeviceCode(t *testing.T) {
 			}
 			m := run.MountAs(t, harness.Command{Args: []string{"--config", config}, Env: []string{bus}})
 			inbox := filepath.Join(m.Path, "work", "INBOX")
-			if !readable(inbox) {
-				t.Fatal("INBOX can't be read")
+			list := names(inbox)
+			if len(list) != 2 {
+				t.Fatalf("in INBOX is %q", list)
+			}
+			first, second := filepath.Join(inbox, list[0]), filepath.Join(inbox, list[1])
+			if text, err := os.ReadFile(first); err != nil || !strings.HasSuffix(string(text), "read before\r\n") {
+				t.Fatalf("%s: %q (%v)", first, text, err)
 			}
 
 			t.Log("the access token is void before its time")
@@ -200,6 +216,12 @@ func TestLoginWithDeviceCode(t *testing.T) {
 			o.Revoke()
 			p.Cut()
 			harness.Eventually(t, "the mount is refused", func() bool { return refused(inbox) })
+			if _, err := os.ReadFile(second); !errors.Is(err, syscall.EACCES) {
+				t.Errorf("a message that nobody has read: %v, want EACCES", err)
+			}
+			if text, err := os.ReadFile(first); err != nil || !strings.HasSuffix(string(text), "read before\r\n") {
+				t.Errorf("what was read before: %q (%v)", text, err)
+			}
 			res = run.Run(t, harness.Command{Args: []string{"status", m.Path}})
 			if !strings.Contains(res.Stdout, "revoked; run mailfs login work") {
 				t.Errorf("status does not say why: %s", res.Stdout)
@@ -210,6 +232,13 @@ func TestLoginWithDeviceCode(t *testing.T) {
 			}
 			login()
 			harness.Eventually(t, "the mount goes on", func() bool { return readable(inbox) })
+			if text, err := os.ReadFile(second); err != nil || !strings.HasSuffix(string(text), "read after\r\n") {
+				t.Errorf("after the login: %q (%v)", text, err)
+			}
+			res = run.Run(t, harness.Command{Args: []string{"status", m.Path}})
+			if res.Code != 0 || strings.Contains(res.Stdout, "revoked") {
+				t.Errorf("status still complains: %s%s", res.Stdout, res.Stderr)
+			}
 			res = run.Run(t, harness.Command{Args: []string{"check", "--config", config, "work"}, Env: []string{bus}})
 			if res.Code != 0 || !strings.Contains(res.Stdout, "with "+mechanism) {
 				t.Errorf("check: exit status %d\n%s%s", res.Code, res.Stdout, res.Stderr)

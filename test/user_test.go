@@ -71,6 +71,9 @@ func TestAllowOther(t *testing.T) {
 		{nil, ""},
 		{[]string{"--allow-other"}, ""}, // let through by the kernel, kept away by the modes
 		{[]string{"-o", "allow_other", "--dir-mode", "0555", "--file-mode", "0444"}, "3\n"},
+		{[]string{"-o", "allow_other,uid=nobody"}, "3\n"}, // its owner
+		{[]string{"-o", "allow_other,gid=65534,dir_mode=0550,file_mode=0440"}, "3\n"},
+		{[]string{"-o", "allow_other,gid=65534"}, ""},
 	} {
 		m := run.Mount(t, append(append(try.args, trust()...), imaps("others"))...)
 		if err := os.Chmod(m.Path+"/..", 0o755); err != nil {

@@ -66,8 +66,6 @@ func newCacheCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "cache",
 		Short: "Show or clear what is kept on disk",
-		Args:  arguments(0, 0),
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.PersistentFlags().StringVar(&dir, "cache-dir", "", "cache `DIR` (default $XDG_CACHE_HOME/mailfs)")
 	list := &cobra.Command{
@@ -83,7 +81,7 @@ func newCacheCommand() *cobra.Command {
 			return listStores(cmd.OutOrStdout(), stores, asJSON)
 		},
 	}
-	list.Flags().BoolVar(&asJSON, "json", false, "for programs")
+	list.Flags().BoolVar(&asJSON, "json", false, "print JSON, for programs")
 	clearing := &cobra.Command{
 		Use:   "clear [ACCOUNT]",
 		Short: "Remove an account from the cache, or all of them",

@@ -92,7 +92,7 @@ imaps://, imap://, pop3s://, pop3://, smtps:// or smtp:// with [USER@]HOST[:PORT
 		},
 	}
 	f.registerConnection(cmd.Flags())
-	cmd.Flags().BoolVar(&asJSON, "json", false, "for programs")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON, for programs")
 	cmd.ValidArgsFunction = completeAccounts
 	return cmd
 }
@@ -289,7 +289,8 @@ func (c *checking) fail(err error) {
 	}
 	s.OK = false
 	s.stop()
-	failed := &accountError{server: c.account.server(), timeout: c.account.Timeout, step: s.Name, err: err}
+	failed := c.account.failed(err)
+	failed.step = s.Name
 	s.Error = oneLine(failed.explain())
 	if c.print != nil {
 		c.print(s)
@@ -365,11 +366,19 @@ func newCheckPrinter(out io.Writer, a *account) func(*checkStep) {
 		default:
 			mark, text = colour("31", "FAILED"), s.Error
 		}
-		fmt.Fprintf(out, "  %-12s  %s  %9s  %s\n", s.Name, mark, s.took.Round(time.Millisecond/10), oneLine(text))
+		fmt.Fprintf(out, "  %-12s  %s  %9s  %s\n", s.Name, mark, timeText(s.took), oneLine(text))
 		if s.Warning != "" {
 			fmt.Fprintf(out, "  %-12s  %s  %9s  %s\n", "", colour("33", "!     "), "", oneLine(s.Warning))
 		}
 	}
+}
+
+// timeText is how long a step took.
+func timeText(d time.Duration) string {
+	if d < time.Second {
+		return fmt.Sprintf("%.1fms", float64(d.Microseconds())/1000)
+	}
+	return d.Round(10 * time.Millisecond).String()
 }
 
 // text says what came of a step that went well.

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode"
@@ -43,6 +45,7 @@ type accountTable struct {
 // fileOptions are the flags that the top of a configuration file may set.
 var fileOptions = []string{
 	"ca-file", "tls", "cache-dir", "cache-size", "memory", "refresh", "connections", "timeout", "allow-other", "file-mode", "dir-mode",
+	"uid", "gid",
 	"log-level", "log-file",
 }
 
@@ -159,7 +162,7 @@ func (c *configuration) apply(flags *pflag.FlagSet) error {
 			text = c.file(text)
 		}
 		if err := flag.Value.Set(text); err != nil {
-			return fmt.Errorf("%s: %s: %w", c.path, strings.ReplaceAll(name, "-", "_"), err)
+			return fmt.Errorf("%s: %s: %w", c.path, strings.ReplaceAll(name, "-", "_"), wrongValue(flag, text, err))
 		}
 	}
 	return nil
@@ -180,5 +183,32 @@ func tomlError(err error) error {
 	if errors.As(err, &parse) {
 		return fmt.Errorf("line %d: %s", parse.Position.Line, parse.Message)
 	}
-	return errors.New(strings.TrimPrefix(err.Error(), "toml: "))
+	text := strings.TrimPrefix(err.Error(), "toml: ")
+	if m := wrongType.FindStringSubmatch(text); m != nil {
+		is, want := cmp.Or(m[3], m[5]), cmp.Or(m[4], "map")
+		return fmt.Errorf("line %s: %s must be %s, not %s", m[1], m[2], typeName(want), typeName(is))
+	}
+	return errors.New(text)
+}
+
+// wrongType is what the TOML reader says of a value that does not fit: its line and key, then in Go's words what it is
+// and what was wanted.
+var wrongType = regexp.MustCompile(`^line (\d+) \(last key "(.+)"\): ` +
+	`(?:incompatible types: TOML value has type (\S+); destination has type (\S+)|type mismatch for \S+: expected table but found (\S+))$`)
+
+// typeName is the word of people for a type.
+func typeName(name string) string {
+	switch {
+	case name == "string":
+		return "a string (in quotes)"
+	case strings.HasPrefix(name, "int"), strings.HasPrefix(name, "float"):
+		return "a number"
+	case strings.HasPrefix(name, "bool"):
+		return "true or false"
+	case strings.HasPrefix(name, "[]"), name == "slice":
+		return "a list"
+	case strings.HasPrefix(name, "map"):
+		return "a table"
+	}
+	return "a " + name
 }

@@ -132,6 +132,12 @@ func TestConfigurationRefused(t *testing.T) {
 		"[account.\"a/b\"]\nurl = \"imaps://u\"": "/",
 		"[account.\"\"]\nurl = \"imaps://u\"":    "name",
 		"account = 3\n":                          "account",
+		"[account]\nurl = \"x\"\n":               "line 2: account.url must be a table, not a string",
+		"[account.a]\nurl = 5\n":                 "line 2: account.a.url must be a string (in quotes), not a number",
+		account + "keep = \"yes\"\n":             "line 3: account.a.keep must be true or false, not a string",
+		account + "connections = true\n":         "line 3: account.a.connections must be a number, not true or false",
+		"allow_other = \"perhaps\"\n" + account:  `allow_other: "perhaps" is neither true nor false`,
+		"connections = \"few\"\n" + account:      `connections: "few" is not a number`,
 	} {
 		path := write(t, t.TempDir(), "config.toml", text)
 		_, err := jobOf(t, "--config", path)
@@ -143,6 +149,18 @@ func TestConfigurationRefused(t *testing.T) {
 		if !strings.Contains(got, says) || strings.Contains(got, "hunter2") || strings.Contains(got, " toml: ") {
 			t.Errorf("of %q it says %q, want something about %q", text, got, says)
 		}
+	}
+}
+
+// An account that only sends mail is in the file to be checked.
+func TestNothingToMountOfSMTP(t *testing.T) {
+	const smtp, imap = "[account.out]\nurl = \"smtps://u@h\"\n", "[account.in]\nurl = \"imaps://u@h\"\n"
+	j, err := jobOf(t, "--config", write(t, t.TempDir(), "config.toml", smtp+imap))
+	if err != nil || len(j.Accounts) != 1 || j.Accounts[0].Name != "in" {
+		t.Errorf("%+v (%v), want one account", j, err)
+	}
+	if _, err := jobOf(t, "--config", write(t, t.TempDir(), "config.toml", smtp+strings.Replace(smtp, "out", "more", 1))); err == nil {
+		t.Error("nothing is mounted without a word")
 	}
 }
 

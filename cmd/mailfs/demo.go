@@ -67,7 +67,7 @@ func demo(ctx context.Context, mountpoint, command []string, out io.Writer) erro
 	f := defaults()
 	j := &job{
 		FSName: "mailfs-demo", Memory: int64(f.memory), Refresh: time.Duration(f.refresh),
-		FileMode: uint32(f.fileMode), DirMode: uint32(f.dirMode), LogLevel: slog.Level(f.logLevel), Demo: true,
+		FileMode: uint32(f.fileMode), DirMode: uint32(f.dirMode), UID: uint32(f.uid), GID: uint32(f.gid), LogLevel: slog.Level(f.logLevel), Demo: true,
 	}
 	var err error
 	if len(mountpoint) > 0 {

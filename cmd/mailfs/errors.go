@@ -42,6 +42,7 @@ type accountError struct {
 	server  remote.Server
 	timeout time.Duration
 	step    string // where it failed, if that is known; see remote.Step
+	advice  string // what to do when the server refuses the login
 	err     error
 }
 
@@ -84,7 +85,12 @@ func (e *accountError) explain() string {
 	case errors.Is(err, errNoPassword):
 		return after(errNoPassword, remote.ErrLogin)
 	case errors.Is(err, remote.ErrLogin):
-		return join(fmt.Sprintf("login refused for %q", e.server.User), after(err, remote.ErrLogin))
+		reason := after(err, remote.ErrLogin)
+		text := join(fmt.Sprintf("login refused for %q", e.server.User), reason)
+		if e.advice != "" && (reason == "" || strings.HasPrefix(reason, "the server says")) {
+			text += "; " + e.advice
+		}
+		return text
 	case errors.Is(err, remote.ErrTimeout):
 		return e.explainSilence()
 	case errors.Is(err, remote.ErrServer):

@@ -140,7 +140,9 @@ func TestLines(t *testing.T) {
 			"the server ended the connection; check the port, or try again later"},
 		{"wrong password", account{URL: "pop3://u@" + listen(t, says("+OK hi\r\n", "-ERR no\r\n")), InTheClear: true,
 			HasPassword: true, Password: []byte("hunter2")},
-			`login refused for "u"`},
+			`login refused for "u": the server says "no"; check user and password`},
+		{"wrong password of a command", account{URL: "pop3://u@" + listen(t, says("+OK hi\r\n", "-ERR no\r\n")), InTheClear: true,
+			PasswordCommand: "echo hunter2"}, `login refused for "u": the server says "no"; check what the password command prints`},
 		{"no password", account{URL: "imap://u@" + listen(t, says(able, "")), InTheClear: true},
 			"there is no password, and no terminal to ask for one; set MAILFS_PASSWORD, keep it in the keyring with mailfs login, or " +
 				"give a command that prints it (--password-command, or password_command in the configuration)"},

@@ -1,21 +1,48 @@
 package main
 
 import (
+	"os"
+	"os/user"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 )
 
-// fstabName is the name under which mount(8) calls the program for file systems of type mailfs.
-const fstabName = "mount.mailfs"
+// fstabName is the name under which mount(8) calls the program for file systems of type mailfs, fuseName the one for those
+// of type fuse.mailfs: people copy that from /proc/mounts, and write so for others of FUSE.
+const (
+	fstabName = "mount.mailfs"
+	fuseName  = "mount.fuse.mailfs"
+)
 
 // commandLine returns the arguments of the program: those of mount(8) turned into the ones of mailfs mount, when it was
 // called as mount(8) does. nil means that there is nothing to do.
 func commandLine(args []string) ([]string, error) {
-	if len(args) == 0 || filepath.Base(args[0]) != fstabName {
-		return args[min(1, len(args)):], nil
+	if len(args) == 0 {
+		return args, nil
 	}
+	if name := filepath.Base(args[0]); name != fstabName && name != fuseName {
+		return args[1:], nil
+	}
+	restoreEnvironment()
 	return fromFstab(args[1:])
+}
+
+// usualPath is where a command for the password is looked for when nobody says so.
+const usualPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// restoreEnvironment puts back what mount(8) takes away from its helpers. Without PATH no command for the password would
+// run, without HOME it would not find what it keeps there, and there would be no cache.
+func restoreEnvironment() {
+	if os.Getenv("PATH") == "" {
+		os.Setenv("PATH", usualPath)
+	}
+	if os.Getenv("HOME") == "" {
+		if me, err := user.LookupId(strconv.Itoa(os.Geteuid())); err == nil && me.HomeDir != "" {
+			os.Setenv("HOME", me.HomeDir)
+		}
+	}
 }
 
 // fromFstab reads SOURCE DIR [-sfnv] [-N NAMESPACE] [-o OPTIONS] [-t TYPE], as mount(8) documents it for helpers. SOURCE

@@ -37,6 +37,9 @@ func TestFstab(t *testing.T) {
 			t.Errorf("%s: %q (%v), want %q", c.args, got, err, c.want)
 		}
 	}
+	if got, err := commandLine([]string{"/sbin/mount.fuse.mailfs", "imaps://me@h", "/mnt"}); err != nil || strings.Join(got, " ") != "mount imaps://me@h /mnt" {
+		t.Errorf("called for fuse.mailfs: %q (%v)", got, err)
+	}
 	if got, err := commandLine([]string{"mailfs", "status"}); err != nil || !slices.Equal(got, []string{"status"}) {
 		t.Errorf("called as mailfs: %q (%v)", got, err)
 	}
@@ -57,9 +60,11 @@ func TestCalledAsHelper(t *testing.T) {
 		{[]string{"mailfs", ".", "-o", "rw,config=/nothing.toml"}, 1, "/nothing.toml"},
 		{[]string{"imaps://u@h", ".", "-o", "rw,nonsense"}, 2, `unknown option "nonsense"`},
 		{[]string{"imaps://u@h", ".", "-f"}, 0, ""},
+		{[]string{"imap://u@" + listen(t, says("* OK [CAPABILITY IMAP4rev1] hi\r\n", "")), ".", "-o", "tls=off,password_command=echo in $HOME >&2; exit 9"},
+			1, "failed (exit status 9): in /"},
 	} {
 		cmd := exec.Command(link, c.args...)
-		cmd.Dir, cmd.Env = t.TempDir(), []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir()}
+		cmd.Dir, cmd.Env = t.TempDir(), []string{"XDG_CACHE_HOME=" + t.TempDir()} // mount(8) takes PATH and HOME away
 		_, stderr, status := runCommand(t, cmd)
 		if status != c.status || !strings.Contains(stderr, c.says) {
 			t.Errorf("%q: exit status %d, %s", c.args, status, stderr)

@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 func main() {
@@ -61,26 +63,55 @@ func newRootCommand() *cobra.Command {
 		Short: "Mount mail accounts as directories",
 		Long: "mailfs mounts IMAP and POP3 accounts as directories of mail. Every mailbox is a directory, every message\n" +
 			"a file. Nothing on the server is ever changed.",
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return nil
-			}
-			if similar := cmd.SuggestionsFor(args[0]); len(similar) > 0 {
-				return wrongUsage("unknown command %q; is it %q?", args[0], similar[0])
-			}
-			return wrongUsage("unknown command %q; see mailfs help", args[0])
-		},
-		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Version:       versionLine(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.SuggestionsMinimumDistance = 2
+	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		if wrong, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
+			flag := wrong.GetFlag()
+			return wrongUsage("--%s: %w", flag.Name, wrongValue(flag, wrong.GetValue(), wrong.Unwrap()))
+		}
 		return wrongUsage("%w; see %s --help", err, cmd.CommandPath())
 	})
 	root.AddCommand(newMountCommand(), newUmountCommand(), newStatusCommand(), newCacheCommand(),
 		newCheckCommand(), newSetupCommand(), newLoginCommand(), newDemoCommand(), newVersionCommand(), newManCommand(), newBackgroundCommand())
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	group(root)
+	for _, c := range root.Commands() {
+		switch {
+		case c.Name() == "help":
+			c.Args = knownCommand
+		case c.HasSubCommands():
+			group(c)
+		}
+	}
 	return root
+}
+
+// group has a command that only holds others show its help, and refuse what is none of them.
+func group(c *cobra.Command) {
+	c.SuggestionsMinimumDistance = 2
+	c.Args = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return nil
+		}
+		if similar := cmd.SuggestionsFor(args[0]); len(similar) > 0 {
+			return wrongUsage("unknown command %q; is it %q?", args[0], similar[0])
+		}
+		return wrongUsage("unknown command %q; see %s --help", args[0], cmd.CommandPath())
+	}
+	c.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+}
+
+// knownCommand refuses to help with what is no command.
+func knownCommand(cmd *cobra.Command, args []string) error {
+	if _, rest, err := cmd.Root().Find(args); err != nil || len(rest) > 0 {
+		return wrongUsage("unknown command %q; see mailfs --help", strings.Join(args, " "))
+	}
+	return nil
 }
 
 // arguments refuses less than least or more than most arguments.

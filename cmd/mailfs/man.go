@@ -46,10 +46,12 @@ Mail that was read, and listings.
 .SH MOUNTING AT BOOT
 A line of
 .BR fstab (5)
-names a URL or a configuration file. As root there is no home directory, no keyring and nobody to ask:
+names a URL or a configuration file. Root has no keyring and nobody to ask, so it needs a password_command. What root mounts
+is root's, unless allow_other and uid give it to somebody; what is marked user is mounted by whom it is for:
 .PP
 .nf
-    /etc/mailfs.toml  /srv/mail  mailfs  ro,noauto,user,_netdev,allow_other  0  0
+    /etc/mailfs.toml  /srv/mail  mailfs  ro,_netdev,allow_other,uid=me  0  0
+    imaps://me%40example.org@mail.example.org  /home/me/Mail  mailfs  noauto,user,password_command=pass\e040mail  0  0
 .fi
 .PP
 For the mail of the one who signs in, the package has a unit of systemd:

@@ -28,6 +28,8 @@ type mountFlags struct {
 	connections       int
 	allowOther        bool
 	fileMode, dirMode permissions
+	uid               userID
+	gid               groupID
 	logLevel          logLevel
 	foreground        bool
 	options           []string
@@ -40,7 +42,7 @@ const maxConnections = 10
 func defaults() mountFlags {
 	return mountFlags{
 		tls: "auto", memory: 64 << 20, cacheSize: 2 << 30, refresh: duration(30 * time.Second), timeout: duration(30 * time.Second),
-		connections: 2, fileMode: 0o400, dirMode: 0o500, logLevel: logLevel(slog.LevelWarn),
+		connections: 2, fileMode: 0o400, dirMode: 0o500, uid: userID(os.Getuid()), gid: groupID(os.Getgid()), logLevel: logLevel(slog.LevelWarn),
 	}
 }
 
@@ -56,6 +58,11 @@ func (f *mountFlags) register(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.allowOther, "allow-other", f.allowOther, "let other users in, as far as the modes below do")
 	flags.Var(&f.fileMode, "file-mode", "permissions of messages, octal")
 	flags.Var(&f.dirMode, "dir-mode", "permissions of directories, octal")
+	flags.Var(&f.uid, "uid", "owner of all that is there (default: who mounts); with --allow-other")
+	flags.Var(&f.gid, "gid", "group of all that is there (default: of who mounts)")
+	for _, name := range []string{"uid", "gid"} { // not who reads the help or builds the manual
+		flags.Lookup(name).DefValue = ""
+	}
 	flags.Var(&f.logLevel, "log-level", "debug, info, warn or error")
 	flags.StringVar(&f.logFile, "log-file", f.logFile, "log to `FILE` instead of the system's log")
 	flags.BoolVarP(&f.foreground, "foreground", "f", f.foreground, "stay in the foreground, log to standard error")
@@ -188,6 +195,7 @@ func (f *mountFlags) job(flags *pflag.FlagSet, url string) (*job, error) {
 		Single: url != "", FSName: "mailfs",
 		Memory: int64(f.memory), CacheSize: int64(f.cacheSize), CacheGiven: f.cacheDir != "", Refresh: time.Duration(f.refresh),
 		AllowOther: f.allowOther, FileMode: uint32(f.fileMode), DirMode: uint32(f.dirMode),
+		UID: uint32(f.uid), GID: uint32(f.gid),
 		LogLevel: slog.Level(f.logLevel),
 	}
 	if f.logFile != "" {
@@ -212,12 +220,18 @@ func (f *mountFlags) job(flags *pflag.FlagSet, url string) (*job, error) {
 			return nil, err
 		}
 		if s := a.server(); s.Protocol == "smtp" {
+			if url == "" && len(tables) > 1 { // it is there to be checked
+				continue
+			}
 			return nil, errors.New(s.String() + ": SMTP only sends mail, there is nothing to mount; use imaps:// or pop3s://")
 		}
 		if dir != "" {
 			a.Store = filepath.Join(dir, a.storeName())
 		}
 		j.Accounts = append(j.Accounts, a)
+	}
+	if len(j.Accounts) == 0 {
+		return nil, errors.New("all accounts of the configuration are SMTP, which only sends mail: there is nothing to mount")
 	}
 	if j.Single {
 		s := j.Accounts[0].server()
@@ -262,6 +276,8 @@ func (f *mountFlags) check() error {
 	switch {
 	case f.connections < 1 || f.connections > maxConnections:
 		return wrongUsage("--connections %d: it is a number from 1 to %d", f.connections, maxConnections)
+	case int(f.uid) != os.Getuid() && !f.allowOther:
+		return wrongUsage("--uid %d: without --allow-other nobody gets in but who mounts", f.uid)
 	case f.timeout == 0:
 		return wrongUsage("--timeout 0: nothing can be waited for")
 	}

@@ -14,6 +14,9 @@ import (
 // resolveMountpoint returns the absolute path of a mountpoint, symbolic links followed, without touching what may be
 // mounted there: a dead mount answers nothing but errors, a hung one nothing at all.
 func resolveMountpoint(path string) (string, error) {
+	if path == "" { // of a variable that holds nothing, and not the working directory
+		return "", wrongUsage("MOUNTPOINT is empty")
+	}
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return "", fmt.Errorf("finding %s: %w", path, err)

@@ -114,26 +114,36 @@ func (a *account) notRenewed(ctx context.Context, err error) error {
 // providerSays puts an error of the provider of tokens into a line, without the long way on which it came.
 func (a *account) providerSays(err error) string {
 	where := a.OAuth.TokenURL
+	asked, isNetwork := errors.AsType[*url.Error](err)
+	if isNetwork {
+		where, err = asked.URL, asked.Err
+	}
 	if u, e := url.Parse(where); e == nil {
 		where = u.Host
 	}
+	where += ", which gives tokens, "
 	if refused, ok := errors.AsType[*oauth2.RetrieveError](err); ok {
-		said := refused.ErrorCode
-		if refused.ErrorDescription != "" {
-			said += ": " + strings.TrimSpace(refused.ErrorDescription)
+		switch {
+		case refused.ErrorDescription != "":
+			return fmt.Sprintf("%ssays %q", where, oneLine(refused.ErrorCode+": "+strings.TrimSpace(refused.ErrorDescription)))
+		case refused.ErrorCode != "":
+			return fmt.Sprintf("%ssays %q", where, oneLine(refused.ErrorCode))
 		}
-		if said == "" {
-			said = refused.Response.Status
-		}
-		return fmt.Sprintf("%s, which gives tokens, says %q", where, said)
+		return fmt.Sprintf("%ssays %q; check the addresses in the table oauth", where, refused.Response.Status)
 	}
-	if u, ok := errors.AsType[*url.Error](err); ok {
-		err = u.Err
-	}
-	if op, ok := errors.AsType[*net.OpError](err); ok {
+	dns, isLookup := errors.AsType[*net.DNSError](err)
+	op, isOp := errors.AsType[*net.OpError](err)
+	switch {
+	case !isNetwork:
+		return where + "gives an answer that can't be understood; check the addresses in the table oauth"
+	case asked.Timeout():
+		return where + "does not answer within " + a.Timeout.String()
+	case isLookup && dns.IsNotFound:
+		return where + "is an unknown host; check the addresses in the table oauth"
+	case isOp:
 		err = op.Err
 	}
-	return fmt.Sprintf("%s, which gives tokens, can't be reached: %v", where, err)
+	return fmt.Sprintf("%scan't be reached: %s", where, strings.TrimPrefix(err.Error(), "tls: "))
 }
 
 // expiresSoon tells whether a token is not worth being tried any more.

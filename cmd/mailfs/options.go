@@ -1,10 +1,10 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"math"
+	"os/user"
 	"slices"
 	"strconv"
 	"strings"
@@ -43,10 +43,21 @@ func applyOptions(flags *pflag.FlagSet, list string) error {
 			continue
 		}
 		if err := flag.Value.Set(value); err != nil {
-			return wrongUsage("-o %s: %w", option, err)
+			return wrongUsage("-o %s: %w", option, wrongValue(flag, value, err))
 		}
 	}
 	return nil
+}
+
+// wrongValue says why a flag does not take a value: in the flag's own words, or in better ones than package strconv has.
+func wrongValue(flag *pflag.Flag, value string, err error) error {
+	switch flag.Value.Type() {
+	case "int":
+		return fmt.Errorf("%q is not a number", value)
+	case "bool":
+		return fmt.Errorf("%q is neither true nor false", value)
+	}
+	return err
 }
 
 // generic are the options of mount(8) that every file system accepts and that change nothing about mailfs.
@@ -141,12 +152,50 @@ func (p *permissions) String() string { return fmt.Sprintf("%04o", uint32(*p)) }
 
 func (*permissions) Type() string { return "MODE" }
 
+// userID is a user of this machine, written as a number or a name.
+type userID int
+
+func (u *userID) Set(s string) error {
+	if found, err := user.Lookup(s); err == nil {
+		s = found.Uid
+	}
+	id, err := strconv.ParseUint(s, 10, 31)
+	if err != nil {
+		return fmt.Errorf("there is no user %q", s)
+	}
+	*u = userID(id)
+	return nil
+}
+
+func (u *userID) String() string { return strconv.Itoa(int(*u)) }
+
+func (*userID) Type() string { return "USER" }
+
+// groupID is a group of this machine, written as a number or a name.
+type groupID int
+
+func (g *groupID) Set(s string) error {
+	if found, err := user.LookupGroup(s); err == nil {
+		s = found.Gid
+	}
+	id, err := strconv.ParseUint(s, 10, 31)
+	if err != nil {
+		return fmt.Errorf("there is no group %q", s)
+	}
+	*g = groupID(id)
+	return nil
+}
+
+func (g *groupID) String() string { return strconv.Itoa(int(*g)) }
+
+func (*groupID) Type() string { return "GROUP" }
+
 // tlsMode is "auto" (the URL's scheme decides how TLS begins) or "off".
 type tlsMode string
 
 func (m *tlsMode) Set(s string) error {
 	if s != "auto" && s != "off" {
-		return errors.New("it is auto or off")
+		return fmt.Errorf("%q is no way to use TLS; it is auto or off", s)
 	}
 	*m = tlsMode(s)
 	return nil
@@ -165,7 +214,7 @@ type logLevel slog.Level
 func (l *logLevel) Set(s string) error {
 	var level slog.Level
 	if !slices.Contains([]string{"debug", "info", "warn", "error"}, s) || level.UnmarshalText([]byte(s)) != nil {
-		return errors.New("it is debug, info, warn or error")
+		return fmt.Errorf("%q is no level; it is debug, info, warn or error", s)
 	}
 	*l = logLevel(level)
 	return nil

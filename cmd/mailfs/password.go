@@ -199,6 +199,8 @@ func fillPasswords(ctx context.Context, accounts []account, warn func(string)) e
 		case errors.Is(err, errNoTerminal):
 		case err != nil:
 			return err
+		case password == "":
+			return fmt.Errorf("%s: an empty password is none", a.who())
 		default:
 			a.setPassword(password)
 		}

@@ -140,3 +140,23 @@ func TestInterruptedPrompt(t *testing.T) {
 		t.Error("the terminal does not echo any more")
 	}
 }
+
+// Nobody means an empty password, and servers count it as a wrong one.
+func TestEmptyAnswer(t *testing.T) {
+	t.Parallel()
+	tty := openTerminal(t)
+	cmd := command(t, "mount", "imaps://me@mail.invalid", ".")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 3}
+	cmd.ExtraFiles = []*os.File{tty.far}
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it asks", func() bool { return strings.Contains(tty.text(), "Password") && !tty.echoes(t) })
+	fmt.Fprint(tty, "\n")
+	cmd.Wait()
+	if code := cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(stderr.String(), "an empty password is none") {
+		t.Errorf("exit status %d, %q", code, &stderr)
+	}
+}

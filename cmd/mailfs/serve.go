@@ -34,6 +34,7 @@ type job struct {
 	AllowOther bool
 
 	FileMode, DirMode uint32
+	UID, GID          uint32 // of all that is in the mount
 
 	LogLevel slog.Level
 	LogFile  string // absolute; empty: standard error, or the system's log in the background
@@ -72,8 +73,18 @@ func (a *account) who() string {
 
 func (a *account) setPassword(p string) { a.HasPassword, a.Password = true, []byte(p) }
 
-func (a *account) failed(err error) error {
-	return &accountError{name: a.Name, server: a.server(), timeout: a.Timeout, err: err}
+func (a *account) failed(err error) *accountError {
+	e := &accountError{name: a.Name, server: a.server(), timeout: a.Timeout, advice: "check user and password", err: err}
+	switch {
+	case a.HasPassword:
+	case a.PasswordCommand != "":
+		e.advice = "check what the password command prints"
+	case a.TokenCommand != "":
+		e.advice = "check what the token command prints"
+	case a.OAuth != nil:
+		e.advice = "sign in again with mailfs login " + a.called()
+	}
+	return e
 }
 
 // server is the account in the words of package remote.
@@ -136,8 +147,8 @@ func openLog(path string) (*os.File, error) {
 
 // serve connects the accounts of a job, mounts them, calls ready and stays until ctx ends or somebody unmounts. A mount
 // that is in use when ctx ends is detached: who uses it gets errors from then on. ready gets a function that tells what
-// is going on. What happens before ready to some of
-// several accounts is told to warn; if all of them fail, nothing is mounted.
+// is going on. What happens before ready to some of several accounts is told to warn; if all of them fail, nothing is
+// mounted.
 func serve(ctx context.Context, j *job, log *slog.Logger, warn func(string), ready func(func() cache.Status) error) (err error) {
 	// Most of the memory holds bodies, which cost the collector nothing to look at: it may come often, so that what is
 	// garbage doesn't double what --memory allows.
@@ -172,7 +183,7 @@ func serve(ctx context.Context, j *job, log *slog.Logger, warn func(string), rea
 		if errors.Is(err, cache.ErrStoreNewer) {
 			return fmt.Errorf("%s: a newer version of mailfs wrote this cache; use that one, or another --cache-dir", a.Store)
 		} else if err != nil {
-			return fmt.Errorf("%s: the cache can't be used: %w", a.Store, err)
+			return storeError(a.Store, err)
 		}
 		accounts = append(accounts, kept)
 	}
@@ -181,7 +192,7 @@ func serve(ctx context.Context, j *job, log *slog.Logger, warn func(string), rea
 	}
 	server, err := fs.Mount(j.Mountpoint, accounts, j.Single, fs.Options{
 		AllowOther: j.AllowOther, FileMode: j.FileMode, DirMode: j.DirMode,
-		UID: uint32(os.Getuid()), GID: uint32(os.Getgid()),
+		UID: j.UID, GID: j.GID,
 		FSName: j.FSName, Log: log,
 		Status: func() []byte { return j.status(store.Status()) },
 	})
@@ -195,7 +206,8 @@ func serve(ctx context.Context, j *job, log *slog.Logger, warn func(string), rea
 		server.Wait()
 		close(ended)
 	}()
-	if err := ready(store.Status); err != nil { // nobody is left who wants it
+	told := func() cache.Status { return j.explained(store.Status()) }
+	if err := ready(told); err != nil { // nobody is left who wants it
 		log.Info("unmounting: nobody waits for the mount", "error", err)
 		return errors.Join(detach(j.Mountpoint, server), err)
 	}
@@ -262,6 +274,14 @@ func connect(ctx context.Context, accounts []account, remotes []remote.Account, 
 		return errors.New("no account could be reached, nothing is mounted")
 	}
 	return nil
+}
+
+// storeError says why nothing can be kept in a directory.
+func storeError(dir string, err error) error {
+	if p, ok := errors.AsType[*os.PathError](err); ok {
+		return fmt.Errorf("%s: the cache can't be used: %w; choose another --cache-dir, or none", p.Path, p.Err)
+	}
+	return fmt.Errorf("the cache can't be used: %w", err)
 }
 
 // mountError says why the kernel did not take the mount.

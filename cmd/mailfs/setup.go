@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -48,8 +49,8 @@ one to the configuration file as an account. The rest of the file stays as it is
 	flags := cmd.Flags()
 	flags.StringVar(&f.config, "config", f.config, "configuration `FILE` (default $XDG_CONFIG_HOME/mailfs/config.toml)")
 	flags.StringVar(&f.caFile, "ca-file", f.caFile, "trust the certificates in `FILE` (PEM) instead of the system's")
-	flags.StringVar(&f.name, "name", "", "what the account is called (default: the domain's first word)")
-	flags.StringVar(&f.user, "user", "", "user name on the server (default: the address)")
+	flags.StringVar(&f.name, "name", "", "`NAME` of the account (default: the domain's first word)")
+	flags.StringVar(&f.user, "user", "", "`USER` name on the server (default: the address)")
 	flags.BoolVarP(&f.dryRun, "dry-run", "n", false, "only say what was found")
 	flags.BoolVarP(&f.yes, "yes", "y", false, "take servers of another domain without asking")
 	flags.Var(&f.timeout, "timeout", "longest wait for each server")
@@ -70,7 +71,7 @@ func setup(ctx context.Context, out io.Writer, resolver *net.Resolver, f *setupF
 		return wrongUsage("%q is not an address; write it as me@example.org", address)
 	}
 	domain := strings.ToLower(strings.TrimSuffix(address[at+1:], "."))
-	found := candidates(ctx, resolver, domain)
+	found, unanswered := candidates(ctx, resolver, domain)
 	if err := f.try(ctx, found); err != nil {
 		return err
 	}
@@ -82,6 +83,9 @@ func setup(ctx context.Context, out io.Writer, resolver *net.Resolver, f *setupF
 		if c.report.OK || c.announced {
 			fmt.Fprintln(out, c.line())
 		}
+	}
+	if best < 0 && unanswered != nil {
+		return fmt.Errorf("the servers of %s can't be looked up (%s); check the network", domain, unanswered.Err)
 	}
 	if best < 0 {
 		return fmt.Errorf("no IMAP or POP3 server of %s was found, neither announced nor at the usual names; "+
@@ -108,6 +112,10 @@ func setup(ctx context.Context, out io.Writer, resolver *net.Resolver, f *setupF
 		return nil
 	}
 	path, err := f.add(name, table)
+	if errors.Is(err, errAlready) {
+		fmt.Fprintf(out, "\n%s is in %s already, as the account %s.\n", address, path, name)
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -117,9 +125,9 @@ func setup(ctx context.Context, out io.Writer, resolver *net.Resolver, f *setupF
 }
 
 // candidates lists where the mail of a domain may be, the best first: IMAP before POP3, announced before guessed, TLS
-// from the first byte before an upgrade (RFC 8314, section 3).
-func candidates(ctx context.Context, resolver *net.Resolver, domain string) []*candidate {
-	var all []*candidate
+// from the first byte before an upgrade (RFC 8314, section 3), then by priority and weight (RFC 2782). What the domain says
+// it does not offer is not guessed. unanswered is why it could not be asked.
+func candidates(ctx context.Context, resolver *net.Resolver, domain string) (all []*candidate, unanswered *net.DNSError) {
 	known := map[string]bool{}
 	add := func(announced bool, scheme, host string, port int) {
 		s, err := remote.ParseURL(scheme + "://" + host)
@@ -141,22 +149,32 @@ func candidates(ctx context.Context, resolver *net.Resolver, domain string) []*c
 		{[]string{"pop3s", "pop3"}, []string{"pop3s", "pop3"}, []string{"pop.", "pop3.", "mail.", ""}},
 		{[]string{"smtps", "smtp"}, []string{"submissions", "submission"}, []string{"smtp.", "mail.", ""}},
 	} {
+		var guessed []string
 		for i, service := range protocol.services {
-			// No answer and no such record are the same here: then there is nothing announced.
-			_, records, _ := resolver.LookupSRV(ctx, service, "tcp", domain)
-			for _, r := range records {
-				if host := strings.TrimSuffix(r.Target, "."); host != "" { // "." means that there is none
-					add(true, protocol.schemes[i], host, int(r.Port))
+			_, records, err := resolver.LookupSRV(ctx, service, "tcp", domain)
+			if dns, ok := errors.AsType[*net.DNSError](err); ok && !dns.IsNotFound {
+				unanswered = dns
+			}
+			offered := true
+			for _, r := range records { // in their order
+				host := strings.TrimSuffix(r.Target, ".")
+				if host == "" { // RFC 6186, section 3.4
+					offered = false
+					continue
 				}
+				add(true, protocol.schemes[i], host, int(r.Port))
+			}
+			if offered {
+				guessed = append(guessed, protocol.schemes[i])
 			}
 		}
-		for _, scheme := range protocol.schemes {
+		for _, scheme := range guessed {
 			for _, host := range protocol.hosts {
 				add(false, scheme, host+domain, 0)
 			}
 		}
 	}
-	return all
+	return all, unanswered
 }
 
 // try checks all candidates at once, without signing in.
@@ -271,6 +289,9 @@ func shellWord(s string) string {
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
+// errAlready: the account is there, and with the same server.
+var errAlready = errors.New("the account is there already")
+
 // add appends a table to the configuration file, which is replaced as a whole once the new one has proven to be good.
 func (f *setupFlags) add(name, table string) (path string, err error) {
 	if path = f.config; path == "" {
@@ -284,6 +305,7 @@ func (f *setupFlags) add(name, table string) (path string, err error) {
 	if target, err := filepath.EvalSymlinks(path); err == nil { // it stays a link
 		path = target
 	}
+	var info os.FileInfo
 	mode := os.FileMode(0o600)
 	text, err := os.ReadFile(path)
 	switch {
@@ -294,11 +316,15 @@ func (f *setupFlags) add(name, table string) (path string, err error) {
 	case err != nil:
 		return "", fileError(path, err)
 	default:
-		if info, err := os.Stat(path); err == nil {
-			mode = info.Mode().Perm()
+		if info, err = os.Stat(path); err != nil {
+			return "", fileError(path, err)
 		}
+		mode = info.Mode().Perm()
 		if c, err := readConfiguration(path); err == nil {
-			if _, err := c.account(name); err == nil {
+			if there, err := c.account(name); err == nil {
+				if strings.Contains(table, "\nurl = "+tomlString(there.URL)+"\n") {
+					return path, errAlready
+				}
 				return "", fmt.Errorf("%s: there is an account %q already; choose another name with --name", path, name)
 			}
 		}
@@ -316,6 +342,9 @@ func (f *setupFlags) add(name, table string) (path string, err error) {
 	}
 	defer os.Remove(next.Name()) // unless it has become the file
 	_, err = next.Write(text)
+	if old, ok := sysStat(info); ok && (int(old.Uid) != os.Geteuid() || int(old.Gid) != os.Getegid()) {
+		err = errors.Join(err, next.Chown(int(old.Uid), int(old.Gid))) // before the mode: it is somebody else's then
+	}
 	err = errors.Join(err, next.Chmod(mode), next.Sync(), next.Close())
 	if err != nil {
 		return "", fileError(path, err)
@@ -327,4 +356,13 @@ func (f *setupFlags) add(name, table string) (path string, err error) {
 		return "", fileError(path, err)
 	}
 	return path, nil
+}
+
+// sysStat is what the system knows of a file; none of one that was not there.
+func sysStat(info os.FileInfo) (*syscall.Stat_t, bool) {
+	if info == nil {
+		return nil, false
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	return stat, ok
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	wire "encoding/binary"
 	"fmt"
@@ -13,8 +14,18 @@ import (
 	"time"
 )
 
-// nameServer answers questions for SRV records, and says of all other names that there are none.
-func nameServer(t *testing.T, records map[string]int) *net.Resolver {
+// srv is a record of type SRV (RFC 2782).
+type srv struct {
+	priority, weight, port int
+	target                 string // default localhost
+}
+
+// at is the only record of a name.
+func at(port int) []srv { return []srv{{port: port}} }
+
+// nameServer answers questions for SRV records, and says of all other names that there are none. Without records it fails
+// to answer.
+func nameServer(t *testing.T, records map[string][]srv) *net.Resolver {
 	t.Helper()
 	socket, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
@@ -35,8 +46,8 @@ func nameServer(t *testing.T, records map[string]int) *net.Resolver {
 	}}
 }
 
-// answerSRV answers one question (RFC 1035, section 4; RFC 2782) with the target localhost and the name's port.
-func answerSRV(question []byte, records map[string]int) []byte {
+// answerSRV answers one question (RFC 1035, section 4).
+func answerSRV(question []byte, names map[string][]srv) []byte {
 	var labels []string
 	end := 12
 	for question[end] != 0 {
@@ -45,18 +56,34 @@ func answerSRV(question []byte, records map[string]int) []byte {
 		end += 1 + n
 	}
 	end += 5 // the end of the name, type and class
-	port, ok := records[strings.Join(labels, ".")]
+	records, ok := names[strings.Join(labels, ".")]
 	answer := append([]byte(nil), question[:end]...)
 	answer[2], answer[3] = 0x84, 0 // an authoritative answer
 	wire.BigEndian.PutUint16(answer[10:], 0)
-	if !ok {
+	switch {
+	case names == nil:
+		answer[3] = 2 // SERVFAIL
+		return answer
+	case !ok:
 		answer[3] = 3 // no such name
 		return answer
 	}
-	wire.BigEndian.PutUint16(answer[6:], 1)
-	answer = append(answer, 0xc0, 12, 0, 33, 0, 1, 0, 0, 0, 60, 0, 17, 0, 0, 0, 0) // SRV, priority and weight 0
-	answer = wire.BigEndian.AppendUint16(answer, uint16(port))
-	return append(append(answer, 9), "localhost\x00"...)
+	wire.BigEndian.PutUint16(answer[6:], uint16(len(records)))
+	for _, r := range records {
+		var target []byte
+		for label := range strings.SplitSeq(cmp.Or(r.target, "localhost"), ".") {
+			if label != "" {
+				target = append(append(target, byte(len(label))), label...)
+			}
+		}
+		target = append(target, 0)
+		answer = append(answer, 0xc0, 12, 0, 33, 0, 1, 0, 0, 0, 60) // the question's name, SRV
+		for _, n := range []int{6 + len(target), r.priority, r.weight, r.port} {
+			answer = wire.BigEndian.AppendUint16(answer, uint16(n))
+		}
+		answer = append(answer, target...)
+	}
+	return answer
 }
 
 func port(t *testing.T, address string) int {
@@ -77,41 +104,65 @@ func TestSetup(t *testing.T) {
 	cert, ca := makeCertificate(t, "localhost", time.Now().Add(-time.Hour), time.Now().Add(300*24*time.Hour))
 	caFile := pemFile(t, ca)
 	good := port(t, listen(t, secured(cert, script("* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] hi\r\n"))))
+	other := port(t, listen(t, secured(cert, script("* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] the other\r\n"))))
 	pop3 := port(t, listen(t, secured(cert, script("+OK hi\r\n", "+OK\r\nUSER\r\n.\r\n"))))
+	upgrade := port(t, listen(t, upgrading(cert, []string{"* OK hi\r\n", "TAG OK\r\n"}, script("", "* CAPABILITY IMAP4rev1 AUTH=PLAIN\r\nTAG OK\r\n"))))
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	nobody := port(t, closed.Addr().String())
 	closed.Close()
+	url := func(scheme string, port int) string {
+		return fmt.Sprintf("[account.localhost]\nurl = \"%s://me%%40localhost@localhost:%d\"\n", scheme, port)
+	}
 	const before = "# mine\nmemory   =  \"1MiB\"   # odd\n\n[account.old]\nurl='imaps://x@h'"
 	for _, c := range []struct {
 		name    string
-		srv     map[string]int
+		srv     map[string][]srv
 		address string
 		flags   setupFlags
 		before  string // of the file
 		after   string // what is added
 		says    string // what the output holds, or the error
 		fails   bool
+		unasked bool // the name server fails
 	}{
-		{name: "IMAP is announced", srv: map[string]int{"_imaps._tcp.localhost": good, "_pop3s._tcp.localhost": pop3},
+		{name: "IMAP is announced", srv: map[string][]srv{"_imaps._tcp.localhost": at(good), "_pop3s._tcp.localhost": at(pop3)},
 			address: "me@localhost", after: fmt.Sprintf("[account.localhost]\nurl = \"imaps://me%%40localhost@localhost:%d\"\n", good),
 			says: "sign-in with PLAIN"},
-		{name: "a file with an account", srv: map[string]int{"_imaps._tcp.localhost": good}, address: "me@localhost", before: before,
+		{name: "a file with an account", srv: map[string][]srv{"_imaps._tcp.localhost": at(good)}, address: "me@localhost", before: before,
 			flags: setupFlags{name: "two words", user: "me \"x\""},
 			after: fmt.Sprintf("\n\n[account.\"two words\"]\nurl = \"imaps://me%%20%%22x%%22@localhost:%d\"\n", good), says: "mailfs login 'two words'"},
-		{name: "IMAP is announced in vain", srv: map[string]int{"_imaps._tcp.localhost": nobody, "_pop3s._tcp.localhost": pop3},
+		{name: "IMAP is announced in vain", srv: map[string][]srv{"_imaps._tcp.localhost": at(nobody), "_pop3s._tcp.localhost": at(pop3)},
 			address: "me@localhost", after: fmt.Sprintf("[account.localhost]\nurl = \"pop3s://me%%40localhost@localhost:%d\"\n", pop3),
 			says: "nothing listens there"},
-		{name: "only looked at", srv: map[string]int{"_imaps._tcp.localhost": good}, address: "me@localhost", flags: setupFlags{dryRun: true},
+		{name: "by priority", srv: map[string][]srv{"_imaps._tcp.localhost": {{priority: 20, port: other}, {priority: 10, port: good}}},
+			address: "me@localhost", after: url("imaps", good), says: "sign-in with PLAIN"},
+		{name: "the second by priority, when the first is down", srv: map[string][]srv{"_imaps._tcp.localhost": {
+			{priority: 20, port: other}, {priority: 10, port: nobody}}}, address: "me@localhost", after: url("imaps", other), says: "nothing listens there"},
+		{name: "TLS from the first byte before an upgrade", srv: map[string][]srv{"_imap._tcp.localhost": {{port: upgrade}},
+			"_imaps._tcp.localhost": {{priority: 99, port: good}}}, address: "me@localhost", after: url("imaps", good), says: "imap://localhost"},
+		{name: "an upgrade", srv: map[string][]srv{"_imap._tcp.localhost": at(upgrade)}, address: "me@localhost", after: url("imap", upgrade),
+			says: "sign-in with PLAIN"},
+		{name: "no IMAP is offered", srv: map[string][]srv{"_imaps._tcp.localhost": {{target: "."}}, "_imap._tcp.localhost": {{target: "."}},
+			"_pop3s._tcp.localhost": at(pop3)}, address: "me@localhost", after: url("pop3s", pop3), says: "sign-in with USER"},
+		{name: "nothing is offered", srv: map[string][]srv{"_imaps._tcp.localhost": {{target: "."}}, "_imap._tcp.localhost": {{target: "."}},
+			"_pop3s._tcp.localhost": {{target: "."}}, "_pop3._tcp.localhost": {{target: "."}}}, address: "me@localhost",
+			says: "no IMAP or POP3 server of localhost", fails: true},
+		{name: "no name server", address: "me@nowhere.invalid", unasked: true, says: "check the network", fails: true},
+		{name: "it is there already", srv: map[string][]srv{"_imaps._tcp.localhost": at(good)}, address: "me@localhost",
+			before: "# mine\n" + url("imaps", good), says: "already, as the account localhost"},
+		{name: "another domain, nobody to ask", srv: map[string][]srv{"_imaps._tcp.example.invalid": at(good)}, address: "me@example.invalid",
+			says: "say --yes", fails: true},
+		{name: "only looked at", srv: map[string][]srv{"_imaps._tcp.localhost": at(good)}, address: "me@localhost", flags: setupFlags{dryRun: true},
 			says: "For the configuration:"},
-		{name: "in another domain", srv: map[string]int{"_imaps._tcp.example.invalid": good}, address: "me@example.invalid",
+		{name: "in another domain", srv: map[string][]srv{"_imaps._tcp.example.invalid": at(good)}, address: "me@example.invalid",
 			flags: setupFlags{yes: true}, says: "announced",
 			after: fmt.Sprintf("[account.example]\nurl = \"imaps://me%%40example.invalid@localhost:%d\"\n", good)},
-		{name: "the name is taken", srv: map[string]int{"_imaps._tcp.localhost": good}, address: "me@localhost", before: before,
+		{name: "the name is taken", srv: map[string][]srv{"_imaps._tcp.localhost": at(good)}, address: "me@localhost", before: before,
 			flags: setupFlags{name: "old"}, says: `there is an account "old" already`, fails: true},
-		{name: "a broken file", srv: map[string]int{"_imaps._tcp.localhost": good}, address: "me@localhost", before: "[account",
+		{name: "a broken file", srv: map[string][]srv{"_imaps._tcp.localhost": at(good)}, address: "me@localhost", before: "[account",
 			says: "nothing was written", fails: true},
 		{name: "nothing is there", address: "me@nowhere.invalid", says: "mailfs check imaps://HOST", fails: true},
 		{name: "no address", address: "nowhere.invalid", says: "not an address", fails: true},
@@ -129,6 +180,9 @@ func TestSetup(t *testing.T) {
 			f := c.flags
 			f.config, f.timeout, f.caFile = path, duration(10*time.Second), caFile
 			var out strings.Builder
+			if c.srv == nil && !c.unasked {
+				c.srv = map[string][]srv{}
+			}
 			err := setup(t.Context(), &out, nameServer(t, c.srv), &f, c.address)
 			if c.fails != (err != nil) || !strings.Contains(fmt.Sprint(out.String(), err), c.says) {
 				t.Errorf("%v, and it says\n%swant something of %q", err, &out, c.says)
@@ -154,5 +208,37 @@ func TestSetup(t *testing.T) {
 				t.Errorf("left behind: %v", left)
 			}
 		})
+	}
+}
+
+// The file stays whose it was, and a link stays one.
+func TestSetupKeepsOwnerAndLink(t *testing.T) {
+	t.Parallel()
+	if os.Getuid() != 0 {
+		t.Skip("only root writes files of others")
+	}
+	dir := t.TempDir()
+	path, link := filepath.Join(dir, "dotfiles.toml"), filepath.Join(dir, "config.toml")
+	if err := os.WriteFile(path, []byte("# mine\n"), 0o604); err != nil {
+		t.Fatal(err)
+	}
+	for _, err := range []error{os.Chmod(path, 0o604), os.Chown(path, 65534, 65533), os.Symlink("dotfiles.toml", link)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	f := &setupFlags{mountFlags: mountFlags{config: link}}
+	if _, err := f.add("a", "[account.a]\nurl = \"imaps://u@h\"\n"); err != nil {
+		t.Fatal(err)
+	}
+	if target, err := os.Readlink(link); err != nil || target != "dotfiles.toml" {
+		t.Errorf("the link leads to %q (%v)", target, err)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s, _ := sysStat(info); s.Uid != 65534 || s.Gid != 65533 || info.Mode().Perm() != 0o604 {
+		t.Errorf("it is of %d:%d now, %v", s.Uid, s.Gid, info.Mode())
 	}
 }

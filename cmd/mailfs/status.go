@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -24,12 +25,26 @@ type mountStatus struct {
 	cache.Status
 }
 
+// explained puts what failed into the words of people, with what they can do about it.
+func (j *job) explained(s cache.Status) cache.Status {
+	for i := range s.Accounts {
+		a, told := &j.Accounts[i], &s.Accounts[i]
+		told.Server = a.label()
+		if told.Failure == nil {
+			continue
+		}
+		e := a.failed(told.Failure)
+		if a.PasswordCommand == "" && a.TokenCommand == "" && a.OAuth == nil {
+			e.advice = "give another password with mailfs login " + a.called()
+		}
+		told.Error = oneLine(e.explain())
+	}
+	return s
+}
+
 // status returns what .mailfs/status.json holds.
 func (j *job) status(s cache.Status) []byte {
-	for i := range s.Accounts {
-		s.Accounts[i].Server = j.Accounts[i].label()
-	}
-	b, err := json.MarshalIndent(mountStatus{j.Mountpoint, os.Getpid(), versionLine(), s}, "", "  ")
+	b, err := json.MarshalIndent(mountStatus{j.Mountpoint, os.Getpid(), versionLine(), j.explained(s)}, "", "  ")
 	if err != nil { // of a type that is known here
 		panic(err)
 	}
@@ -46,7 +61,7 @@ func newStatusCommand() *cobra.Command {
 			return status(cmd.Context(), cmd.OutOrStdout(), args, asJSON)
 		},
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "for programs")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON, for programs")
 	return cmd
 }
 
@@ -136,22 +151,19 @@ func printStatus(out io.Writer, all []mountStatus, failed bool) error {
 		w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(w, "  ACCOUNT\tCONNECTIONS\tRECEIVED\tFETCHED\tFROM CACHE\tMAILBOXES\tMESSAGES LISTED")
 		for _, a := range s.Accounts {
-			name := a.Name
-			if name == "" {
-				name = a.Server
-			}
-			fmt.Fprintf(w, "  %s\t%d\t%s\t%d\t%d\t%d\t%d\n", name, a.Connections, sizeText(a.BytesIn), a.Fetched,
+			fmt.Fprintf(w, "  %s\t%d\t%s\t%d\t%d\t%d\t%d\n", cmp.Or(a.Name, a.Server), a.Connections, sizeText(a.BytesIn), a.Fetched,
 				a.FromMemory+a.FromDisk, a.Mailboxes, a.Messages)
 		}
 		if err := w.Flush(); err != nil {
 			return err
 		}
 		for _, a := range s.Accounts {
+			name := cmp.Or(a.Name, a.Server)
 			if a.Error != "" {
-				fmt.Fprintf(out, "  %s: %s\n", a.Server, a.Error)
+				fmt.Fprintf(out, "  %s: %s\n", name, a.Error)
 			}
 			for _, y := range a.Syncing {
-				fmt.Fprintf(out, "  %s: listing %s, %d of %d\n", a.Server, y.Mailbox, y.Done, y.Total)
+				fmt.Fprintf(out, "  %s: listing %s, %d of %d\n", name, y.Mailbox, y.Done, y.Total)
 			}
 		}
 	}

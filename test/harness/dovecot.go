@@ -33,6 +33,7 @@ type DovecotOptions struct {
 	Quota       int64             // bytes that each account may hold; 0 is no quota
 	Settings    string            // further settings
 	Format      string            // of mailboxes, as Dovecot calls it; default maildir
+	Mechanisms  []string          // of SASL; default plain and login
 }
 
 // Dovecot is a private Dovecot: any user name is an account there, empty until mail is put in.
@@ -134,6 +135,9 @@ func (d *Dovecot) configuration(o DovecotOptions) (string, error) {
 	if o.Format == "" {
 		o.Format = "maildir"
 	}
+	if len(o.Mechanisms) == 0 {
+		o.Mechanisms = []string{"plain", "login"}
+	}
 	if o.Connections == 0 {
 		o.Connections = 50
 	}
@@ -150,7 +154,7 @@ func (d *Dovecot) configuration(o DovecotOptions) (string, error) {
 		"Dir": d.dir, "InternalUser": internal, "LoginUser": login, "UID": d.uid, "GID": d.gid, "Group": group.Name,
 		"IMAP": d.IMAP, "IMAPS": d.IMAPS, "POP3": d.POP3, "POP3S": d.POP3S, "Password": Password, "Connections": o.Connections,
 		"Namespace": o.Namespace, "QuotaKiB": o.Quota >> 10, "Settings": o.Settings, "Format": o.Format, "Cert": d.Cert, "Key": d.Key,
-		"Version": release,
+		"Version": release, "Mechanisms": o.Mechanisms,
 	})
 	return config.String(), err
 }
@@ -213,7 +217,7 @@ service anvil {
 
 const dovecot23 = services + `
 disable_plaintext_auth = no
-auth_mechanisms = plain login
+auth_mechanisms ={{range .Mechanisms}} {{.}}{{end}}
 ssl_cert = <{{.Cert}}
 ssl_key = <{{.Key}}
 mail_location = {{.Format}}:~/Maildir:LAYOUT=fs
@@ -250,8 +254,9 @@ plugin {
 const dovecot24 = "dovecot_config_version = {{.Version}}\ndovecot_storage_version = {{.Version}}\n" + services + `
 auth_allow_cleartext = yes
 auth_mechanisms {
-  plain = yes
-  login = yes
+{{- range .Mechanisms}}
+  {{.}} = yes
+{{- end}}
 }
 ssl_server_cert_file = {{.Cert}}
 ssl_server_key_file = {{.Key}}

@@ -28,7 +28,8 @@ type OAuth struct {
 	URL  string // of the endpoints /device, /authorize and /token
 	IMAP int    // port on 127.0.0.1, in the clear
 
-	server *httptest.Server
+	server  *httptest.Server
+	account *imapmemserver.User
 
 	mu        sync.Mutex // guards what follows
 	permitted bool       // somebody has entered the code
@@ -56,6 +57,7 @@ func (r *Run) OAuth(t testing.TB, user, mechanism string) *OAuth {
 	if err := account.Create("INBOX", nil); err != nil {
 		t.Fatal(err)
 	}
+	o.account = account
 	memory := imapmemserver.New()
 	memory.AddUser(account)
 	server := imapserver.New(&imapserver.Options{
@@ -74,6 +76,14 @@ func (r *Run) OAuth(t testing.TB, user, mechanism string) *OAuth {
 	go server.Serve(l)
 	t.Cleanup(func() { server.Close() })
 	return o
+}
+
+// Put puts a message into INBOX.
+func (o *OAuth) Put(t testing.TB, message string) {
+	t.Helper()
+	if _, err := o.account.Append("INBOX", strings.NewReader(message), &imap.AppendOptions{}); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // Permit answers the question that a device code asks of a person.

@@ -1,0 +1,56 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+)
+
+// What people read when a provider of tokens does not do what it should.
+func TestProviderSays(t *testing.T) {
+	t.Parallel()
+	provider := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/page":
+			io.WriteString(w, "<html>hello</html>")
+		case "/client":
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(http.StatusUnauthorized)
+			fmt.Fprint(w, `{"error":"invalid_client","error_description":"no such client\r\nTrace ID: 1"}`)
+		case "/silent":
+			io.Copy(io.Discard, r.Body) // or nobody notices that the client has gone
+			<-r.Context().Done()
+		default:
+			http.NotFound(w, r)
+		}
+	}))
+	t.Cleanup(provider.Close)
+	host := strings.TrimPrefix(provider.URL, "http://")
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nobody := closed.Addr().String()
+	closed.Close()
+	for url, want := range map[string]string{
+		provider.URL + "/page":             host + ", which gives tokens, gives an answer that can't be understood; check the addresses in the table oauth",
+		provider.URL + "/client":           host + `, which gives tokens, says "invalid_client: no such client Trace ID: 1"`,
+		provider.URL + "/nothing":          host + `, which gives tokens, says "404 Not Found"; check the addresses in the table oauth`,
+		provider.URL + "/silent":           host + ", which gives tokens, does not answer within 1s",
+		"http://" + nobody:                 nobody + ", which gives tokens, can't be reached: connect: connection refused",
+		"https://no-such-host.invalid/":    "no-such-host.invalid, which gives tokens, is an unknown host; check the addresses in the table oauth",
+		"https://" + host + "/without/tls": host + ", which gives tokens, can't be reached: http: server gave HTTP response to HTTPS client",
+	} {
+		a := &account{Name: "w", URL: "imaps://u@h", User: "u", Timeout: time.Second,
+			OAuth: &oauthTable{ClientID: "c", DeviceURL: url, TokenURL: provider.URL + "/token"}}
+		_, _, err := a.authorize(t.Context(), io.Discard)
+		if err == nil || line(err) != want {
+			t.Errorf("%s: it says\n%v\nwant\n%s", url, err, want)
+		}
+	}
+}

@@ -1,0 +1,105 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+)
+
+// What each mechanism says, in turns with the server, and how it is chosen among those that a server offers.
+func TestSignIn(t *testing.T) {
+	password := func(text string) func(context.Context) (string, error) {
+		return func(context.Context) (string, error) { return text, nil }
+	}
+	for _, c := range []struct {
+		name       string
+		server     Server
+		offered    string
+		own        string
+		mechanism  string   // "" is refused
+		challenges []string // the first is the question that starts it
+		answers    []string
+	}{
+		{"PLAIN", Server{User: "tim", Password: password("pass")}, "CRAM-MD5 LOGIN PLAIN", "", "PLAIN", nil, []string{"\x00tim\x00pass"}},
+		{"PLAIN, in any case", Server{User: "tim", Password: password("pass")}, "plain", "", "PLAIN", nil, []string{"\x00tim\x00pass"}},
+		{"the protocol's own", Server{User: "tim", Password: password("pass")}, "CRAM-MD5 LOGIN", "USER", "USER", nil, nil},
+		{"LOGIN", Server{User: "tim", Password: password("pass")}, "CRAM-MD5 LOGIN", "", "LOGIN",
+			[]string{"Username:", "Password:"}, []string{"", "tim", "pass"}},
+		{"CRAM-MD5, when it is all there is", Server{User: "tim", Password: password("pass")}, "NTLM CRAM-MD5", "", "CRAM-MD5", nil, []string{""}},
+		// RFC 2195, section 2.
+		{"CRAM-MD5, in the clear", Server{User: "tim", Password: password("tanstaaftanstaaf"), InTheClear: true}, "PLAIN CRAM-MD5", "LOGIN", "CRAM-MD5",
+			[]string{"<1896.697170952@postoffice.reston.mci.net>"}, []string{"", "tim b913a602c7eda7a495b4e6e7334d3890"}},
+		// RFC 7628, section 4.1.
+		{"OAUTHBEARER", Server{User: "user@example.com", Host: "server.example.com", Port: 143, Token: password("vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg==")},
+			"PLAIN XOAUTH2 OAUTHBEARER", "LOGIN", "OAUTHBEARER", []string{`{"status":"invalid_token"}`},
+			[]string{"n,a=user@example.com,\x01host=server.example.com\x01port=143\x01auth=Bearer vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg==\x01\x01", "\x01"}},
+		{"OAUTHBEARER of a name with signs", Server{User: "a=b,c", Host: "h", Port: 1, Token: password("x")}, "OAUTHBEARER", "", "OAUTHBEARER",
+			nil, []string{"n,a=a=3Db=2Cc,\x01host=h\x01port=1\x01auth=Bearer x\x01\x01"}},
+		{"XOAUTH2", Server{User: "tim", Token: password("x")}, "PLAIN XOAUTH2", "LOGIN", "XOAUTH2", nil, []string{"user=tim\x01auth=Bearer x\x01\x01"}},
+		{"a token where only passwords are taken", Server{User: "tim", Token: password("x")}, "PLAIN LOGIN", "LOGIN", "", nil, nil},
+		{"a password where only tokens are taken", Server{User: "tim", Password: password("x")}, "XOAUTH2", "", "", nil, nil},
+		{"a password that PLAIN can't say", Server{User: "tim", Password: password("x\x00y")}, "PLAIN", "", "", nil, nil},
+		{"nothing to prove", Server{User: "tim"}, "PLAIN", "", "", nil, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			in, err := c.server.SignIn(t.Context(), strings.Fields(c.offered), c.own)
+			if c.mechanism == "" {
+				if !errors.Is(err, ErrLogin) {
+					t.Fatalf("%+v (%v), want ErrLogin", in, err)
+				}
+				return
+			}
+			if err != nil || in.Mechanism != c.mechanism {
+				t.Fatalf("%+v (%v), want %s", in, err, c.mechanism)
+			}
+			if c.mechanism == c.own {
+				if in.Client != nil || in.User != "tim" || in.Secret != "pass" {
+					t.Errorf("%+v", in)
+				}
+				return
+			}
+			name, answer, err := in.Client.Start()
+			if err != nil || name != c.mechanism || string(answer) != c.answers[0] {
+				t.Errorf("it begins with %s %q (%v), want %s %q", name, answer, err, c.mechanism, c.answers[0])
+			}
+			for i, challenge := range c.challenges {
+				if answer, err := in.Client.Next([]byte(challenge)); err != nil || string(answer) != c.answers[i+1] {
+					t.Errorf("to %q it says %q (%v), want %q", challenge, answer, err, c.answers[i+1])
+				}
+			}
+		})
+	}
+}
+
+// A server that asks on does not get the last word again.
+func TestSignInEnds(t *testing.T) {
+	login := &loginClient{answers: []string{"u", "p"}}
+	bearer := &bearerClient{mechanism: xoauth2, server: &Server{}}
+	for range 2 {
+		login.Next(nil)
+	}
+	bearer.Next(nil)
+	for _, next := range []func([]byte) ([]byte, error){login.Next, bearer.Next} {
+		if answer, err := next(nil); err == nil {
+			t.Errorf("it goes on with %q", answer)
+		}
+	}
+}
+
+// Some servers repeat what they refuse.
+func TestRedact(t *testing.T) {
+	for _, in := range []*SignIn{
+		{User: "tim", Secret: "pass"},
+		{User: "tim", Secret: "pass", Client: &bearerClient{mechanism: xoauth2, server: &Server{User: "tim"}, token: "pass"}},
+	} {
+		said := "no pass, cGFzcw==, AHRpbQBwYXNz for tim"
+		if in.Client != nil {
+			said += ", dXNlcj10aW0BYXV0aD1CZWFyZXIgcGFzcwEB"
+		}
+		got := in.Redact(said)
+		if want := strings.Count(said, ","); strings.Count(got, "***") != want+1 || !strings.HasSuffix(strings.Split(got, ", ")[2], "for tim") {
+			t.Errorf("of %q is left %q", said, got)
+		}
+	}
+}
