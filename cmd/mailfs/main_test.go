@@ -76,6 +76,7 @@ func TestCommandLine(t *testing.T) {
 		{args: []string{"version", "x"}, status: 2, stderr: "usage: mailfs version"},
 		{args: []string{"mount"}, status: 2, stderr: "usage: mailfs mount"},
 		{args: []string{"mount", "imaps://a@b"}, status: 2, stderr: "MOUNTPOINT is missing"},
+		{args: []string{"mount", ".", "imaps://a@b"}, status: 2, stderr: "the URL comes before MOUNTPOINT"},
 		{args: []string{"mount", "--bogus", "x"}, status: 2, stderr: "unknown flag: --bogus"},
 		{args: []string{"mount", "--timeout", "soon", "imaps://u@h", "."}, status: 2,
 			stderr: `mailfs: --timeout: "soon" is not a length of time`},
