@@ -61,6 +61,7 @@ func (m *Mailbox) handOn(ctx context.Context, ref Ref, f *flight, body []byte) {
 // its memory is used again: it is on disk, and was taken to where readers find it.
 func (m *Mailbox) settle(ref Ref, f *flight, taken bool) {
 	key := bodyKey{mailbox: m, ref: ref}
+	m.account.bodies.ahead.Add(-f.ahead)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.flights, key)

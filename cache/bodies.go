@@ -3,6 +3,7 @@ package cache
 import (
 	"math"
 	"sync"
+	"sync/atomic"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 )
@@ -10,6 +11,8 @@ import (
 // bodies keeps messages in memory, least recently used first out, within a budget of bytes that all accounts share.
 type bodies struct {
 	budget int64
+	// ahead is how many bytes are being fetched ahead of readers, or wait to be handed on.
+	ahead atomic.Int64
 
 	mu   sync.Mutex // guards what follows
 	used int64

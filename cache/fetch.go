@@ -122,6 +122,7 @@ func (m *Mailbox) land(key bodyKey, f *flight, body []byte, err error) {
 	m.mu.Lock()
 	delete(m.flights, key)
 	m.mu.Unlock()
+	m.account.bodies.ahead.Add(-f.ahead)
 	f.land(body, err)
 }
 

@@ -15,8 +15,9 @@ type flight struct {
 	body []byte // of a message or a header
 	err  error
 
-	handOn bool // what it brings is handed on, see arrivals; set before it departs
-	wanted bool // somebody has joined it; guarded by the mailbox's mutex
+	ahead  int64 // bytes that it counts for in bodies.ahead
+	handOn bool  // what it brings is handed on, see arrivals; set before it departs
+	wanted bool  // somebody has joined it; guarded by the mailbox's mutex
 }
 
 func newFlight() *flight { return &flight{done: make(chan struct{})} }

@@ -109,8 +109,9 @@ func (t *Table) byName() *nameOrder {
 }
 
 // step notes that a message is read and returns what to fetch next, in the order in which it will be read, and whether
-// the walk is a long one. What is fetched takes no more than most bytes, where a message takes part of its size.
-func (r *readahead) step(t *Table, i int, most, part int64) (want []remote.UID, long bool) {
+// the walk is a long one. What is ahead of it then takes no more than most bytes, and what is new room, where a message
+// takes part of its size.
+func (r *readahead) step(t *Table, i int, most, room, part int64) (want []remote.UID, long bool) {
 	uid := t.uids[i]
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -135,7 +136,7 @@ func (r *readahead) step(t *Table, i int, most, part int64) (want []remote.UID, 
 		}
 		w.last = uid
 		w.steps++
-		return w.next(o, i, part*min(w.reach(), most)), w.long()
+		return w.next(o, i, part*min(w.reach(), most), part*room), w.long()
 	}
 	if len(r.walks) == walkers {
 		r.walks = r.walks[:walkers-1]
@@ -184,7 +185,7 @@ func (w *walk) follow(t *Table, last, i int) (order, bool) {
 
 // next returns what a walk that is at index i wants to be fetched, and counts it as asked for. It comes in whole batches
 // once the walk is long.
-func (w *walk) next(o order, i int, limit int64) (want []remote.UID) {
+func (w *walk) next(o order, i int, limit, room int64) (want []remote.UID) {
 	messages := growth(w.steps)
 	from := o.rank(i) + 1
 	if ahead := o.table.Index(w.ahead); w.ahead != 0 && ahead >= 0 && o.rank(ahead) >= from {
@@ -200,7 +201,8 @@ func (w *walk) next(o order, i int, limit int64) (want []remote.UID) {
 	}
 	for rank := from; rank < to; rank++ {
 		size := o.table.size(o.index(rank)) >> 1
-		if bytes += size; bytes > limit {
+		bytes, room = bytes+size, room-size
+		if bytes > limit || room < 0 {
 			break
 		}
 		w.ahead = o.table.uids[o.index(rank)]
@@ -219,7 +221,8 @@ func (m *Mailbox) ahead(ref Ref) {
 	if i < 0 {
 		return
 	}
-	want, long := m.readahead.step(t, i, m.account.options.Memory/4, 1)
+	most := m.account.options.Memory / 4
+	want, long := m.readahead.step(t, i, most, most-m.account.bodies.ahead.Load(), 1)
 	trace := remote.UID(0)
 	if long {
 		trace = t.trace(want)
@@ -230,7 +233,7 @@ func (m *Mailbox) ahead(ref Ref) {
 			bytes += t.size(t.Index(want[n])) >> 1
 			n++
 		}
-		m.fetchAhead(t.validity, want[:n], trace)
+		m.fetchAhead(t, want[:n], trace)
 		want = want[n:]
 	}
 }
@@ -249,8 +252,8 @@ func (t *Table) trace(uids []remote.UID) remote.UID {
 }
 
 // fetchAhead begins to fetch what is not here already. If trace is not 0, all but that is handed on when it has arrived.
-func (m *Mailbox) fetchAhead(validity uint32, uids []remote.UID, trace remote.UID) {
-	a := m.account
+func (m *Mailbox) fetchAhead(t *Table, uids []remote.UID, trace remote.UID) {
+	a, validity := m.account, t.validity
 	flights := map[remote.UID]*flight{}
 	m.mu.Lock()
 	for _, uid := range uids {
@@ -259,6 +262,8 @@ func (m *Mailbox) fetchAhead(validity uint32, uids []remote.UID, trace remote.UI
 			continue
 		}
 		flights[uid] = m.take(key)
+		flights[uid].ahead = t.size(t.Index(uid)) >> 1
+		a.bodies.ahead.Add(flights[uid].ahead)
 		flights[uid].handOn = trace != 0 && uid != trace && a.store != nil && a.onArrival != nil
 	}
 	m.mu.Unlock()

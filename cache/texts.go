@@ -85,7 +85,8 @@ func (m *Mailbox) next(walks *readahead, ref Ref) ([]remote.UID, uint32) {
 	if i < 0 {
 		return nil, 0
 	}
-	want, _ := walks.step(t, i, m.account.options.Memory/4, moreText)
+	most := m.account.options.Memory / 4
+	want, _ := walks.step(t, i, most, most, moreText)
 	return want, t.validity
 }
 
