@@ -404,7 +404,7 @@ func (p *pool) open(mailbox string) {
 	p.wg.Add(1)
 	go func() {
 		defer p.wg.Done()
-		q := &request{lane: bodies, mailbox: mailbox, prio: remote.Background}
+		q := &request{lane: bodies, mailbox: mailbox, prio: remote.Foreground}
 		// That it fails is told to who reads in it.
 		_ = p.use(p.ctx, q, func(*session) error { return nil })
 	}()
