@@ -15,6 +15,9 @@ type Arrival struct {
 	flight *flight
 }
 
+// oneRead is how many bytes the kernel asks for at a time.
+const oneRead = 128 << 10
+
 // arrivalsKept is how many arrivals wait to be handed on.
 const arrivalsKept = 512
 
@@ -29,10 +32,17 @@ func (a *Account) OnArrival(f func(Arrival) bool) {
 			case <-ctx.Done():
 				return
 			case r := <-a.arrivals:
-				r.Mailbox.settle(r.Entry.Ref, r.flight, f(r))
+				r.Mailbox.settle(r.Entry.Ref, r.flight, !r.late() && f(r))
 			}
 		}
 	})
+}
+
+// late tells whether a reader has asked already, and will soon have all of it.
+func (r Arrival) late() bool {
+	r.Mailbox.mu.Lock()
+	defer r.Mailbox.mu.Unlock()
+	return r.flight.wanted && len(r.Body) <= oneRead
 }
 
 // handOn lands a flight whose body readers shall not have to ask for. Those who ask before it is handed on get it all the

@@ -339,7 +339,7 @@ func (x *exchange) keep(b []byte) {
 			room = min(room, trusted)
 		}
 		if room >= int64(n) {
-			x.answer = append(make([]byte, 0, room), x.answer...)
+			x.answer = append(remote.Buffer(int(room))[:0], x.answer...)
 		}
 	}
 	x.answer = append(x.answer, b...)
@@ -354,7 +354,7 @@ func (x *exchange) settle() {
 	if n := x.count(); x.unsure > 0 && (fits(n) || !fits(n+x.unsure)) {
 		x.answer = unstuffLF(x.answer)
 	}
-	if len(x.answer) < cap(x.answer)/8*7 {
+	if len(x.answer) < cap(x.answer)/4*3 {
 		x.answer = bytes.Clone(x.answer)
 	}
 }

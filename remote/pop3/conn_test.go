@@ -86,7 +86,7 @@ func TestRoomForAMessage(t *testing.T) {
 		if err != nil || string(got) != content {
 			t.Errorf("announced with %d bytes: %d bytes, %v", size, len(got), err)
 		}
-		if most := 8 * len(content) / 7; cap(got) > most {
+		if most := 4 * len(content) / 3; cap(got) > most {
 			t.Errorf("announced with %d bytes: takes %d, more than %d", size, cap(got), most)
 		}
 	}
