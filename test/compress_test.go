@@ -40,7 +40,9 @@ func TestSlowLine(t *testing.T) {
 	if n := len(proxy.Commands(`COMPRESS DEFLATE`)); n != 2 {
 		t.Errorf("%d connections are compressed, want 2", n)
 	}
-	if down := proxy.Down(); down > total*2/3 {
+	down := proxy.Down()
+	t.Logf("%d bytes came over the line for %d", down, total)
+	if down > total*2/3 {
 		t.Errorf("%d bytes came over the line for %d", down, total)
 	}
 }
