@@ -16,7 +16,7 @@ type flight struct {
 	err  error
 
 	ahead  int64 // bytes that it counts for in bodies.ahead
-	handOn bool  // what it brings is handed on, see arrivals; set before it departs
+	handOn bool  // what it brings is handed on, see [Arrival]; set before it departs
 	wanted bool  // somebody has joined it; guarded by the mailbox's mutex
 }
 

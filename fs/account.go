@@ -24,6 +24,8 @@ type account struct {
 
 	mu   sync.Mutex // guards list, and the order in which top is replaced
 	list []remote.Mailbox
+
+	arriving arriving
 }
 
 // folder is one level of the hierarchy, as LIST told it last. It never changes.

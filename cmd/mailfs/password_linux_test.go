@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"strings"
 	"sync"
 	"syscall"
@@ -71,6 +72,14 @@ func (tty *terminal) echoes(t *testing.T) bool {
 	return state.Lflag&unix.ECHO != 0
 }
 
+// command returns the program, to be started on the terminal.
+func (tty *terminal) command(t *testing.T, args ...string) *exec.Cmd {
+	cmd := command(t, args...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 3}
+	cmd.ExtraFiles = []*os.File{tty.far}
+	return cmd
+}
+
 func TestPromptForUserAndPassword(t *testing.T) {
 	t.Parallel()
 	lines := make(chan string, 10)
@@ -88,9 +97,7 @@ func TestPromptForUserAndPassword(t *testing.T) {
 		}
 	})
 	tty := openTerminal(t)
-	cmd := command(t, "mount", "--tls=off", "--timeout=10s", "pop3://"+address, ".")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 3}
-	cmd.ExtraFiles = []*os.File{tty.far}
+	cmd := tty.command(t, "mount", "--tls=off", "--timeout=10s", "pop3://"+address, ".")
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	if err := cmd.Start(); err != nil {
@@ -124,9 +131,7 @@ func TestPromptForUserAndPassword(t *testing.T) {
 func TestInterruptedPrompt(t *testing.T) {
 	t.Parallel()
 	tty := openTerminal(t)
-	cmd := command(t, "mount", "imaps://me@mail.invalid", ".")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 3}
-	cmd.ExtraFiles = []*os.File{tty.far}
+	cmd := tty.command(t, "mount", "imaps://me@mail.invalid", ".")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -145,9 +150,7 @@ func TestInterruptedPrompt(t *testing.T) {
 func TestEmptyAnswer(t *testing.T) {
 	t.Parallel()
 	tty := openTerminal(t)
-	cmd := command(t, "mount", "imaps://me@mail.invalid", ".")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 3}
-	cmd.ExtraFiles = []*os.File{tty.far}
+	cmd := tty.command(t, "mount", "imaps://me@mail.invalid", ".")
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	if err := cmd.Start(); err != nil {

@@ -150,8 +150,8 @@ func openLog(path string) (*os.File, error) {
 // is going on. What happens before ready to some of several accounts is told to warn; if all of them fail, nothing is
 // mounted.
 func serve(ctx context.Context, j *job, log *slog.Logger, warn func(string), ready func(func() cache.Status) error) (err error) {
-	// Most of the memory holds bodies, which cost the collector nothing to look at: it may come often, so that what is
-	// garbage doesn't double what --memory allows.
+	// Most of the memory holds bodies. The limit has the collector come when garbage would add much to what --memory allows;
+	// before that it need not.
 	debug.SetGCPercent(200)
 	debug.SetMemoryLimit(j.Memory + 40<<20)
 	timeout := time.Duration(0)

@@ -57,6 +57,9 @@ func (r row) print(b *bench, got map[string][]sample) {
 		verdicts = append(verdicts, what)
 	}
 	for _, bar := range r.bars {
+		if len(got[bar.against]) == 0 { // it was not to be measured
+			continue
+		}
 		verdict(fmt.Sprintf("≤ %g %s", bar.factor, bar.against), ours <= bar.factor*of(bar.against, value))
 	}
 	peak := func(s sample) float64 { return float64(s.peak) }
