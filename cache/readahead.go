@@ -27,7 +27,7 @@ const (
 	// smallTrace is how large, in bytes, a message may be that the kernel asks for at once.
 	smallTrace = 64 << 10
 	// longWalk is how many messages read make a walk a long one.
-	longWalk = 11
+	longWalk = 16
 	// reach is how many messages a walker may leave out at a time.
 	reach = 16
 	// walkers is how many readers of one mailbox are told apart.
