@@ -15,53 +15,81 @@ import (
 )
 
 // COMPRESS=DEFLATE (RFC 4978) makes a listing five times smaller and mail a third, and costs the server about as much
-// time as a line of 150 Mbit/s has for it. So it is begun on all connections once one has been seen to be slower. That of a
-// server on this machine or in this house has to be so for a while, and with bodies: it may be busy, or reading its disk.
+// time as a line of 150 Mbit/s has for it. So it is begun on all connections once one has been seen to be slower.
+//
+// A server on this machine or in this house must have been slow with bodies, and evenly: mail that waits for a server that
+// is busy, or for us, comes in bursts, where a line lets through the same all the time.
 const (
 	compression = goimap.Cap("COMPRESS=DEFLATE")
 	slowLine    = 150e6 / 8 // bytes a second
-	farAway     = 2 * time.Millisecond
+	farAway     = 5 * time.Millisecond
 	paceSample  = 128 << 10 // bytes
-	// How many samples in a row must have been slow. One that is not shows that the line can do better: what comes in
-	// bursts waits for a server, or for us.
+	// How many samples in a row must have been slow. One that is not shows that the line can do better.
 	slowFarAway = 2
-	slowNearby  = 32
+	slowNearby  = 8
+	// even is by how much the fastest of slowNearby samples may exceed the slowest.
+	even = 1.5
 )
+
+// trip is the shortest time from a command to the first byte of its answer, over all connections of an account: a single
+// answer may have taken the server a while. It is in nanoseconds; 0 is unknown.
+type trip struct{ atomic.Int64 }
+
+func (t *trip) note(d time.Duration) {
+	for {
+		old := t.Load()
+		if old != 0 && old <= int64(d) || t.CompareAndSwap(old, int64(d)) {
+			return
+		}
+	}
+}
 
 // pace measures how fast a line is. Only its reader may call note.
 type pace struct {
 	asked atomic.Int64   // when a command began on the quiet connection, in Unix nanoseconds; 0 once it is answered
 	slow  func(far bool) // told when a line is slow, again with each sample that says so. It must not wait for anything.
+	trip  *trip
 
-	trip  time.Duration // shortest time from a command to the first byte of the answer
-	since time.Time     // first byte of the sample
-	bytes int
-	row   int // samples in a row that were slow
+	since    time.Time // first byte of the sample
+	bytes    int
+	row      int           // samples in a row that were slow
+	min, max time.Duration // of those, the shortest and the longest of what is even
+	evenly   int           // how many of them were
 }
 
 // begin notes that a command begins while no other is under way.
 func (p *pace) begin() { p.asked.Store(time.Now().UnixNano()) }
 
+// skip has what comes next not be taken for the answer to a command.
+func (p *pace) skip() { p.asked.Store(0) }
+
 // note takes the bytes that came in.
 func (p *pace) note(n int) {
 	now := time.Now()
 	if asked := p.asked.Swap(0); asked != 0 {
-		if trip := now.Sub(time.Unix(0, asked)); p.trip == 0 || trip < p.trip {
-			p.trip = trip
-		}
+		p.trip.note(now.Sub(time.Unix(0, asked)))
 		p.since, p.bytes = now, 0
 		return
 	}
-	if p.bytes += n; p.bytes >= paceSample {
-		if float64(p.bytes) < slowLine*now.Sub(p.since).Seconds() {
-			p.row++
-		} else {
-			p.row = 0
-		}
-		p.since, p.bytes = now, 0
-		if far := p.trip >= farAway; p.slow != nil && (far && p.row >= slowFarAway || p.row >= slowNearby) {
-			p.slow(far)
-		}
+	if p.bytes += n; p.bytes < paceSample {
+		return
+	}
+	took := time.Duration(float64(now.Sub(p.since)) * paceSample / float64(p.bytes))
+	p.since, p.bytes = now, 0
+	if took.Seconds()*slowLine < paceSample {
+		p.row, p.evenly = 0, 0
+		return
+	}
+	p.row++
+	if p.evenly++; p.evenly == 1 {
+		p.min, p.max = took, took
+	}
+	p.min, p.max = min(p.min, took), max(p.max, took)
+	if float64(p.max) > even*float64(p.min) {
+		p.min, p.max, p.evenly = took, took, 1
+	}
+	if far := time.Duration(p.trip.Load()) >= farAway; far && p.row >= slowFarAway || p.evenly >= slowNearby {
+		p.slow(far)
 	}
 }
 

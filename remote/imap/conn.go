@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mailfs/mailfs/remote"
@@ -45,6 +46,8 @@ type conn struct {
 	in   io.Reader // Conn, or what unpacks it
 	out  io.Writer // Conn, or what packs for it
 	pace pace
+	// Commands go one by one, as they do while signing in: with each write one begins.
+	oneByOne atomic.Bool
 
 	// Of the goroutine that reads.
 	buf     []byte // what was received is buf[r:w]
@@ -74,7 +77,7 @@ type ending struct {
 func newConn(inner net.Conn, timeout time.Duration, names *spellings) *conn {
 	return &conn{
 		Conn: inner, in: inner, out: inner, timeout: timeout, names: names, parsing: make(chan (<-chan struct{}), 1),
-		buf: make([]byte, bufferSize), heard: time.Now(),
+		buf: make([]byte, bufferSize), heard: time.Now(), pace: pace{slow: func(bool) {}, trip: &trip{}},
 	}
 }
 
@@ -148,6 +151,9 @@ func (c *conn) Close() error {
 
 func (c *conn) Write(p []byte) (int, error) {
 	c.Conn.SetWriteDeadline(time.Now().Add(c.timeout))
+	if c.oneByOne.Load() {
+		c.pace.begin()
+	}
 	if _, err := c.out.Write(c.names.outgoing(p)); err != nil {
 		err = c.end(err)
 		c.Conn.Close()

@@ -53,6 +53,7 @@ type pool struct {
 	log    *slog.Logger
 	size   int
 	idle   time.Duration
+	trip   trip
 
 	ctx    context.Context // ends with the pool
 	cancel context.CancelFunc
@@ -516,6 +517,7 @@ func (p *pool) drop(s *session) bool {
 	}
 	if len(p.sessions) == 0 {
 		p.slow = false // the next ones may be by another network
+		p.trip.Store(0)
 	}
 	return true
 }
