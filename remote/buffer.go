@@ -2,22 +2,30 @@ package remote
 
 import (
 	"math/bits"
+	"runtime/debug"
 	"sync"
+	"time"
 )
 
 // Buffers of messages are used again: fresh memory for each would have to be cleared, faulted in and collected, which
-// takes longer than receiving a message from a server nearby.
+// takes longer than receiving a message from a server nearby. For the same reason memory comes in huge pages meanwhile.
 const (
 	smallestBuffer = 4 << 10 // bytes; smaller ones are not kept
 	bufferClasses  = 48      // sizes, four to each power of two
 	// buffersKept is how many bytes are kept for later at most.
 	buffersKept = 24 << 20
+	// buffersIdle is how long nothing comes back before all is given to the system.
+	buffersIdle = 10 * time.Second
 )
 
 var buffers struct {
+	heap region // where the memory of most buffers will be
+
 	mu    sync.Mutex // guards what follows
 	free  [bufferClasses][][]byte
 	bytes int
+	idle  *time.Timer // nil if nothing came back lately
+	used  time.Time   // when something came back last
 }
 
 // bufferClass returns the number of the largest class that holds no more than n bytes; negative if there is none.
@@ -65,8 +73,36 @@ func Recycle(b []byte) {
 	b = b[:0:classBytes(class)]
 	buffers.mu.Lock()
 	defer buffers.mu.Unlock()
+	buffers.used = time.Now()
+	if buffers.idle == nil {
+		buffers.idle = time.AfterFunc(buffersIdle, giveBack)
+		buffers.heap.huge(true)
+	}
 	if buffers.bytes+cap(b) <= buffersKept {
 		buffers.free[class] = append(buffers.free[class], b)
 		buffers.bytes += cap(b)
 	}
 }
+
+// giveBack gives the buffers' memory to the system when they have not been used for a while.
+func giveBack() {
+	buffers.mu.Lock()
+	if wait := time.Until(buffers.used.Add(buffersIdle)); wait > 0 {
+		buffers.idle.Reset(wait)
+		buffers.mu.Unlock()
+		return
+	}
+	buffers.idle = nil
+	clear(buffers.free[:])
+	buffers.bytes = 0
+	buffers.heap.huge(false)
+	buffers.mu.Unlock()
+	debug.FreeOSMemory()
+}
+
+// ReserveBuffers has up to so many bytes of memory come in huge pages while many messages are read, if the system has some
+// to give. It is to be called once, before anything else allocates much.
+func ReserveBuffers(bytes int64) { buffers.heap = reserve(int(min(bytes, mostReserved))) }
+
+// mostReserved is how much address space is set aside at most, in bytes.
+const mostReserved = 128 << 20
