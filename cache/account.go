@@ -105,7 +105,7 @@ func (a *Account) Mailbox(m remote.Mailbox) *Mailbox {
 	defer a.mu.Unlock()
 	mb := a.byName[m.Name]
 	if mb == nil {
-		mb = &Mailbox{account: a, name: m.Name, role: m.Role, log: a.log.With("mailbox", m.Name)}
+		mb = &Mailbox{account: a, name: m.Name, hash: mailboxHash(m.Name), role: m.Role, log: a.log.With("mailbox", m.Name)}
 		a.byName[m.Name] = mb
 	}
 	return mb

@@ -42,6 +42,7 @@ type disk struct {
 	queue   chan job
 	queued  *semaphore.Weighted // bytes in queue
 	writer  sync.WaitGroup
+	open    openDir // of the writer
 	closing sync.Once
 
 	mu      sync.Mutex // guards what follows
@@ -71,12 +72,13 @@ type accountDir struct {
 }
 
 func (k diskKey) dir() string {
-	return filepath.Join(k.account.path, hex.EncodeToString(k.mailbox[:]), strconv.FormatUint(uint64(k.ref.UIDValidity), 10))
+	return k.account.path + "/" + hex.EncodeToString(k.mailbox[:]) + "/" + strconv.FormatUint(uint64(k.ref.UIDValidity), 10)
 }
 
-func (k diskKey) path() string {
-	return filepath.Join(k.dir(), strconv.FormatUint(uint64(k.ref.UID), 10))
-}
+func (k diskKey) path() string { return k.dir() + "/" + k.file() }
+
+// file is the file's name in its directory.
+func (k diskKey) file() string { return strconv.FormatUint(uint64(k.ref.UID), 10) }
 
 // mailboxHash stands for a mailbox's name in paths.
 func mailboxHash(name string) (h [8]byte) {
@@ -100,6 +102,7 @@ func newDisk(budget int64, log *slog.Logger) *disk {
 				j.then()
 			}
 		}
+		d.open.close()
 	})
 	d.lru, _ = simplelru.NewLRU(math.MaxInt, func(k diskKey, size int64) {
 		d.used -= size
@@ -361,26 +364,82 @@ func (d *disk) store(k diskKey, body []byte) error {
 	if err := k.account.leaveSpare(int64(len(body))); err != nil {
 		return err
 	}
-	return k.replace(func(aside string) error {
-		// By hand: os would register each file with the poller.
-		fd, err := syscall.Open(aside, syscall.O_WRONLY|syscall.O_CREAT|syscall.O_TRUNC|syscall.O_CLOEXEC, 0o600)
-		if err != nil {
-			return &fs.PathError{Op: "open", Path: aside, Err: err}
+	err := d.open.store(k, body)
+	if errors.Is(err, fs.ErrNotExist) { // the directory was removed meanwhile
+		d.open.close()
+		err = d.open.store(k, body)
+	}
+	return err
+}
+
+// openDir is the directory in which the last file was written. It is kept open, since the next one will most likely be in
+// it, and finding the way to it takes as long as making the file.
+type openDir struct {
+	of diskKey // but for the UID
+	fd int     // 0 if none is open
+}
+
+func (o *openDir) close() {
+	if o.fd != 0 {
+		syscall.Close(o.fd)
+		o.fd = 0
+	}
+}
+
+// to opens the directory of a file, which need not be there.
+func (o *openDir) to(k diskKey) error {
+	k.ref.UID = 0
+	if o.fd != 0 && o.of == k {
+		return nil
+	}
+	o.close()
+	dir := k.dir()
+	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err = os.MkdirAll(dir, 0o700); err != nil {
+			return err
 		}
-		var sum uint32
-		for off := 0; err == nil; {
-			// In parts, of which each is still in the processor's cache when it is written; the last with the trailer.
-			part := body[off:min(off+writeBytes, len(body))]
-			sum = crc32.Update(sum, castagnoli, part)
-			if off += len(part); off < len(body) {
-				err = write(fd, part)
-				continue
-			}
-			err = write(fd, part, k.trailer(int64(len(body)), sum))
-			break
+		fd, err = unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	}
+	if err != nil {
+		return &fs.PathError{Op: "open", Path: dir, Err: err}
+	}
+	o.of, o.fd = k, fd
+	return nil
+}
+
+// store writes a file aside, with its trailer, then moves it to where it belongs.
+func (o *openDir) store(k diskKey, body []byte) error {
+	if err := o.to(k); err != nil {
+		return err
+	}
+	aside := k.file() + asideSuffix
+	// By hand: os would register each file with the poller.
+	fd, err := unix.Openat(o.fd, aside, unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return &fs.PathError{Op: "open", Path: k.aside(), Err: err}
+	}
+	var sum uint32
+	for off := 0; err == nil; {
+		// In parts, of which each is still in the processor's cache when it is written; the last with the trailer.
+		part := body[off:min(off+writeBytes, len(body))]
+		sum = crc32.Update(sum, castagnoli, part)
+		if off += len(part); off < len(body) {
+			err = write(fd, part)
+			continue
 		}
-		return errors.Join(err, syscall.Close(fd))
-	})
+		err = write(fd, part, k.trailer(int64(len(body)), sum))
+		break
+	}
+	err = errors.Join(err, unix.Close(fd))
+	if err == nil {
+		err = unix.Renameat(o.fd, aside, o.fd, k.file())
+	}
+	if err != nil {
+		unix.Unlinkat(o.fd, aside, 0)
+		return &fs.PathError{Op: "write", Path: k.path(), Err: err}
+	}
+	return nil
 }
 
 // writeBytes is how much is written at a time.
@@ -403,8 +462,11 @@ func write(fd int, parts ...[]byte) error {
 	return nil
 }
 
+// asideSuffix ends the name of a file that is being written.
+const asideSuffix = ".new"
+
 // aside is where the file is written.
-func (k diskKey) aside() string { return k.path() + ".new" }
+func (k diskKey) aside() string { return k.path() + asideSuffix }
 
 // replace has a file written aside, then moves it to where it belongs.
 func (k diskKey) replace(write func(aside string) error) error {

@@ -14,6 +14,7 @@ import (
 type Mailbox struct {
 	account *Account
 	name    string
+	hash    [8]byte // what stands for the name on disk
 	role    remote.Role
 	log     *slog.Logger
 

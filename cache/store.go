@@ -56,7 +56,7 @@ func (a *Account) Stored() bool {
 }
 
 func (a *Account) diskKey(m *Mailbox, ref Ref) diskKey {
-	return diskKey{account: a.store, mailbox: mailboxHash(m.name), ref: ref}
+	return diskKey{account: a.store, mailbox: m.hash, ref: ref}
 }
 
 // keeping returns what stays in a mailbox: what is on the server, and for an account that keeps also what is on disk.

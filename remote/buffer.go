@@ -8,7 +8,7 @@ import (
 )
 
 // Buffers of messages are used again: fresh memory for each would have to be cleared, faulted in and collected, which
-// takes longer than receiving a message from a server nearby. For the same reason memory comes in huge pages meanwhile.
+// takes longer than receiving a message from a server nearby.
 const (
 	smallestBuffer = 4 << 10 // bytes; smaller ones are not kept
 	bufferClasses  = 48      // sizes, four to each power of two
@@ -19,8 +19,6 @@ const (
 )
 
 var buffers struct {
-	heap region // where the memory of most buffers will be
-
 	mu    sync.Mutex // guards what follows
 	free  [bufferClasses][][]byte
 	bytes int
@@ -76,7 +74,6 @@ func Recycle(b []byte) {
 	buffers.used = time.Now()
 	if buffers.idle == nil {
 		buffers.idle = time.AfterFunc(buffersIdle, giveBack)
-		buffers.heap.huge(true)
 	}
 	if buffers.bytes+cap(b) <= buffersKept {
 		buffers.free[class] = append(buffers.free[class], b)
@@ -95,14 +92,6 @@ func giveBack() {
 	buffers.idle = nil
 	clear(buffers.free[:])
 	buffers.bytes = 0
-	buffers.heap.huge(false)
 	buffers.mu.Unlock()
 	debug.FreeOSMemory()
 }
-
-// ReserveBuffers has up to so many bytes of memory come in huge pages while many messages are read, if the system has some
-// to give. It is to be called once, before anything else allocates much.
-func ReserveBuffers(bytes int64) { buffers.heap = reserve(int(min(bytes, mostReserved))) }
-
-// mostReserved is how much address space is set aside at most, in bytes.
-const mostReserved = 128 << 20

@@ -152,7 +152,7 @@ func openLog(path string) (*os.File, error) {
 func serve(ctx context.Context, j *job, log *slog.Logger, warn func(string), ready func(func() cache.Status) error) (err error) {
 	// Most of the memory holds bodies. The limit has the collector come when garbage would add much to what --memory allows;
 	// before that it need not.
-	remote.ReserveBuffers(j.Memory + 40<<20)
+	enlargePages(min(j.Memory+40<<20, 128<<20))
 	debug.SetGCPercent(200)
 	debug.SetMemoryLimit(j.Memory + 40<<20)
 	timeout := time.Duration(0)
