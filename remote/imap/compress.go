@@ -46,9 +46,11 @@ func (t *trip) note(d time.Duration) {
 
 // pace measures how fast a line is. Only its reader may call note.
 type pace struct {
-	asked atomic.Int64   // when a command began on the quiet connection, in Unix nanoseconds; 0 once it is answered
-	slow  func(far bool) // told when a line is slow, again with each sample that says so. It must not wait for anything.
-	trip  *trip
+	asked atomic.Int64 // when a command began on the quiet connection, in Unix nanoseconds; 0 once it is answered
+	// slow is told when a line is slow and how many bytes a second came over it, again with each sample that says so. It must
+	// not wait for anything.
+	slow func(far bool, rate float64)
+	trip *trip
 
 	since    time.Time // first byte of the sample
 	bytes    int
@@ -89,7 +91,7 @@ func (p *pace) note(n int) {
 		p.min, p.max, p.evenly = took, took, 1
 	}
 	if far := time.Duration(p.trip.Load()) >= farAway; far && p.row >= slowFarAway || p.evenly >= slowNearby {
-		p.slow(far)
+		p.slow(far, paceSample/p.min.Seconds())
 	}
 }
 
@@ -140,9 +142,18 @@ func (c *conn) answered(line []byte) error {
 	}
 	ahead := bytes.Clone(c.buf[c.r:c.w])
 	c.r, c.w = 0, 0
-	c.in = flate.NewReader(bufio.NewReaderSize(io.MultiReader(bytes.NewReader(ahead), c.Conn), bufferSize))
+	c.in = flate.NewReader(bufio.NewReaderSize(io.MultiReader(bytes.NewReader(ahead), wire{c}), bufferSize))
 	own <- nil
 	return nil
+}
+
+// wire counts what comes before it is unpacked.
+type wire struct{ *conn }
+
+func (w wire) Read(p []byte) (int, error) {
+	n, err := w.Conn.Read(p)
+	w.packed.Add(int64(n))
+	return n, err
 }
 
 // flusher sends what is written at once.

@@ -43,9 +43,10 @@ type conn struct {
 	names   *spellings
 	parsing chan (<-chan struct{}) // of capacity 1: what go-imap closes when it has stopped reading
 
-	in   io.Reader // Conn, or what unpacks it
-	out  io.Writer // Conn, or what packs for it
-	pace pace
+	in     io.Reader    // Conn, or what unpacks it
+	out    io.Writer    // Conn, or what packs for it
+	packed atomic.Int64 // bytes that came packed
+	pace   pace
 	// Commands go one by one, as they do while signing in: with each write one begins.
 	oneByOne atomic.Bool
 
@@ -77,7 +78,7 @@ type ending struct {
 func newConn(inner net.Conn, timeout time.Duration, names *spellings) *conn {
 	return &conn{
 		Conn: inner, in: inner, out: inner, timeout: timeout, names: names, parsing: make(chan (<-chan struct{}), 1),
-		buf: make([]byte, bufferSize), heard: time.Now(), pace: pace{slow: func(bool) {}, trip: &trip{}},
+		buf: make([]byte, bufferSize), heard: time.Now(), pace: pace{slow: func(bool, float64) {}, trip: &trip{}},
 	}
 }
 

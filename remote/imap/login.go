@@ -18,7 +18,8 @@ import (
 // signIn waits for the greeting and signs in, on a connection that the server has just accepted.
 func (a *Account) signIn(ctx context.Context, inner net.Conn) (*session, error) {
 	s := &session{conn: newConn(inner, a.dialer.Server.Timeout, &a.names)}
-	s.conn.pace.slow, s.conn.pace.trip = func(far bool) { a.pool.slowLine(s, far) }, &a.pool.trip
+	s.conn.pace.slow = func(far bool, rate float64) { a.pool.slowLine(s, far, rate) }
+	s.conn.pace.trip = &a.pool.trip
 	s.conn.begin()
 	defer s.conn.done()
 	s.conn.pace.skip() // the greeting may have been sent long ago

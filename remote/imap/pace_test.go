@@ -27,7 +27,7 @@ func TestPace(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) { // time passes at once
 			slow := false
-			p := pace{slow: func(bool) { slow = true }, trip: &trip{}}
+			p := pace{slow: func(bool, float64) { slow = true }, trip: &trip{}}
 			for _, d := range []time.Duration{c.trip, 40 * ms} { // the second answer had the server think
 				p.begin()
 				time.Sleep(d)

@@ -26,6 +26,19 @@ const fewerFor = 5 * time.Minute
 // bulkPause is how long after the end of a fetch that nobody waited for another is expected in the same mailbox.
 const bulkPause = time.Second
 
+// A server packs on one core for each connection, which takes longer than a line of 100 Mbit/s where mail packs well. Then
+// what is read ahead comes on two connections, in batches that both take as they get on with them.
+const (
+	judgeAfter = 300 * time.Millisecond // of bringing bodies, and again
+	fullLine   = 0.75                   // of what the line has carried is a line that is in use
+	// How many commands are under way on the connection for bodies, and on the one that lends a hand: one, so that who
+	// comes in between does not wait for long, or two where it takes long to order the next one.
+	ownBatches = 4
+	longTrip   = 50 * time.Millisecond
+	// leaveAlone is how long the latter is not asked after somebody came in between.
+	leaveAlone = time.Second
+)
+
 // request is a wish for a connection. It shares the connection with others that want the same mailbox.
 type request struct {
 	lane     lane
@@ -65,8 +78,10 @@ type pool struct {
 	dialing    [lanes]bool
 	max        int // connections that the server seems to allow
 	fewerUntil time.Time
-	told       bool // the log has it that there are fewer
-	slow       bool // the line is one on which compression pays
+	told       bool      // the log has it that there are fewer
+	slow       bool      // the line is one on which compression pays
+	lineRate   float64   // bytes a second that it carried before
+	urgent     time.Time // when somebody last waited for a body that was not under way
 	closed     bool
 }
 
@@ -201,13 +216,13 @@ func (p *pool) release(q *request) {
 }
 
 // slowLine has the connections compressed, since one of them has turned out to be slow.
-func (p *pool) slowLine(s *session, far bool) {
+func (p *pool) slowLine(s *session, far bool, rate float64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.slow || p.closed || !far && s.lane == listing {
 		return
 	}
-	p.slow = true
+	p.slow, p.lineRate = true, rate
 	for _, s := range p.sessions {
 		p.packing(s)
 	}
@@ -295,6 +310,7 @@ func (p *pool) laneOf(q *request) lane {
 func (p *pool) place(q *request, l lane) (found *session, overlap bool) {
 	urgent := l == bodies && q.prio == remote.Foreground
 	if urgent {
+		p.urgent = time.Now()
 		spare := func(s *session) bool {
 			return s.lane == bodies && s.bulk == 0 && (s.fits(q) || time.Since(s.bulkEnd) > bulkPause)
 		}
@@ -308,6 +324,9 @@ func (p *pool) place(q *request, l lane) (found *session, overlap bool) {
 		}
 	}
 	if l == bodies && !urgent && p.max > 1 {
+		if found, full := p.share(q); found != nil || full {
+			return found, full
+		}
 		// Who reads ahead in two mailboxes at a time does so on two connections, not on one that goes to and fro.
 		for _, at := range []lane{bodies, listing} {
 			found, overlap := p.among(q, func(s *session) bool { return s.lane == at && s.listings == 0 && s.fits(q) })
@@ -317,6 +336,46 @@ func (p *pool) place(q *request, l lane) (found *session, overlap bool) {
 		}
 	}
 	return p.among(q, func(s *session) bool { return p.max == 1 || s.lane == l })
+}
+
+// behind tells whether what is read ahead comes slower than the line would carry it. It is called with mu held.
+func (p *pool) behind() bool {
+	for _, s := range p.sessions {
+		if s.lane != bodies || !s.packed {
+			continue
+		}
+		if took := time.Since(s.watched); s.bulk > 0 && took > judgeAfter {
+			came := s.conn.packed.Load()
+			s.behind = float64(came-s.cameFrom) < fullLine*p.lineRate*took.Seconds()
+			s.watched, s.cameFrom = time.Now(), came
+		}
+		if s.behind {
+			return true
+		}
+	}
+	return false
+}
+
+// share finds a connection for what is read ahead where the one for bodies can't keep up with the line: one of them that
+// has little under way. full says that they have too much.
+func (p *pool) share(q *request) (found *session, full bool) {
+	if !p.behind() {
+		return nil, false
+	}
+	found, _ = p.among(q, func(s *session) bool { return s.lane == bodies && s.fits(q) && s.bulk < ownBatches })
+	if found != nil {
+		return found, false
+	}
+	lent := 1
+	if time.Duration(p.trip.Load()) >= longTrip {
+		lent = 2
+	}
+	if time.Since(p.urgent) > leaveAlone {
+		found, _ = p.among(q, func(s *session) bool {
+			return s.lane == listing && s.packed && s.listings == 0 && s.fits(q) && s.bulk < lent
+		})
+	}
+	return found, slices.ContainsFunc(p.sessions, func(s *session) bool { return s.lane == bodies && s.fits(q) && s.bulk >= ownBatches })
 }
 
 // growing tells whether a lane has no connection yet, but will have one.
@@ -361,6 +420,9 @@ func (s *session) count(q *request, n int) {
 	case q.lane == listing:
 		s.listings += n
 	case q.prio != remote.Foreground:
+		if s.bulk == 0 {
+			s.watched, s.cameFrom = time.Now(), s.conn.packed.Load()
+		}
 		s.bulk += n
 		s.bulkEnd = time.Now()
 	}

@@ -40,6 +40,9 @@ type session struct {
 	listings  int              // users that list
 	bulk      int              // users that bring bodies nobody waits for yet
 	bulkEnd   time.Time        // when the last of these came or went
+	watched   time.Time        // since when it has brought such bodies without a pause, or was last judged
+	cameFrom  int64            // bytes that had come packed then
+	behind    bool             // it brings less than the line would carry: the server takes its time
 	exclusive bool             // the one user shares with nobody
 	packed    bool             // compression was begun, or tried
 	draining  bool             // nobody may join: compression begins when the users are gone

@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"regexp"
 	"strconv"
@@ -34,7 +35,7 @@ type Proxy struct {
 	cutAfter int  // bytes from the server until its connection ends, once; 0 never
 	trap     *regexp.Regexp
 	thawed   *sync.Cond
-	down     int64 // bytes from the server that were passed on
+	down     map[int]int64 // bytes from the server that were passed on, by connection
 	dialled  int
 }
 
@@ -55,7 +56,8 @@ type ProxyOptions struct {
 // Proxy starts a proxy before a port of this machine. It ends with the test.
 func (r *Run) Proxy(t testing.TB, port int, o ProxyOptions) *Proxy {
 	t.Helper()
-	p := &Proxy{target: fmt.Sprintf("127.0.0.1:%d", port), rtt: o.RTT, rate: o.Rate, lie: o.Lie, conns: make(map[*proxyConn]bool)}
+	p := &Proxy{target: fmt.Sprintf("127.0.0.1:%d", port), rtt: o.RTT, rate: o.Rate, lie: o.Lie, conns: make(map[*proxyConn]bool),
+		down: map[int]int64{}}
 	p.thawed = sync.NewCond(&p.mu)
 	p.Open(t)
 	t.Cleanup(func() {
@@ -199,14 +201,25 @@ func (p *Proxy) Commands(pattern string) []string {
 func (p *Proxy) Forget() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.said, p.down, p.dialled = nil, 0, 0
+	p.said, p.down, p.dialled = nil, map[int]int64{}, 0
 }
 
 // Down is how many bytes from the server were passed on since the last Forget.
 func (p *Proxy) Down() int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.down
+	sum := int64(0)
+	for _, n := range p.down {
+		sum += n
+	}
+	return sum
+}
+
+// DownEach is the same for each connection, by its number.
+func (p *Proxy) DownEach() map[int]int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return maps.Clone(p.down)
 }
 
 // Dialled is how many connections were made since the last Forget.
@@ -410,7 +423,7 @@ func (p *Proxy) forward(c *proxyConn, to io.Writer, data []byte, text string, li
 				p.cutAfter -= len(data)
 			}
 		}
-		p.down += int64(len(data))
+		p.down[c.number] += int64(len(data))
 	}
 	p.mu.Unlock()
 	if fromServer && !cut {
