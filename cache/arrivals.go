@@ -49,6 +49,9 @@ func (r Arrival) late() bool {
 // same, since the flight stays where they can join it until then.
 func (m *Mailbox) handOn(ctx context.Context, ref Ref, f *flight, body []byte) {
 	a := m.account
+	m.mu.Lock()
+	m.arrived += f.ahead
+	m.mu.Unlock()
 	f.land(body, nil)
 	written := a.disk.put(ctx, a.diskKey(m, ref), body, func() {
 		if t := m.Known(); t != nil && t.validity == ref.UIDValidity {

@@ -87,6 +87,8 @@ func (m *Mailbox) fetch(ctx context.Context, key bodyKey) ([]byte, error) {
 		default:
 			m.gather(key, f)
 		}
+	} else {
+		m.hasten(key, f)
 	}
 	m.mu.Unlock()
 	if err := m.account.wait(ctx, f); err != nil {
@@ -114,6 +116,43 @@ func (m *Mailbox) join(key bodyKey) *flight {
 	return f
 }
 
+// A message that is far behind in what is being fetched ahead of another reader is fetched on its own for who waits for it,
+// if it is a small one. Several readers who walk through one mailbox get on without: so it is done once in a while only.
+const (
+	farBehind   = 3 << 19 // bytes: more than one command brings
+	hastenEvery = 100 * time.Millisecond
+)
+
+// hasten has somebody who waits for a flight wait no longer than he must. m.mu is held.
+func (m *Mailbox) hasten(key bodyKey, f *flight) {
+	if f.place == 0 || f.ahead > smallTrace || f.place-m.arrived < farBehind || time.Since(m.hastened) < hastenEvery {
+		return
+	}
+	m.hastened = time.Now()
+	a := m.account
+	a.run(func(ctx context.Context) {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		go func() {
+			select {
+			case <-f.done: // the other one was faster
+				cancel()
+			case <-ctx.Done():
+			}
+		}()
+		// That it fails is no matter: the flight goes on.
+		_ = a.remote.Bodies(ctx, remote.Foreground, m.name, key.ref.UIDValidity, []remote.UID{key.ref.UID},
+			func(_ remote.UID, body []byte) {
+				m.verify(key.ref, int64(len(body)))
+				a.bodies.add(key, body)
+				f.land(body, nil)
+				if a.store != nil {
+					a.disk.put(ctx, a.diskKey(m, key.ref), body, nil)
+				}
+			})
+	})
+}
+
 // land ends a flight for all who wait. What it brought is in memory before it is not in the air any more.
 func (m *Mailbox) land(key bodyKey, f *flight, body []byte, err error) {
 	if err == nil {
@@ -121,6 +160,7 @@ func (m *Mailbox) land(key bodyKey, f *flight, body []byte, err error) {
 	}
 	m.mu.Lock()
 	delete(m.flights, key)
+	m.arrived += f.ahead
 	m.mu.Unlock()
 	m.account.bodies.ahead.Add(-f.ahead)
 	f.land(body, err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mailfs/mailfs/remote"
@@ -11,21 +12,25 @@ import (
 
 // flight is one fetch that several may wait for. What it brings is set before done is closed.
 type flight struct {
-	done chan struct{}
-	body []byte // of a message or a header
-	err  error
+	landed atomic.Bool
+	done   chan struct{}
+	body   []byte // of a message or a header
+	err    error
 
 	ahead  int64 // bytes that it counts for in bodies.ahead
+	place  int64 // bytes of the mailbox that had been asked for ahead of readers with it; 0 if it was not one of those
 	handOn bool  // what it brings is handed on, see [Arrival]; set before it departs
 	wanted bool  // somebody has joined it; guarded by the mailbox's mutex
 }
 
 func newFlight() *flight { return &flight{done: make(chan struct{})} }
 
-// land ends a flight.
+// land ends a flight. What lands second is not looked at.
 func (f *flight) land(body []byte, err error) {
-	f.body, f.err = body, err
-	close(f.done)
+	if f.landed.CompareAndSwap(false, true) {
+		f.body, f.err = body, err
+		close(f.done)
+	}
 }
 
 // run runs f on the account's own time. It returns false when the account is closed already.

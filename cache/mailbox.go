@@ -38,6 +38,9 @@ type Mailbox struct {
 	flights  map[bodyKey]*flight
 	reading  int                  // commands under way for readers who wait
 	gathered map[bodyKey]*flight  // that will be the next of them
+	queued   int64                // bytes asked for ahead of readers so far
+	arrived  int64                // of these, what has come, or won't
+	hastened time.Time            // when one of them was asked for on its own
 	larges   []*largeRead         // the one read last first
 	sizes    map[remote.UID]int64 // of messages whose announced size was wrong, in the present UIDVALIDITY
 }

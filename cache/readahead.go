@@ -229,9 +229,11 @@ func (m *Mailbox) ahead(ref Ref) {
 	}
 	for len(want) > 0 {
 		n, bytes := 0, int64(0)
-		for n < len(want) && n < batchMessages && (n == 0 || bytes < batchBytes) {
-			bytes += t.size(t.Index(want[n])) >> 1
-			n++
+		for ; n < len(want) && n < batchMessages; n++ {
+			size := t.size(t.Index(want[n])) >> 1
+			if bytes += size; bytes > batchBytes && n > 0 {
+				break
+			}
 		}
 		m.fetchAhead(t, want[:n], trace)
 		want = want[n:]
@@ -264,6 +266,8 @@ func (m *Mailbox) fetchAhead(t *Table, uids []remote.UID, trace remote.UID) {
 		flights[uid] = m.take(key)
 		flights[uid].ahead = t.size(t.Index(uid)) >> 1
 		a.bodies.ahead.Add(flights[uid].ahead)
+		m.queued += flights[uid].ahead
+		flights[uid].place = m.queued
 		flights[uid].handOn = trace != 0 && uid != trace && a.store != nil && a.onArrival != nil
 	}
 	m.mu.Unlock()

@@ -1,14 +1,20 @@
 package test
 
 import (
+	"bytes"
+	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/emersion/go-imap/v2"
 
 	"github.com/mailfs/mailfs/test/harness"
 )
@@ -142,4 +148,38 @@ func read(t *testing.T, m *harness.Mount, n int, path func(int) string, want fun
 	}
 	close(start)
 	all.Wait()
+}
+
+// Who reads a message that is being fetched ahead of another reader, but far behind others, does not wait for these.
+func TestReadAmidReadahead(t *testing.T) {
+	t.Parallel()
+	server := run.Dovecot(t, harness.DovecotOptions{})
+	var mail []harness.Mail
+	for i := range 400 {
+		body := append(harness.Letter("alice@example.com", fmt.Sprintf("Letter %d", i), ""), strings.Repeat("a word\r\n", 2500)...)
+		mail = append(mail, harness.Mail{Body: body})
+	}
+	server.Dial(t, "amid").Put("INBOX", mail...)
+	proxy := run.Proxy(t, server.IMAP, harness.ProxyOptions{RTT: 5 * time.Millisecond, Rate: 4e6})
+	m := run.Mount(t, "--tls=off", inTheClear("amid", proxy.Port))
+	list := m.List(t)
+	next := 1
+	for ; ; next++ {
+		m.Read(t, list.Find(t, "INBOX", imap.UID(next)))
+		last := slices.Max(slices.Collect(maps.Keys(asked(proxy.Said()))))
+		if last > next+150 { // 3 MB
+			next = last
+			break
+		}
+		if next == len(mail) {
+			t.Fatal("nothing far ahead was asked for")
+		}
+	}
+	f := list.Find(t, "INBOX", imap.UID(next))
+	if got := m.Read(t, f); !bytes.Equal(got, mail[next-1].Body) {
+		t.Errorf("%s has %d bytes that are not the server's", f.Name, len(got))
+	}
+	if n := asked(proxy.Said())[next]; n != 2 {
+		t.Errorf("UID %d was asked for %d times, want once ahead of the first reader and once for the second", next, n)
+	}
 }

@@ -370,7 +370,7 @@ func (p *pool) share(q *request) (found *session, full bool) {
 	if time.Duration(p.trip.Load()) >= longTrip {
 		lent = 2
 	}
-	if time.Since(p.urgent) > leaveAlone {
+	if time.Since(p.urgent) > leaveAlone && q.fetches.Len() > 1 { // a single message may be a large one
 		found, _ = p.among(q, func(s *session) bool {
 			return s.lane == listing && s.packed && s.listings == 0 && s.fits(q) && s.bulk < lent
 		})
