@@ -42,7 +42,6 @@ type disk struct {
 	queue   chan job
 	queued  *semaphore.Weighted // bytes in queue
 	writer  sync.WaitGroup
-	open    openDir // of the writer
 	closing sync.Once
 
 	mu      sync.Mutex // guards what follows
@@ -91,8 +90,10 @@ func newDisk(budget int64, log *slog.Logger) *disk {
 	d := &disk{budget: budget, log: log, pending: map[diskKey]chan struct{}{}}
 	d.queue, d.queued = make(chan job, queueFiles), semaphore.NewWeighted(queueBytes)
 	d.writer.Go(func() {
+		var in openDir
+		defer in.close()
 		for j := range d.queue {
-			d.write(j.key, j.body)
+			d.writeIn(&in, j.key, j.body)
 			d.mu.Lock()
 			close(d.pending[j.key])
 			delete(d.pending, j.key)
@@ -102,7 +103,6 @@ func newDisk(budget int64, log *slog.Logger) *disk {
 				j.then()
 			}
 		}
-		d.open.close()
 	})
 	d.lru, _ = simplelru.NewLRU(math.MaxInt, func(k diskKey, size int64) {
 		d.used -= size
@@ -249,8 +249,14 @@ func (d *disk) close() {
 // write keeps a body, in place of those that were not read for the longest time. A disk that is full, or can't be written,
 // is left alone.
 func (d *disk) write(k diskKey, body []byte) {
+	var in openDir
+	defer in.close()
+	d.writeIn(&in, k, body)
+}
+
+func (d *disk) writeIn(in *openDir, k diskKey, body []byte) {
 	if d.reserve(k, int64(len(body))+trailerLength, true) {
-		d.settled(k, d.store(k, body))
+		d.settled(k, in.keep(k, body))
 	}
 }
 
@@ -360,20 +366,8 @@ func (d *disk) failed(err error) {
 	}
 }
 
-func (d *disk) store(k diskKey, body []byte) error {
-	if err := k.account.leaveSpare(int64(len(body))); err != nil {
-		return err
-	}
-	err := d.open.store(k, body)
-	if errors.Is(err, fs.ErrNotExist) { // the directory was removed meanwhile
-		d.open.close()
-		err = d.open.store(k, body)
-	}
-	return err
-}
-
-// openDir is the directory in which the last file was written. It is kept open, since the next one will most likely be in
-// it, and finding the way to it takes as long as making the file.
+// openDir is the directory in which somebody wrote the last file. It is kept open, since the next one will most likely be
+// in it, and finding the way to it takes as long as making the file. Its zero value is none.
 type openDir struct {
 	of diskKey // but for the UID
 	fd int     // 0 if none is open
@@ -406,6 +400,19 @@ func (o *openDir) to(k diskKey) error {
 	}
 	o.of, o.fd = k, fd
 	return nil
+}
+
+// keep stores a body unless that leaves too little to others, in a new directory if the one that is open was removed.
+func (o *openDir) keep(k diskKey, body []byte) error {
+	if err := k.account.leaveSpare(int64(len(body))); err != nil {
+		return err
+	}
+	err := o.store(k, body)
+	if errors.Is(err, fs.ErrNotExist) {
+		o.close()
+		err = o.store(k, body)
+	}
+	return err
 }
 
 // store writes a file aside, with its trailer, then moves it to where it belongs.

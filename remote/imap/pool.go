@@ -302,40 +302,50 @@ func (p *pool) laneOf(q *request) lane {
 }
 
 // place finds a connection for a request. overlap says that it waits for nothing but the end of a command on the same
-// mailbox that it would be mixed up with, which others need not wait for.
-//
-// A body that a reader waits for goes where it need not stand behind those that nobody waits for yet: to a connection
-// for bodies that brings none of these, else to the one for listings if it lists nothing, and only then behind them. The
-// one for bodies is left the mailbox that is being read ahead in, also while it happens to bring nothing.
+// mailbox that it would be mixed up with, or that there are enough of, which others need not wait for.
 func (p *pool) place(q *request, l lane) (found *session, overlap bool) {
-	urgent := l == bodies && q.prio == remote.Foreground
-	if urgent {
-		p.urgent = time.Now()
-		spare := func(s *session) bool {
-			return s.lane == bodies && s.bulk == 0 && (s.fits(q) || time.Since(s.bulkEnd) > bulkPause)
-		}
-		if found, _ := p.among(q, spare); found != nil {
-			return found, false
-		}
-		if !p.growing(bodies) {
-			if found, _ := p.among(q, func(s *session) bool { return s.lane == listing && s.listings == 0 }); found != nil {
-				return found, false
-			}
-		}
+	switch {
+	case l == bodies && q.prio == remote.Foreground:
+		found = p.aside(q)
+	case l == bodies && p.max > 1:
+		found, overlap = p.inBulk(q)
 	}
-	if l == bodies && !urgent && p.max > 1 {
+	if found != nil || overlap {
+		return found, overlap
+	}
+	return p.among(q, func(s *session) bool { return p.max == 1 || s.lane == l })
+}
+
+// aside finds a connection for a body that a reader waits for, where it need not stand behind those that nobody waits for
+// yet: one for bodies that brings none of these, else the one for listings if it lists nothing. The one for bodies is left
+// the mailbox that is being read ahead in, also while it happens to bring nothing.
+func (p *pool) aside(q *request) *session {
+	p.urgent = time.Now()
+	found, _ := p.among(q, func(s *session) bool {
+		return s.lane == bodies && s.bulk == 0 && (s.fits(q) || time.Since(s.bulkEnd) > bulkPause)
+	})
+	if found == nil && !p.growing(bodies) {
+		found, _ = p.among(q, func(s *session) bool { return s.lane == listing && s.listings == 0 })
+	}
+	return found
+}
+
+// inBulk finds a connection for bodies that nobody waits for yet. Who reads ahead in two mailboxes at a time does so on
+// two connections, not on one that goes to and fro; so does who reads ahead in one, where the server is slower than the
+// line.
+func (p *pool) inBulk(q *request) (found *session, overlap bool) {
+	if p.behind() {
 		if found, full := p.share(q); found != nil || full {
 			return found, full
 		}
-		// Who reads ahead in two mailboxes at a time does so on two connections, not on one that goes to and fro.
-		for _, at := range []lane{bodies, listing} {
-			found, overlap := p.among(q, func(s *session) bool { return s.lane == at && s.listings == 0 && s.fits(q) })
-			if found != nil || overlap {
-				return found, overlap
-			}
+	}
+	for _, at := range []lane{bodies, listing} {
+		found, overlap := p.among(q, func(s *session) bool { return s.lane == at && s.listings == 0 && s.fits(q) })
+		if found != nil || overlap {
+			return found, overlap
 		}
 	}
-	return p.among(q, func(s *session) bool { return p.max == 1 || s.lane == l })
+	return nil, false
 }
 
 // behind tells whether what is read ahead comes slower than the line would carry it. It is called with mu held.
@@ -356,12 +366,9 @@ func (p *pool) behind() bool {
 	return false
 }
 
-// share finds a connection for what is read ahead where the one for bodies can't keep up with the line: one of them that
-// has little under way. full says that they have too much.
+// share finds a connection for what is read ahead where the one for bodies can't keep up with the line: that one, or the
+// one for listings, if it has little under way. full says that they have too much.
 func (p *pool) share(q *request) (found *session, full bool) {
-	if !p.behind() {
-		return nil, false
-	}
 	found, _ = p.among(q, func(s *session) bool { return s.lane == bodies && s.fits(q) && s.bulk < ownBatches })
 	if found != nil {
 		return found, false
@@ -370,12 +377,14 @@ func (p *pool) share(q *request) (found *session, full bool) {
 	if time.Duration(p.trip.Load()) >= longTrip {
 		lent = 2
 	}
-	if time.Since(p.urgent) > leaveAlone && q.fetches.Len() > 1 { // a single message may be a large one
+	if time.Since(p.urgent) > leaveAlone && q.fetches != nil && q.fetches.Len() > 1 { // a single message may be a large one
 		found, _ = p.among(q, func(s *session) bool {
 			return s.lane == listing && s.packed && s.listings == 0 && s.fits(q) && s.bulk < lent
 		})
 	}
-	return found, slices.ContainsFunc(p.sessions, func(s *session) bool { return s.lane == bodies && s.fits(q) && s.bulk >= ownBatches })
+	return found, slices.ContainsFunc(p.sessions, func(s *session) bool {
+		return s.lane == bodies && s.fits(q) && s.bulk >= ownBatches
+	})
 }
 
 // growing tells whether a lane has no connection yet, but will have one.

@@ -27,6 +27,7 @@ type corpus struct {
 	mixed folder // INBOX
 	tiny  folder // mailbox Tiny: many short messages
 	huge  folder // mailbox Huge: one message of 50 MB
+	packs bool   // attachments are text
 }
 
 // folder is one mailbox of the corpus.
@@ -43,11 +44,14 @@ const corpusVersion = 1
 const hugeBytes = 50 << 20
 
 // openCorpus returns the corpus in a directory, made anew if it is another one than is asked for.
-func openCorpus(dir string, messages, tiny int) (*corpus, error) {
-	c := &corpus{home: filepath.Join(dir, "home")}
+func openCorpus(dir string, messages, tiny int, packs bool) (*corpus, error) {
+	c := &corpus{home: filepath.Join(dir, "home"), packs: packs}
 	c.mixed, c.tiny, c.huge = folder{name: "INBOX"}, folder{name: "Tiny"}, folder{name: "Huge"}
 	stamp := filepath.Join(dir, "complete")
 	want := fmt.Sprintf("version %d, %d messages, %d tiny\n", corpusVersion, messages, tiny)
+	if packs {
+		want += "packs\n"
+	}
 	if have, err := os.ReadFile(stamp); err != nil || string(have) != want {
 		if err := c.make(dir, messages, tiny); err != nil {
 			return nil, fmt.Errorf("making the corpus in %s: %w", dir, err)
@@ -93,6 +97,7 @@ func (c *corpus) make(dir string, messages, tiny int) error {
 		return err
 	}
 	w := newWriter(1)
+	w.packs = c.packs
 	mixed := func(i int) []byte {
 		// Of 20 messages 15 are short text, 4 have HTML beside the text, 1 has an attachment.
 		switch kind := (i * 7) % 20; {
@@ -164,6 +169,7 @@ type writer struct {
 	noise *rand.ChaCha8
 	zipf  *rand.Zipf
 	words []string
+	packs bool // attachments are made of words as well
 }
 
 func newWriter(seed uint64) *writer {
@@ -195,11 +201,17 @@ func (w *writer) lines(b *bytes.Buffer, n int, before, after string) {
 	}
 }
 
-// code writes n random bytes as base64.
+// code writes n bytes as base64.
 func (w *writer) code(b *bytes.Buffer, n int) {
 	raw := make([]byte, 57)
 	for ; n > 0; n -= len(raw) {
-		w.noise.Read(raw)
+		if w.packs {
+			for k := 0; k < len(raw); {
+				k += copy(raw[k:], w.word()+" ")
+			}
+		} else {
+			w.noise.Read(raw)
+		}
 		b.WriteString(base64.StdEncoding.EncodeToString(raw) + "\r\n")
 	}
 }
@@ -217,7 +229,13 @@ func (w *writer) head(b *bytes.Buffer, i int) {
 	b.WriteString("DKIM-Signature: v=1; a=rsa-sha256; c=relaxed/relaxed; d=example.com; s=2025;\r\n\tb=\r\n")
 	for range 4 {
 		raw := make([]byte, 48)
-		w.noise.Read(raw)
+		if w.packs {
+			for k := 0; k < len(raw); {
+				k += copy(raw[k:], w.word()+" ")
+			}
+		} else {
+			w.noise.Read(raw)
+		}
 		b.WriteString("\t" + base64.StdEncoding.EncodeToString(raw) + "\r\n")
 	}
 	fmt.Fprintf(b, "From: %s %s <%s>\r\nTo: Bench <bench@example.org>\r\nSubject: %s %s %s %d\r\nDate: %s\r\n"+

@@ -34,6 +34,7 @@ type bench struct {
 	mailfs     string // the binary
 	mountFlags string
 	who        string // measure only these contestants; "" is all
+	compress   bool   // the server offers COMPRESS=DEFLATE
 	profiles   string
 	local      string // directory with copies of INBOX and Tiny on the disk; see [bench.disk]
 }
@@ -53,6 +54,8 @@ func command(ctx context.Context) (err error) {
 		"`DIR` in which the mail is kept between runs")
 	messages := flag.Int("messages", 3000, "messages in INBOX")
 	tiny := flag.Int("tiny", 10_000, "short messages in Tiny")
+	packs := flag.Bool("packs", false, "attachments of text, which packs well; random ones do not")
+	flag.BoolVar(&b.compress, "compress", true, "the server offers COMPRESS=DEFLATE")
 	only := flag.String("only", "*", "rows to measure, `PATTERNS` with commas between them (see -list)")
 	list := flag.Bool("list", false, "list the rows and exit")
 	flag.IntVar(&b.n, "n", 3, "how often each figure is measured")
@@ -78,7 +81,7 @@ func command(ctx context.Context) (err error) {
 	if _, err := exec.LookPath("mbsync"); err != nil {
 		return fmt.Errorf("%w (Debian: apt-get install isync)", err)
 	}
-	if b.corpus, err = openCorpus(*corpusDir, *messages, *tiny); err != nil {
+	if b.corpus, err = openCorpus(*corpusDir, *messages, *tiny, *packs); err != nil {
 		return err
 	}
 	if b.run, err = harness.Start(); err != nil {
@@ -139,11 +142,13 @@ func choose(patterns string) ([]row, error) {
 	return chosen, nil
 }
 
-// serve starts a Dovecot that has the corpus as the mail of the account, and offers COMPRESS=DEFLATE.
+// serve starts a Dovecot that has the corpus as the mail of the account.
 func (b *bench) serve() (*harness.Dovecot, error) {
-	d, err := b.run.StartDovecot(harness.DovecotOptions{
-		Settings: "protocol imap {\n  mail_plugins = $mail_plugins imap_zlib\n}",
-	})
+	o := harness.DovecotOptions{}
+	if b.compress {
+		o.Settings = "protocol imap {\n  mail_plugins = $mail_plugins imap_zlib\n}"
+	}
+	d, err := b.run.StartDovecot(o)
 	if err != nil {
 		return nil, err
 	}
