@@ -175,7 +175,7 @@ func table(t *testing.T, m *cache.Mailbox) *cache.Table {
 
 func read(t *testing.T, m *cache.Mailbox, e cache.Entry) []byte {
 	t.Helper()
-	b, err := m.Bytes(t.Context(), e.Ref, 0, int(e.Size)+1)
+	b, _, err := m.Bytes(t.Context(), e.Ref, 0, int(e.Size)+1)
 	if err != nil {
 		t.Fatalf("%s: %v", e.Name, err)
 	}
@@ -208,7 +208,7 @@ func TestListingFollowsTheServer(t *testing.T) {
 	if len(changes) == 0 || len(changes[0].Vanished) != 1 || changes[0].Vanished[0] != gone {
 		t.Errorf("changes: %+v", changes)
 	}
-	if _, err := m.Bytes(t.Context(), gone.Ref, 0, 1); !errors.Is(err, remote.ErrNoMessage) {
+	if _, _, err := m.Bytes(t.Context(), gone.Ref, 0, 1); !errors.Is(err, remote.ErrNoMessage) {
 		t.Errorf("a message that is gone: %v", err)
 	}
 }
@@ -290,11 +290,11 @@ func TestALargeMessageIsReadInPieces(t *testing.T) {
 	if size, err := m.Size(t.Context(), e.Ref); err != nil || size != int64(len(mail)) {
 		t.Errorf("size %d, %v", size, err)
 	}
-	head, err := m.Bytes(t.Context(), e.Ref, 0, 4096)
+	head, _, err := m.Bytes(t.Context(), e.Ref, 0, 4096)
 	if err != nil || !bytes.Equal(head, mail[:4096]) {
 		t.Errorf("%d bytes, %v", len(head), err)
 	}
-	across, err := m.Bytes(t.Context(), e.Ref, 5_000_000-100, 300_000)
+	across, _, err := m.Bytes(t.Context(), e.Ref, 5_000_000-100, 300_000)
 	if err != nil || !bytes.Equal(across, mail[5_000_000-100:][:300_000]) {
 		t.Errorf("%d bytes, %v", len(across), err)
 	}
@@ -302,7 +302,7 @@ func TestALargeMessageIsReadInPieces(t *testing.T) {
 		t.Errorf("two small reads moved %d bytes", n)
 	}
 	for off := 0; off < len(mail); off += 100_000 {
-		part, err := m.Bytes(t.Context(), e.Ref, int64(off), 100_000)
+		part, _, err := m.Bytes(t.Context(), e.Ref, int64(off), 100_000)
 		if err != nil || !bytes.Equal(part, mail[off:min(off+100_000, len(mail))]) {
 			t.Fatalf("at %d: %d bytes, %v", off, len(part), err)
 		}
@@ -368,9 +368,9 @@ func TestMailIsThereWithoutTheServer(t *testing.T) {
 			}
 		}
 	}
-	if _, err := m.Bytes(t.Context(), tb.At(1).Ref, 0, 1); !errors.Is(err, remote.ErrUnreachable) {
+	if _, _, err := m.Bytes(t.Context(), tb.At(1).Ref, 0, 1); !errors.Is(err, remote.ErrUnreachable) {
 		// Reading ahead may have brought it.
-		if got, ok := m.Bytes(t.Context(), tb.At(1).Ref, 0, 1<<20); ok != nil || !bytes.Equal(got, mail[1]) {
+		if got, _, ok := m.Bytes(t.Context(), tb.At(1).Ref, 0, 1<<20); ok != nil || !bytes.Equal(got, mail[1]) {
 			t.Errorf("an unread message: %v", err)
 		}
 	}

@@ -42,7 +42,7 @@ func (a *Account) OnArrival(f func(Arrival) bool) {
 func (r Arrival) late() bool {
 	r.Mailbox.mu.Lock()
 	defer r.Mailbox.mu.Unlock()
-	return r.flight.wanted && len(r.Body) <= oneRead
+	return (r.flight.kept || r.flight.readers > 0) && len(r.Body) <= oneRead
 }
 
 // handOn lands a flight whose body readers shall not have to ask for. Those who ask before it is handed on get it all the
@@ -70,17 +70,20 @@ func (m *Mailbox) handOn(ctx context.Context, ref Ref, f *flight, body []byte) {
 	}
 }
 
-// settle ends a flight that was to be handed on. Its body goes to memory if it was not, or if somebody has seen it; else
-// its memory is used again: it is on disk, and was taken to where readers find it.
+// settle ends a flight that was to be handed on. If it was taken to where readers find it, and is on disk, its memory is
+// used again when nobody looks at it; else it goes to memory.
 func (m *Mailbox) settle(ref Ref, f *flight, taken bool) {
 	key := bodyKey{mailbox: m, ref: ref}
 	m.account.bodies.ahead.Add(-f.ahead)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.flights, key)
-	if taken && !f.wanted {
+	switch {
+	case !taken || f.kept:
+		m.account.bodies.add(key, f.body)
+	case f.readers > 0:
+		f.spent = true
+	default:
 		remote.Recycle(f.body)
-		return
 	}
-	m.account.bodies.add(key, f.body)
 }

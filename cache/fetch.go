@@ -11,27 +11,33 @@ import (
 	"github.com/mailfs/mailfs/remote"
 )
 
-// Bytes returns up to n bytes of a message from offset off; fewer only at its end. The caller must not change them. All
-// who wait for a message share one fetch; ctx ends the wait, not the fetch. ErrNoMessage: it is gone. ErrStale: the
-// mailbox was replaced.
-func (m *Mailbox) Bytes(ctx context.Context, ref Ref, off int64, n int) ([]byte, error) {
+// Bytes returns up to n bytes of a message from offset off; fewer only at its end. The caller must not change them, and
+// not look at them after a call of done, which may be left out. All who wait for a message share one fetch; ctx ends the
+// wait, not the fetch. ErrNoMessage: it is gone. ErrStale: the mailbox was replaced.
+func (m *Mailbox) Bytes(ctx context.Context, ref Ref, off int64, n int) (data []byte, done func(), err error) {
 	m.account.lastRead.Store(time.Now().UnixNano())
 	m.ahead(ref)
 	if size := m.large(ref); size > 0 {
 		data, err := m.fromPieces(ctx, ref, size, off, int64(n))
 		if !errors.Is(err, remote.ErrUnsupported) {
-			return data, err
+			return data, func() {}, err
 		}
 	}
-	body, err := m.fetch(ctx, bodyKey{mailbox: m, ref: ref})
-	if err != nil {
-		return nil, err
+	body, f := m.board(bodyKey{mailbox: m, ref: ref}, true)
+	done = func() {}
+	if f != nil {
+		done = func() { m.leave(f) }
+		if err := m.account.wait(ctx, f); err != nil {
+			done()
+			return nil, nil, err
+		}
+		body = f.body
 	}
 	if m.account.store != nil {
 		m.account.disk.await(ctx, m.account.diskKey(m, ref))
 	}
 	off = min(off, int64(len(body)))
-	return body[off:min(off+int64(n), int64(len(body)))], nil
+	return body[off:min(off+int64(n), int64(len(body)))], done, nil
 }
 
 // Size returns the number of bytes that readers of a message get. Where that is not certain the message is fetched, or
@@ -66,15 +72,30 @@ func (m *Mailbox) Header(ctx context.Context, ref Ref) ([]byte, error) {
 
 // fetch returns a body or a header from memory, from disk, or from the server, once for all who wait for it.
 func (m *Mailbox) fetch(ctx context.Context, key bodyKey) ([]byte, error) {
+	body, f := m.board(key, false)
+	if f == nil {
+		return body, nil
+	}
+	if err := m.account.wait(ctx, f); err != nil {
+		return nil, err
+	}
+	return f.body, nil
+}
+
+// board returns a body or a header that is in memory, or else the flight that brings it, which has begun. briefly is who
+// will leave the flight when he is done with what it brought; others may keep that.
+func (m *Mailbox) board(key bodyKey, briefly bool) ([]byte, *flight) {
 	if body, ok := m.account.bodies.get(key); ok {
 		m.account.fromMemory.Add(1)
 		return body, nil
 	}
 	m.mu.Lock()
-	f := m.join(key)
-	if f == nil {
+	defer m.mu.Unlock()
+	f := m.flights[key]
+	if f != nil {
+		m.hasten(key, f)
+	} else {
 		if body, ok := m.account.bodies.get(key); ok { // it landed between the two looks
-			m.mu.Unlock()
 			return body, nil
 		}
 		f = m.take(key)
@@ -87,14 +108,23 @@ func (m *Mailbox) fetch(ctx context.Context, key bodyKey) ([]byte, error) {
 		default:
 			m.gather(key, f)
 		}
+	}
+	if briefly {
+		f.readers++
 	} else {
-		m.hasten(key, f)
+		f.kept = true
 	}
-	m.mu.Unlock()
-	if err := m.account.wait(ctx, f); err != nil {
-		return nil, err
+	return nil, f
+}
+
+// leave ends the stay of a reader who boarded briefly.
+func (m *Mailbox) leave(f *flight) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if f.readers--; f.readers == 0 && f.spent {
+		f.spent = false
+		remote.Recycle(f.body)
 	}
-	return f.body, nil
 }
 
 // take begins a flight that others can wait for. m.mu is held.
@@ -111,7 +141,7 @@ func (m *Mailbox) take(key bodyKey) *flight {
 func (m *Mailbox) join(key bodyKey) *flight {
 	f := m.flights[key]
 	if f != nil {
-		f.wanted = true
+		f.kept = true
 	}
 	return f
 }
@@ -129,6 +159,7 @@ func (m *Mailbox) hasten(key bodyKey, f *flight) {
 		return
 	}
 	m.hastened = time.Now()
+	f.kept = true // in memory
 	a := m.account
 	a.run(func(ctx context.Context) {
 		ctx, cancel := context.WithCancel(ctx)

@@ -20,7 +20,11 @@ type flight struct {
 	ahead  int64 // bytes that it counts for in bodies.ahead
 	place  int64 // bytes of the mailbox that had been asked for ahead of readers with it; 0 if it was not one of those
 	handOn bool  // what it brings is handed on, see [Arrival]; set before it departs
-	wanted bool  // somebody has joined it; guarded by the mailbox's mutex
+
+	// Guarded by the mailbox's mutex.
+	kept    bool // somebody may keep what it brought
+	readers int  // who look at that for a while
+	spent   bool // its memory is used again when the last of them is done
 }
 
 func newFlight() *flight { return &flight{done: make(chan struct{})} }

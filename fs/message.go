@@ -135,7 +135,7 @@ func (m *message) Lseek(context.Context, fs.FileHandle, uint64, uint32) (uint64,
 }
 
 func (m *message) Read(ctx context.Context, _ fs.FileHandle, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
-	data, err := m.mailbox.Bytes(ctx, m.ref, off, len(dest))
+	data, done, err := m.mailbox.Bytes(ctx, m.ref, off, len(dest))
 	if err != nil {
 		return nil, m.errno("reading", err)
 	}
@@ -149,8 +149,20 @@ func (m *message) Read(ctx context.Context, _ fs.FileHandle, dest []byte, off in
 			m.settle(size)
 		}
 	}
-	return fuse.ReadResultData(data), 0
+	return &lent{data, done}, 0
 }
+
+// lent is part of a message on its way to the kernel. It has Slices so that go-fuse calls Done after it has written, not
+// before.
+type lent struct {
+	data []byte
+	done func()
+}
+
+func (l *lent) Bytes([]byte) ([]byte, fuse.Status) { return l.data, fuse.OK }
+func (l *lent) Slices() ([][]byte, fuse.Status)    { return [][]byte{l.data}, fuse.OK }
+func (l *lent) Size() int                          { return len(l.data) }
+func (l *lent) Done()                              { l.done() }
 
 func (m *message) errno(doing string, err error) syscall.Errno {
 	e := openErrno(err)

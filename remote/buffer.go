@@ -13,7 +13,7 @@ const (
 	smallestBuffer = 4 << 10 // bytes; smaller ones are not kept
 	bufferClasses  = 48      // sizes, four to each power of two
 	// buffersKept is how many bytes are kept for later at most.
-	buffersKept = 24 << 20
+	buffersKept = 16 << 20
 	// buffersIdle is how long nothing comes back before all is given to the system.
 	buffersIdle = 10 * time.Second
 )

@@ -154,7 +154,7 @@ func serve(ctx context.Context, j *job, log *slog.Logger, warn func(string), rea
 	// before that it need not.
 	enlargePages(min(j.Memory+40<<20, 128<<20))
 	debug.SetGCPercent(200)
-	debug.SetMemoryLimit(j.Memory + 40<<20)
+	debug.SetMemoryLimit(j.Memory + 36<<20)
 	timeout := time.Duration(0)
 	for _, a := range j.Accounts {
 		timeout = max(timeout, a.Timeout)
