@@ -152,9 +152,10 @@ func openLog(path string) (*os.File, error) {
 func serve(ctx context.Context, j *job, log *slog.Logger, warn func(string), ready func(func() cache.Status) error) (err error) {
 	// Most of the memory holds bodies. The limit has the collector come when garbage would add much to what --memory allows;
 	// before that it need not.
-	enlargePages(min(j.Memory+40<<20, 128<<20))
+	limit := j.Memory + 36<<20
+	enlargePages(min(limit, 128<<20))
 	debug.SetGCPercent(200)
-	debug.SetMemoryLimit(j.Memory + 36<<20)
+	debug.SetMemoryLimit(limit)
 	timeout := time.Duration(0)
 	for _, a := range j.Accounts {
 		timeout = max(timeout, a.Timeout)
