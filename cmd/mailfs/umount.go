@@ -58,10 +58,8 @@ func umount(ctx context.Context, mountpoint string, lazy bool) error {
 		if err != nil {
 			return err
 		}
-		if err := unmount(path, lazy); errors.Is(err, errBusy) {
-			return busy(path)
-		} else if err != nil {
-			return fmt.Errorf("unmounting %s: %w", path, err)
+		if err := unmountPatiently(ctx, path, lazy); err != nil {
+			return err
 		}
 		if err := awaitFewer(ctx, path, len(before)); err != nil {
 			return err
@@ -69,10 +67,39 @@ func umount(ctx context.Context, mountpoint string, lazy bool) error {
 	}
 }
 
+// passesWithin is how long a mount may be in use by nobody: a file that was just closed, or by a process that is about to
+// become another program, is so for a moment.
+const passesWithin = 500 * time.Millisecond
+
+// unmountPatiently takes away the uppermost mount at a path. One that is in use it says by whom.
+func unmountPatiently(ctx context.Context, path string, lazy bool) error {
+	deadline := time.After(passesWithin)
+	for {
+		err := unmount(path, lazy)
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, errBusy) {
+			return fmt.Errorf("unmounting %s: %w", path, err)
+		}
+		who := holders(path)
+		if err = busy(path, who); len(who) > 0 {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return context.Canceled
+		case <-deadline:
+			return err
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
 // busy says that a mount is in use, and by whom.
-func busy(path string) error {
+func busy(path string, who []string) error {
 	text := "something is in use there"
-	if who := holders(path); len(who) > 0 {
+	if len(who) > 0 {
 		if len(who) > 5 {
 			who = append(who[:5], fmt.Sprintf("%d more", len(who)-5))
 		}
