@@ -29,12 +29,13 @@ const bulkPause = time.Second
 // A server packs on one core for each connection, which takes longer than a line of 100 Mbit/s where mail packs well. Then
 // what is read ahead comes on two connections, in batches that both take as they get on with them.
 const (
-	judgeAfter = 300 * time.Millisecond // of bringing bodies, and again
+	judgeAfter = 300 * time.Millisecond // of bringing bodies, and four round trips, and again
 	fullLine   = 0.75                   // of what the line has carried is a line that is in use
 	// How many commands are under way on the connection for bodies, and on the one that lends a hand: one, so that who
-	// comes in between does not wait for long, or two where it takes long to order the next one.
-	ownBatches = 4
-	longTrip   = 50 * time.Millisecond
+	// comes in between does not wait for long. It is twice as many where it takes long to order the next one.
+	ownBatches  = 4
+	lentBatches = 1
+	longTrip    = 50 * time.Millisecond
 	// leaveAlone is how long the latter is not asked after somebody came in between.
 	leaveAlone = time.Second
 )
@@ -354,7 +355,7 @@ func (p *pool) behind() bool {
 		if s.lane != bodies || !s.packed {
 			continue
 		}
-		if took := time.Since(s.watched); s.bulk > 0 && took > judgeAfter {
+		if took := time.Since(s.watched); s.bulk > 0 && took > judgeAfter+4*time.Duration(p.trip.Load()) {
 			came := s.conn.packed.Load()
 			s.behind = float64(came-s.cameFrom) < fullLine*p.lineRate*took.Seconds()
 			s.watched, s.cameFrom = time.Now(), came
@@ -369,13 +370,13 @@ func (p *pool) behind() bool {
 // share finds a connection for what is read ahead where the one for bodies can't keep up with the line: that one, or the
 // one for listings, if it has little under way. full says that they have too much.
 func (p *pool) share(q *request) (found *session, full bool) {
-	found, _ = p.among(q, func(s *session) bool { return s.lane == bodies && s.fits(q) && s.bulk < ownBatches })
+	own, lent := ownBatches, lentBatches
+	if time.Duration(p.trip.Load()) >= longTrip {
+		own, lent = 2*own, 2*lent
+	}
+	found, _ = p.among(q, func(s *session) bool { return s.lane == bodies && s.fits(q) && s.bulk < own })
 	if found != nil {
 		return found, false
-	}
-	lent := 1
-	if time.Duration(p.trip.Load()) >= longTrip {
-		lent = 2
 	}
 	if time.Since(p.urgent) > leaveAlone && q.fetches != nil && q.fetches.Len() > 1 { // a single message may be a large one
 		found, _ = p.among(q, func(s *session) bool {
@@ -383,7 +384,7 @@ func (p *pool) share(q *request) (found *session, full bool) {
 		})
 	}
 	return found, slices.ContainsFunc(p.sessions, func(s *session) bool {
-		return s.lane == bodies && s.fits(q) && s.bulk >= ownBatches
+		return s.lane == bodies && s.fits(q) && s.bulk >= own
 	})
 }
 
