@@ -45,7 +45,7 @@ func resident(t *testing.T, name string) bool {
 // Who reads one message after the other finds what follows with the kernel, whole, and nobody is asked for it; it is on
 // disk as well. Sizes go across the boundaries of pages and of what is read at a time.
 func TestAWalkFindsWhatFollowsWithTheKernel(t *testing.T) {
-	const messages, reads = 200, 60
+	const messages, reads = 300, 60
 	s := newSynthetic(map[string]int{"INBOX": messages})
 	s.bodySize = func(uid remote.UID) int { return int(uid)*41%4000*72 + 40 }
 	dir := t.TempDir()
@@ -64,24 +64,34 @@ func TestAWalkFindsWhatFollowsWithTheKernel(t *testing.T) {
 	for i := range reads {
 		read(i)
 	}
-	var there []int
-	for deadline := time.Now().Add(10 * time.Second); len(there) < 5; {
-		there = there[:0]
-		for i := reads; i < messages; i++ {
-			if resident(t, m.path("INBOX", names[i])) {
-				there = append(there, i)
+	// The kernel may take a page away, or still be busy with an earlier file: so further messages are looked at, twice.
+	from := reads
+	for try := 1; ; try++ {
+		var there []int
+		for deadline := time.Now().Add(10 * time.Second); len(there) < 5; {
+			there = there[:0]
+			for i := from; i < messages; i++ {
+				if resident(t, m.path("INBOX", names[i])) {
+					there = append(there, i)
+				}
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("of %d messages that follow %d are with the kernel", messages-from, len(there))
 			}
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("of %d messages that follow %d are with the kernel", messages-reads, len(there))
+		m.requests.reset()
+		for _, i := range there {
+			read(i)
 		}
-	}
-	m.requests.reset()
-	for _, i := range there {
-		read(i)
-	}
-	if n := m.requests.count("READ"); n > 0 {
-		t.Errorf("%d READ for %d messages that were with the kernel", n, len(there))
+		n := m.requests.count("READ")
+		if n == 0 {
+			break
+		}
+		t.Logf("%d READ for %d messages that were with the kernel", n, len(there))
+		if try == 3 {
+			t.Fatal("messages that are with the kernel are asked for")
+		}
+		from = there[len(there)-1] + 1
 	}
 	for i := reads; i < messages; i++ {
 		read(i)
