@@ -118,7 +118,7 @@ func TestStoreSurvivesKills(t *testing.T) {
 			}
 			v.compare()
 			t.Logf("%d of %d kills were in the middle of cp -r", v.midway, kills/4)
-			if v.midway == 0 {
+			if v.midway == 0 && account.rtt > 0 { // without, cp -r may be over too soon
 				t.Error("no kill was in the middle of cp -r, so this test has seen little")
 			}
 			log, err := os.ReadFile(v.m.Log)
