@@ -162,17 +162,17 @@ func (m *Mailbox) hasten(key bodyKey, f *flight) {
 	f.kept = true // in memory
 	a := m.account
 	a.run(func(ctx context.Context) {
-		ctx, cancel := context.WithCancel(ctx)
+		asking, cancel := context.WithCancel(ctx)
 		defer cancel()
 		go func() {
 			select {
 			case <-f.done: // the other one was faster
 				cancel()
-			case <-ctx.Done():
+			case <-asking.Done():
 			}
 		}()
 		// That it fails is no matter: the flight goes on.
-		_ = a.remote.Bodies(ctx, remote.Foreground, m.name, key.ref.UIDValidity, []remote.UID{key.ref.UID},
+		_ = a.remote.Bodies(asking, remote.Foreground, m.name, key.ref.UIDValidity, []remote.UID{key.ref.UID},
 			func(_ remote.UID, body []byte) {
 				m.verify(key.ref, int64(len(body)))
 				a.bodies.add(key, body)

@@ -64,7 +64,8 @@ func TestAWalkFindsWhatFollowsWithTheKernel(t *testing.T) {
 	for i := range reads {
 		read(i)
 	}
-	// The kernel may take a page away, or still be busy with an earlier file: so further messages are looked at, twice.
+	// Once in many runs a single message of those is asked for all the same, on a busy machine, and why is not known: then
+	// further ones are looked at, twice.
 	from := reads
 	for try := 1; ; try++ {
 		var there []int

@@ -152,7 +152,7 @@ type wire struct{ *conn }
 
 func (w wire) Read(p []byte) (int, error) {
 	n, err := w.Conn.Read(p)
-	w.packed.Add(int64(n))
+	w.packedBytes.Add(int64(n))
 	return n, err
 }
 

@@ -43,10 +43,10 @@ type conn struct {
 	names   *spellings
 	parsing chan (<-chan struct{}) // of capacity 1: what go-imap closes when it has stopped reading
 
-	in     io.Reader    // Conn, or what unpacks it
-	out    io.Writer    // Conn, or what packs for it
-	packed atomic.Int64 // bytes that came packed
-	pace   pace
+	in          io.Reader    // Conn, or what unpacks it
+	out         io.Writer    // Conn, or what packs for it
+	packedBytes atomic.Int64 // that came to be unpacked
+	pace        pace
 	// Commands go one by one, as they do while signing in: with each write one begins.
 	oneByOne atomic.Bool
 

@@ -352,11 +352,11 @@ func (p *pool) inBulk(q *request) (found *session, overlap bool) {
 // behind tells whether what is read ahead comes slower than the line would carry it. It is called with mu held.
 func (p *pool) behind() bool {
 	for _, s := range p.sessions {
-		if s.lane != bodies || !s.packed {
+		came := s.conn.packedBytes.Load()
+		if s.lane != bodies || came == 0 { // it is not compressed, or the server refused to
 			continue
 		}
 		if took := time.Since(s.watched); s.bulk > 0 && took > judgeAfter+4*time.Duration(p.trip.Load()) {
-			came := s.conn.packed.Load()
 			s.behind = float64(came-s.cameFrom) < fullLine*p.lineRate*took.Seconds()
 			s.watched, s.cameFrom = time.Now(), came
 		}
@@ -431,7 +431,7 @@ func (s *session) count(q *request, n int) {
 		s.listings += n
 	case q.prio != remote.Foreground:
 		if s.bulk == 0 {
-			s.watched, s.cameFrom = time.Now(), s.conn.packed.Load()
+			s.watched, s.cameFrom = time.Now(), s.conn.packedBytes.Load()
 		}
 		s.bulk += n
 		s.bulkEnd = time.Now()
