@@ -151,7 +151,7 @@ func (k *kept[T]) get(ctx context.Context, a *Account, maxAge time.Duration, loa
 	}
 	err := a.wait(waiting, f)
 	v, have := k.known()
-	if err == nil || have && ctx.Err() == nil && away(err) {
+	if err == nil || have && away(err) { // also for who was interrupted just when the answer came
 		return v, nil
 	}
 	var none T
