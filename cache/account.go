@@ -50,6 +50,8 @@ type Account struct {
 
 	fromMemory, fromDisk atomic.Int64 // bodies that a reader got from there
 
+	silentSince atomic.Int64 // remote.Stats.BytesIn when news were last waited for in vain; -1 before
+
 	lastError atomic.Pointer[error] // why the server was not reached the last time; nil if it was
 	lastRead  atomic.Int64          // when a reader last asked for a body, in Unix nanoseconds
 	full      sync.Once             // that prefetch has ended is said once
@@ -64,6 +66,7 @@ func newAccount(c *Cache, name string, r remote.Account) *Account {
 		arrivals: make(chan Arrival, arrivalsKept),
 	}
 	a.ctx, a.cancel = context.WithCancel(context.Background())
+	a.silentSince.Store(-1)
 	return a
 }
 

@@ -2,6 +2,7 @@ package cache
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -78,6 +79,27 @@ func (a *Account) wait(ctx context.Context, f *flight) error {
 	}
 }
 
+// patience bounds how long a caller waits for news when there is an answer already: someone whose network just went away
+// wants the listing of a minute ago, not a pause. It is spent once: while nothing is heard of a server that was waited for
+// in vain, nobody else waits who has an answer.
+const patience = 5 * time.Second
+
+// waitForNews is wait for who has an answer already.
+func (a *Account) waitForNews(ctx context.Context, f *flight) error {
+	heard := a.remote.Stats().BytesIn
+	patience := min(patience, a.options.Timeout)
+	if a.silentSince.Load() == heard {
+		patience = 0
+	}
+	waiting, cancel := context.WithTimeoutCause(ctx, patience, remote.ErrTimeout)
+	defer cancel()
+	err := a.wait(waiting, f)
+	if errors.Is(err, remote.ErrTimeout) && a.remote.Stats().BytesIn == heard {
+		a.silentSince.Store(heard)
+	}
+	return err
+}
+
 // kept is a value that is loaded anew when it is asked for and has grown old.
 type kept[T any] struct {
 	mu     sync.Mutex // guards what follows; never held while loading
@@ -107,10 +129,6 @@ func (k *kept[T]) expire() {
 	defer k.mu.Unlock()
 	k.since = time.Time{}
 }
-
-// patience bounds how long a caller waits for news when there is an answer already: someone whose network just went away
-// wants the listing of a minute ago, not a pause.
-const patience = 5 * time.Second
 
 // get returns the value, loaded by load when it is older than maxAge. One load serves all who ask meanwhile. When the
 // server can't be reached, or takes too long, what is known is returned, if anything is; load may go on then.
@@ -143,13 +161,11 @@ func (k *kept[T]) get(ctx context.Context, a *Account, maxAge time.Duration, loa
 	f, have := k.flight, k.have
 	k.mu.Unlock()
 
-	waiting := ctx
+	wait := a.wait
 	if have {
-		var cancel context.CancelFunc
-		waiting, cancel = context.WithTimeoutCause(ctx, min(patience, a.options.Timeout), remote.ErrTimeout)
-		defer cancel()
+		wait = a.waitForNews
 	}
-	err := a.wait(waiting, f)
+	err := wait(ctx, f)
 	v, have := k.known()
 	if err == nil || have && away(err) { // also for who was interrupted just when the answer came
 		return v, nil

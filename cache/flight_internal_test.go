@@ -2,7 +2,10 @@ package cache
 
 import (
 	"context"
+	"log/slog"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/mailfs/mailfs/remote"
@@ -16,8 +19,7 @@ func (late) Err() error { return context.Canceled }
 // What is known is the answer where the server can't be reached, also for a caller who is interrupted at that moment. One
 // who is interrupted before it is told so.
 func TestKnownWhereInterrupted(t *testing.T) {
-	a := &Account{options: Options{Timeout: time.Minute}, remote: silent{}}
-	a.ctx, a.cancel = context.WithCancel(t.Context())
+	a := newAccount(&Cache{options: Options{Timeout: time.Minute, Log: slog.New(slog.DiscardHandler)}}, "", &server{})
 	defer a.goroutines.Wait()
 	defer a.cancel()
 	var k kept[string]
@@ -38,7 +40,42 @@ func TestKnownWhereInterrupted(t *testing.T) {
 	}
 }
 
-// silent is a server that never sends anything.
-type silent struct{ remote.Account }
+// A server that says nothing is waited for once: whoever else has an answer gets it at once, until it says something.
+func TestSilenceIsWaitedForOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &server{}
+		a := newAccount(&Cache{options: Options{Timeout: time.Minute, Log: slog.New(slog.DiscardHandler)}}, "", s)
+		defer a.goroutines.Wait()
+		defer a.cancel()
+		get := func() time.Duration {
+			t.Helper()
+			var k kept[string]
+			k.set("known")
+			began := time.Now()
+			got, err := k.get(t.Context(), a, 0, func(ctx context.Context) (string, error) {
+				<-ctx.Done()
+				return "", ctx.Err()
+			})
+			if got != "known" || err != nil {
+				t.Errorf("%q, %v; want what is known", got, err)
+			}
+			return time.Since(began)
+		}
+		for i, want := range []time.Duration{patience, 0, 0, patience, 0} {
+			if i == 3 {
+				s.said.Add(10)
+			}
+			if took := get(); took != want {
+				t.Errorf("answer %d took %v, want %v", i, took, want)
+			}
+		}
+	})
+}
 
-func (silent) Stats() remote.Stats { return remote.Stats{} }
+// server is one that is never asked anything, and may have said something.
+type server struct {
+	remote.Account
+	said atomic.Int64
+}
+
+func (s *server) Stats() remote.Stats { return remote.Stats{BytesIn: s.said.Load()} }
