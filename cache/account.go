@@ -78,6 +78,9 @@ func (a *Account) close() error {
 	a.goroutines.Wait()
 	if a.index != nil {
 		a.saveLost()
+		if !a.Stored() {
+			a.index.removeUnused()
+		}
 		err = errors.Join(err, a.index.close())
 	}
 	return err

@@ -47,7 +47,8 @@ type disk struct {
 	mu      sync.Mutex // guards what follows
 	used    int64
 	lru     *simplelru.LRU[diskKey, int64] // file -> its size
-	dropped []string                       // files that left lru and are to be removed
+	dropped []diskKey                      // files that left lru and are to be removed
+	leaving map[diskKey]int                // files that are being removed, and how often
 	pending map[diskKey]chan struct{}      // in queue; closed when they are on disk
 	paused  time.Time                      // until then nothing is written: the disk is full
 }
@@ -87,7 +88,7 @@ func mailboxHash(name string) (h [8]byte) {
 }
 
 func newDisk(budget int64, log *slog.Logger) *disk {
-	d := &disk{budget: budget, log: log, pending: map[diskKey]chan struct{}{}}
+	d := &disk{budget: budget, log: log, pending: map[diskKey]chan struct{}{}, leaving: map[diskKey]int{}}
 	d.queue, d.queued = make(chan job, queueFiles), semaphore.NewWeighted(queueBytes)
 	d.writer.Go(func() {
 		var in openDir
@@ -106,7 +107,7 @@ func newDisk(budget int64, log *slog.Logger) *disk {
 	})
 	d.lru, _ = simplelru.NewLRU(math.MaxInt, func(k diskKey, size int64) {
 		d.used -= size
-		d.dropped = append(d.dropped, k.path())
+		d.drop(k)
 	})
 	return d
 }
@@ -169,19 +170,37 @@ func (d *disk) has(k diskKey) bool {
 // remove forgets a body.
 func (d *disk) remove(k diskKey) {
 	d.mu.Lock()
-	defer d.mu.Unlock()
+	defer d.sweep()
 	if !d.lru.Remove(k) {
-		d.dropped = append(d.dropped, k.path())
+		d.drop(k)
 	}
-	d.sweep()
 }
 
-// sweep removes the files that have left lru. d.mu is held, so that none of them is written again meanwhile.
+// drop has the next sweep remove a file. d.mu is held.
+func (d *disk) drop(k diskKey) {
+	d.dropped = append(d.dropped, k)
+	d.leaving[k]++
+}
+
+// sweep unlocks d.mu, then removes the files that were dropped while it was locked. None of them is written again
+// meanwhile.
 func (d *disk) sweep() {
-	for _, path := range d.dropped {
-		os.Remove(path)
+	dropped := d.dropped
+	d.dropped = nil
+	d.mu.Unlock()
+	if len(dropped) == 0 {
+		return
 	}
-	d.dropped = d.dropped[:0]
+	for _, k := range dropped {
+		os.Remove(k.path())
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, k := range dropped {
+		if d.leaving[k]--; d.leaving[k] == 0 {
+			delete(d.leaving, k)
+		}
+	}
 }
 
 // spare is the part of the disk that is left to others, in per cent, and pause how long to wait after it was touched.
@@ -261,7 +280,7 @@ func (d *disk) writeIn(in *openDir, k diskKey, body []byte) {
 }
 
 // reserve makes room for a file that is about to be there, and with listed has it be one of the files already. It fails
-// for one that is there, or while the disk is full.
+// for one that is there or is just being removed, or while the disk is full.
 func (d *disk) reserve(k diskKey, size int64, listed bool) bool {
 	if k.account.pinned {
 		_, err := os.Lstat(k.path())
@@ -269,14 +288,13 @@ func (d *disk) reserve(k diskKey, size int64, listed bool) bool {
 	}
 	<-k.account.scanned
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	if size > d.budget || d.lru.Contains(k) || time.Now().Before(d.paused) {
+	defer d.sweep()
+	if size > d.budget || d.lru.Contains(k) || d.leaving[k] > 0 || time.Now().Before(d.paused) {
 		return false
 	}
 	for d.used+size > d.budget && d.lru.Len() > 0 {
 		d.lru.RemoveOldest()
 	}
-	d.sweep()
 	if d.used+size > d.budget { // the rest is reserved for others
 		return false
 	}
@@ -318,14 +336,13 @@ func (d *disk) settled(k diskKey, err error) {
 		return
 	}
 	d.mu.Lock()
-	defer d.mu.Unlock()
+	defer d.sweep()
 	if err != nil {
 		d.lru.Remove(k)
 		d.paused = time.Now().Add(pause)
 	} else if !d.lru.Contains(k) { // it had to go before it was there
-		d.dropped = append(d.dropped, k.path())
+		d.drop(k)
 	}
-	d.sweep()
 }
 
 var errSpare = errors.New("the disk is nearly full")
@@ -502,7 +519,6 @@ func (d *disk) forget(account *accountDir, mailbox string, but uint32) {
 		}
 	}
 	d.sweep()
-	d.mu.Unlock()
 	top := filepath.Join(account.path, hex.EncodeToString(hash[:]))
 	dirs, _ := os.ReadDir(top)
 	for _, dir := range dirs {
@@ -542,7 +558,7 @@ func (d *disk) scan(account *accountDir) {
 	}
 	slices.SortFunc(all, func(a, b found) int { return a.used.Compare(b.used) })
 	d.mu.Lock()
-	defer d.mu.Unlock()
+	defer d.sweep()
 	for _, f := range all {
 		d.used += f.size
 		d.lru.Add(f.diskKey, f.size)
@@ -550,7 +566,6 @@ func (d *disk) scan(account *accountDir) {
 	for d.used > d.budget && d.lru.Len() > 0 {
 		d.lru.RemoveOldest()
 	}
-	d.sweep()
 }
 
 // key is the inverse of diskKey.path.

@@ -114,15 +114,17 @@ func openIndex(dir string, durable bool, log *slog.Logger) (*index, error) {
 	return x, nil
 }
 
-// Files of a store.
+// Files of a store, beside [labelFile].
 const (
+	bodiesDir  = "bodies"
 	indexFile  = "index.db"
 	holderFile = "holder"
 )
 
 // lock takes the store for this process, which it tells who else wants it. ErrStoreHeld says who has it.
 func (x *index) lock() error {
-	f, err := os.OpenFile(filepath.Join(x.dir, holderFile), os.O_RDWR|os.O_CREATE, 0o600)
+	path := filepath.Join(x.dir, holderFile)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return err
 	}
@@ -135,6 +137,14 @@ func (x *index) lock() error {
 	if errors.Is(err, syscall.EWOULDBLOCK) {
 		who, _ := io.ReadAll(f)
 		err = fmt.Errorf("%w (%s)", ErrStoreHeld, strings.TrimSpace(string(who)))
+	} else if err == nil {
+		var at, is os.FileInfo
+		if is, err = f.Stat(); err == nil {
+			at, err = os.Stat(path)
+		}
+		if err == nil && !os.SameFile(at, is) {
+			err = os.ErrNotExist // who held the store has removed it
+		}
 	}
 	if err != nil {
 		return errors.Join(err, f.Close())
@@ -151,6 +161,9 @@ func (x *index) unlock() { x.holder.Close() }
 
 // path of the database.
 func (x *index) path() string { return filepath.Join(x.dir, indexFile) }
+
+// aside is where a damaged database is kept.
+func (x *index) aside() string { return x.path() + ".damaged" }
 
 func (x *index) open() error {
 	return guarded(x.openGuarded)
@@ -194,7 +207,7 @@ func (x *index) openGuarded() error {
 
 // setAside keeps a damaged index under another name and begins a new one.
 func (x *index) setAside(why error) error {
-	aside := x.path() + ".damaged"
+	aside := x.aside()
 	x.log.Warn("the index of the store is damaged: set aside and begun anew", "error", why, "aside", aside)
 	if err := os.Rename(x.path(), aside); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
@@ -202,6 +215,7 @@ func (x *index) setAside(why error) error {
 	return x.open()
 }
 
+// close ends the use of the store.
 func (x *index) close() error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -216,6 +230,18 @@ func (x *index) close() error {
 	x.unlock()
 	x.holder = nil
 	return err
+}
+
+// removeUnused removes the store of an account that never was reached, before close, unless it holds a body or an index
+// that was set aside.
+func (x *index) removeUnused() {
+	if _, err := os.Lstat(x.aside()); err == nil || os.Remove(filepath.Join(x.dir, bodiesDir)) != nil {
+		return
+	}
+	for _, name := range []string{labelFile, indexFile, holderFile} {
+		os.Remove(filepath.Join(x.dir, name))
+	}
+	os.Remove(x.dir)
 }
 
 // errDamaged says what is wrong with an index.

@@ -15,11 +15,13 @@ import (
 // attach gives the account its place on disk. Where another process has it, or the disk is full, the account does
 // without, which is logged. ErrStoreNewer: a newer version of mailfs wrote it, and it is left alone.
 func (a *Account) attach(dir, label string) error {
-	bodies := filepath.Join(dir, "bodies")
-	err := os.MkdirAll(bodies, 0o700)
+	bodies := filepath.Join(dir, bodiesDir)
 	var index *index
-	if err == nil {
-		index, err = openIndex(dir, a.keep, a.log)
+	err := error(os.ErrNotExist)
+	for tries := 0; tries < 3 && errors.Is(err, os.ErrNotExist); tries++ { // another process may remove it if it held nothing
+		if err = os.MkdirAll(bodies, 0o700); err == nil {
+			index, err = openIndex(dir, a.keep, a.log)
+		}
 	}
 	if errors.Is(err, ErrStoreHeld) || full(err) {
 		a.log.Warn("nothing is kept on disk: "+err.Error(), "store", dir)

@@ -47,7 +47,7 @@ func Stores(dir string) ([]StoreInfo, error) {
 			}
 			s.Bytes += info.Size()
 			switch {
-			case strings.HasPrefix(file, filepath.Join(path, "bodies")):
+			case strings.HasPrefix(file, filepath.Join(path, bodiesDir)):
 				s.Messages++
 			case filepath.Base(file) == indexFile:
 				s.Used = info.ModTime()

@@ -170,6 +170,13 @@ func TestCacheCommand(t *testing.T) {
 	if res := cache("list", "--json"); res.Code != 0 || strings.TrimSpace(res.Stdout) != "[]" {
 		t.Errorf("cache list --json of nothing: %d %q %q", res.Code, res.Stdout, res.Stderr)
 	}
+	refused := run.Run(t, harness.Command{
+		Args: append(append([]string{"mount"}, trust()...), "--cache-dir", store, imaps("cacheone"), run.TempDir(t)),
+		Env:  []string{"MAILFS_PASSWORD=wrong"},
+	})
+	if res := cache("list"); !strings.Contains(refused.Stderr, "login refused") || res.Code != 0 || res.Stdout != "The cache is empty.\n" {
+		t.Errorf("cache list after a mount that said %q: %d %q %q", refused.Stderr, res.Code, res.Stdout, res.Stderr)
+	}
 	mounts := map[string]*harness.Mount{}
 	for i, user := range []string{"cacheone", "cachetwo"} {
 		c := dovecot.Dial(t, user)
