@@ -9,6 +9,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+
+	"golang.org/x/net/idna"
 )
 
 // Server says where an account is, how to speak to it, and as whom.
@@ -78,6 +81,9 @@ func ParseURL(raw string) (Server, error) {
 	if s.Host == "" {
 		return Server{}, errors.New("the URL names no host; write SCHEME://USER@HOST[:PORT]")
 	}
+	if s.Host, err = ASCIIHost(s.Host); err != nil {
+		return Server{}, errors.New("the host in the URL is no domain name")
+	}
 	if p := u.Port(); p != "" {
 		s.Port, err = strconv.Atoi(p)
 		if err != nil || s.Port < 1 || s.Port > 65535 {
@@ -88,6 +94,15 @@ func ParseURL(raw string) (Server, error) {
 		return Server{}, errors.New("the user name in the URL contains a line break or a NUL byte")
 	}
 	return s, nil
+}
+
+// ASCIIHost returns a host's name as DNS and certificates have it: an internationalised one as A-labels (RFC 5891,
+// section 4.4). It fails for one that can't be such a name.
+func ASCIIHost(host string) (string, error) {
+	if !strings.ContainsFunc(host, func(r rune) bool { return r > unicode.MaxASCII }) {
+		return host, nil // also an address, or a name that only a local network knows
+	}
+	return idna.Lookup.ToASCII(host)
 }
 
 // Address is host and port as net.Dial takes them.

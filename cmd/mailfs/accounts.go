@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -22,7 +23,7 @@ func (f *mountFlags) accounts(flags *pflag.FlagSet, args []string) ([]account, e
 		return err
 	}
 	for _, arg := range args {
-		if strings.Contains(arg, "://") {
+		if isURL(arg) {
 			tables = append(tables, accountTable{URL: arg})
 			continue
 		}
@@ -87,3 +88,10 @@ func completeAccounts(cmd *cobra.Command, args []string, _ string) ([]string, co
 	}
 	return names, cobra.ShellCompDirectiveNoFileComp
 }
+
+// isURL tells a URL, also one that was written in haste, from the name of an account or of a directory.
+func isURL(arg string) bool {
+	return strings.Contains(arg, "://") || hastyURL.MatchString(arg)
+}
+
+var hastyURL = regexp.MustCompile(`^(?i)(imap|pop3|smtp)s?:`)

@@ -87,7 +87,7 @@ func fromFstab(args []string) ([]string, error) {
 	options = slices.DeleteFunc(options, func(o string) bool { return o == "rw" || o == "" })
 	line := []string{"mount"}
 	switch source := where[0]; {
-	case strings.Contains(source, "://"):
+	case isURL(source):
 		line = append(line, source)
 	case filepath.IsAbs(source):
 		options = append(options, "config="+source)

@@ -112,10 +112,10 @@ asked for on the terminal. With several accounts MAILFS_PASSWORD is for the one 
 			}
 			url := ""
 			if len(args) == 2 {
-				if url = args[0]; !strings.Contains(url, "://") && strings.Contains(args[1], "://") {
+				if url = args[0]; !isURL(url) && isURL(args[1]) {
 					return wrongUsage("the URL comes before MOUNTPOINT; usage: %s", cmd.UseLine())
 				}
-			} else if strings.Contains(args[0], "://") {
+			} else if isURL(args[0]) {
 				return wrongUsage("MOUNTPOINT is missing; usage: %s", cmd.UseLine())
 			}
 			return mount(cmd.Context(), &f, cmd.Flags(), url, args[len(args)-1])

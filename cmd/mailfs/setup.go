@@ -70,7 +70,10 @@ func setup(ctx context.Context, out io.Writer, resolver *net.Resolver, f *setupF
 	if at < 1 || at == len(address)-1 || strings.ContainsAny(address, " \t\r\n\x00/:") {
 		return wrongUsage("%q is not an address; write it as me@example.org", address)
 	}
-	domain := strings.ToLower(strings.TrimSuffix(address[at+1:], "."))
+	domain, err := remote.ASCIIHost(strings.ToLower(strings.TrimSuffix(address[at+1:], ".")))
+	if err != nil {
+		return wrongUsage("%q has no domain name after its @", address)
+	}
 	found, unanswered := candidates(ctx, resolver, domain)
 	if err := f.try(ctx, found); err != nil {
 		return err
@@ -119,8 +122,12 @@ func setup(ctx context.Context, out io.Writer, resolver *net.Resolver, f *setupF
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "\n%s is now in %s, as:\n\n%s\nGo on with\n\n    mailfs login %s\n    mailfs mount ~/mail\n", address, path, table,
-		shellWord(name))
+	with := ""
+	if f.config != "" {
+		with = "--config " + shellWord(path) + " "
+	}
+	fmt.Fprintf(out, "\n%s is now in %s, as:\n\n%s\nGo on with\n\n    mailfs login %s%s\n    mailfs mount %s~/mail\n", address, path, table,
+		with, shellWord(name), with)
 	return nil
 }
 
@@ -283,11 +290,13 @@ func tomlString(s string) string {
 
 // shellWord quotes a word for a shell if it needs that.
 func shellWord(s string) string {
-	if bareKey.MatchString(s) {
+	if plainWord.MatchString(s) {
 		return s
 	}
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
+
+var plainWord = regexp.MustCompile(`^[\w.,:@%+=/-]+$`)
 
 // errAlready: the account is there, and with the same server.
 var errAlready = errors.New("the account is there already")
