@@ -103,7 +103,7 @@ func mount(mountpoint string, accounts []*cache.Account, single bool, o Options,
 		},
 	}
 	mountDirectly(&options.MountOptions)
-	server, err := fuse.NewServer(watch(fs.NewNodeFS(top, options)), mountpoint, &options.MountOptions)
+	server, err := fuse.NewServer(watch(signalled{fs.NewNodeFS(top, options)}), mountpoint, &options.MountOptions)
 	if err != nil {
 		return nil, explain(mountpoint, options.DirectMountStrict, err)
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -205,6 +206,101 @@ func TestStalledReaderCanBeKilled(t *testing.T) {
 	proxy.Thaw()
 	if b, err := os.ReadFile(file); err != nil || len(b) == 0 {
 		t.Errorf("afterwards: %d bytes (%v)", len(b), err)
+	}
+}
+
+// A copy that is stopped and goes on, as with Ctrl-Z and fg, or while the machine sleeps, misses nothing: a signal that
+// does not want to end anything ends no call.
+func TestStoppedCopy(t *testing.T) {
+	t.Parallel()
+	c := dovecot.Dial(t, "stopped")
+	for i := range 6 {
+		box := fmt.Sprintf("Folder%d", i)
+		c.Make(box)
+		c.Put(box, harness.Letters(uint64(630+i), 3)...)
+	}
+	held := c.All()
+	proxy := run.Proxy(t, dovecot.IMAP, harness.ProxyOptions{RTT: 40 * time.Millisecond})
+	m := run.Mount(t, "--tls=off", inTheClear("stopped", proxy.Port))
+	out := filepath.Join(run.TempDir(t), "out")
+	cp := exec.Command("cp", "-r", m.Path, out)
+	var complaints strings.Builder
+	cp.Stderr = &complaints
+	if err := cp.Start(); err != nil {
+		t.Fatal(err)
+	}
+	pid := cp.Process.Pid
+	ended := make(chan error, 1)
+	go func() { ended <- cp.Wait() }()
+	stops := 0
+	for harness.Alive(pid) {
+		harness.Eventually(t, "cp waits for the mount", func() bool { return inFUSE(pid) || !harness.Alive(pid) })
+		if !harness.Alive(pid) {
+			break
+		}
+		stops++
+		syscall.Kill(pid, syscall.SIGSTOP)
+		harness.Eventually(t, "cp stands still", func() bool { return harness.State(pid) == 'T' || !harness.Alive(pid) })
+		syscall.Kill(pid, syscall.SIGCONT)
+	}
+	if err := <-ended; err != nil || complaints.Len() > 0 {
+		t.Errorf("stopped %d times: %v\n%s", stops, err, &complaints)
+	}
+	if stops < 6 {
+		t.Errorf("it was stopped %d times only", stops)
+	}
+	copied := 0
+	for box, mails := range held {
+		entries, err := os.ReadDir(filepath.Join(out, box))
+		if err != nil || len(entries) != len(mails) {
+			t.Errorf("%s: %d messages were copied (%v), want %d", box, len(entries), err, len(mails))
+		}
+		copied += len(entries)
+	}
+	t.Logf("stopped %d times, %d messages copied", stops, copied)
+}
+
+// Ctrl-C also reaches who has a handler for it, and who was stopped before while it waited.
+func TestStalledReaderHearsCtrlC(t *testing.T) {
+	t.Parallel()
+	c := dovecot.Dial(t, "ctrlc")
+	c.Put("INBOX", harness.Letters(640, 3)...)
+	proxy := run.Proxy(t, dovecot.IMAP, harness.ProxyOptions{})
+	m := run.Mount(t, "--tls=off", "--timeout", "60s", inTheClear("ctrlc", proxy.Port))
+	file := filepath.Join(m.Path, m.List(t)["INBOX"][1].Path())
+	proxy.Freeze()
+	defer proxy.Thaw()
+	const opened = `import os, sys; os.read(os.open(sys.argv[1], os.O_RDONLY), 10)` // and KeyboardInterrupt for SIGINT
+	for name, reader := range map[string]struct {
+		command []string
+		before  []syscall.Signal
+	}{
+		"with a handler":                 {[]string{"python3", "-c", opened, file}, nil},
+		"stopped before":                 {[]string{"cat", file}, []syscall.Signal{syscall.SIGSTOP, syscall.SIGCONT}},
+		"stopped before, with a handler": {[]string{"python3", "-c", opened, file}, []syscall.Signal{syscall.SIGSTOP, syscall.SIGCONT}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cmd := exec.Command(reader.command[0], reader.command[1:]...)
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			defer cmd.Process.Kill()
+			ended := make(chan error, 1)
+			go func() { ended <- cmd.Wait() }()
+			for _, s := range append(reader.before, syscall.SIGINT) {
+				harness.Eventually(t, "the reader waits in the kernel for the mount", func() bool { return inFUSE(cmd.Process.Pid) })
+				cmd.Process.Signal(s)
+			}
+			select {
+			case err := <-ended:
+				var exit *exec.ExitError
+				if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGINT {
+					t.Errorf("the reader ended with %v, want %v", err, syscall.SIGINT)
+				}
+			case <-time.After(5 * time.Second):
+				t.Errorf("the reader goes on; its state is %c", harness.State(cmd.Process.Pid))
+			}
+		})
 	}
 }
 
