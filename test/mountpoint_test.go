@@ -180,7 +180,7 @@ func TestOptionsAndPaths(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	harness.Shell(t, dir, `MAILFS_PASSWORD=$1 "$2" mount --ca-file "$3" "$4" here; "$2" umount here`,
+	harness.Shell(t, dir, `MAILFS_PASSWORD=$1 XDG_CACHE_HOME=$PWD/cache "$2" mount --ca-file "$3" "$4" here; "$2" umount here`,
 		harness.Password, run.Binary, ca, imaps("options"))
 	if harness.Mounted(filepath.Join(dir, "here")) != 0 {
 		t.Error("umount of a relative path has left the mount")
