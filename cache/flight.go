@@ -134,7 +134,7 @@ func (k *kept[T]) expire() {
 // server can't be reached, or takes too long, what is known is returned, if anything is; load may go on then.
 func (k *kept[T]) get(ctx context.Context, a *Account, maxAge time.Duration, load func(context.Context) (T, error)) (T, error) {
 	k.mu.Lock()
-	if k.have && time.Since(k.since) < maxAge {
+	if k.have && remote.Elapsed(k.since) < maxAge {
 		defer k.mu.Unlock()
 		return k.value, nil
 	}

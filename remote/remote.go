@@ -180,3 +180,9 @@ type Stats struct {
 	Connections       int   // connections that are up
 	Bodies            int64 // messages fetched whole
 }
+
+// Elapsed is the time since t, together with what the machine has slept meanwhile, for which the monotonic clock stands
+// still.
+func Elapsed(t time.Time) time.Duration {
+	return max(time.Since(t), time.Now().Round(0).Sub(t.Round(0)))
+}

@@ -89,7 +89,7 @@ func (c *conn) begin() {
 	c.pending++
 	if c.pending == 1 {
 		c.pace.begin()
-		c.probing = time.Since(c.heard) > quiet
+		c.probing = remote.Elapsed(c.heard) > quiet
 		c.arm()
 	}
 }
