@@ -191,10 +191,9 @@ func TestHTMLText(t *testing.T) {
 			t.Errorf("%s is %q, want %q", document, got, want)
 		}
 	}
-	start := time.Now()
-	htmlText(strings.Repeat("<div><a href=x>", 500_000))
-	if took := time.Since(start); took > 10*time.Second {
-		t.Errorf("half a million nested elements took %v", took)
+	// That takes longer than a test may if the time for an element depends on how many it lies in.
+	if got := htmlText(strings.Repeat("<div><b>", 500_000) + "deep"); got != "deep\n" {
+		t.Errorf("in a million elements: %.50q", got)
 	}
 }
 
@@ -225,10 +224,9 @@ func TestManyEqualNames(t *testing.T) {
 	if err := root.Enumerate(); err != nil {
 		t.Fatal(err)
 	}
-	start := time.Now()
 	files := partFiles(root)
-	if took := time.Since(start); len(files) != remote.MaxParts || took > 10*time.Second {
-		t.Errorf("%d files in %v", len(files), took)
+	if len(files) != remote.MaxParts {
+		t.Fatalf("%d files, want %d", len(files), remote.MaxParts)
 	}
 	if last := files[len(files)-1].Name; last != fmt.Sprintf("a-%d.pdf", remote.MaxParts-1) {
 		t.Errorf("the last is called %s", last)
