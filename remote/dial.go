@@ -134,6 +134,7 @@ func (d *Dialer) dial(ctx context.Context) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	endWhenUnconfirmed(raw, s.Timeout)
 	d.up.Add(1)
 	conn := net.Conn(&countingConn{Conn: raw, dialer: d})
 	if s.InTheClear {

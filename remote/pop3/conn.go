@@ -215,9 +215,8 @@ func (c *conn) arm(set func(time.Time) error, at time.Time) {
 
 // ended says what the end of a connection means for who waits for an answer.
 func ended(err error) error {
-	var timeout net.Error
 	switch {
-	case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+	case errors.Is(err, os.ErrDeadlineExceeded): // not ETIMEDOUT: the system has given up the connection
 		return fmt.Errorf("%w: %w", remote.ErrTimeout, err)
 	case errors.Is(err, io.EOF):
 		return fmt.Errorf("%w: closed by the server", remote.ErrLost)

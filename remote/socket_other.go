@@ -1,0 +1,11 @@
+//go:build !linux
+
+package remote
+
+import (
+	"net"
+	"time"
+)
+
+// endWhenUnconfirmed leaves it to timeouts where the system has no such thing.
+func endWhenUnconfirmed(net.Conn, time.Duration) {}
