@@ -18,8 +18,9 @@ const signalPoll = 50 * time.Millisecond
 // insist has a request that was interrupted begin again until it is answered, or there is a signal that matters. What was
 // asked of the server goes on meanwhile.
 func insist(interrupted <-chan struct{}, caller *fuse.InHeader, request func(<-chan struct{}) fuse.Status) fuse.Status {
+	pid := caller.Pid // which is another request's as soon as this one is answered
 	status := request(interrupted)
-	if status != fuse.EINTR || wanted(caller.Pid) {
+	if status != fuse.EINTR || wanted(pid) {
 		return status
 	}
 	end, answered := make(chan struct{}), make(chan struct{})
@@ -32,7 +33,7 @@ func insist(interrupted <-chan struct{}, caller *fuse.InHeader, request func(<-c
 			case <-answered:
 				return
 			case <-ticker.C:
-				if wanted(caller.Pid) {
+				if wanted(pid) {
 					close(end)
 					return
 				}
