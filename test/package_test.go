@@ -17,7 +17,7 @@ import (
 // installed is what is done with the package, in a copy of this machine: everything that it writes goes to a file system
 // in memory that lies over all others, in a namespace that ends with it. Its /dev/fuse is open to everybody, as it is on
 // most machines.
-const installed = `
+const installed = letGo + `
 set -e
 mkdir "$1/over"
 mount -t tmpfs tmpfs "$1/over"
@@ -39,6 +39,10 @@ END
 ln -s /proc/self/fd "$1/over/root/dev/fd"
 exec chroot "$1/over/root" sh -c "$2" sh "$1/shared"
 `
+
+// letGo is what a new mount namespace begins with: the mounts of other tests, of which it has copies, would not end
+// before it does.
+const letGo = `umount -a -l -i -t fuse.mailfs || :`
 
 // inCopy runs a script in a copy of this machine, where $1 is a directory of this one, and returns what it says.
 func inCopy(t *testing.T, shared, script string) string {
