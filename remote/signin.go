@@ -31,16 +31,16 @@ type SignIn struct {
 }
 
 // SignIn chooses how to sign in among the SASL mechanisms that the server offers and the protocol's own command (empty
-// if the server doesn't take it), then asks for the password or the token. A password goes over TLS as it is, since
-// everything but PLAIN asks for servers that keep it readable; without TLS it is not shown where that can be helped.
+// if the server doesn't take it), then asks for the password or the token. A password goes over TLS as it is, which every
+// server takes that has it in whatever form; without TLS it is not shown where that can be helped.
 // Its errors wrap ErrLogin, or what Password and Token say in the words of this package.
 func (s *Server) SignIn(ctx context.Context, offered []string, own string) (*SignIn, error) {
-	ways, ask := []string{sasl.Plain, own, sasl.Login, cramMD5}, s.Password
+	ways, ask := []string{sasl.Plain, scramSHA256, scramSHA1, own, sasl.Login, cramMD5}, s.Password
 	switch {
 	case s.Token != nil:
 		ways, ask, own = []string{sasl.OAuthBearer, xoauth2}, s.Token, ""
 	case s.InTheClear:
-		ways = []string{cramMD5, sasl.Plain, own, sasl.Login}
+		ways = []string{scramSHA256, scramSHA1, cramMD5, sasl.Plain, own, sasl.Login}
 	}
 	if ask == nil {
 		return nil, fmt.Errorf("%w: there is no password", ErrLogin)
@@ -78,6 +78,12 @@ func (s *Server) SignIn(ctx context.Context, offered []string, own string) (*Sig
 		in.Client = sasl.NewPlainClient("", s.User, secret)
 	case sasl.Login:
 		in.Client = &loginClient{answers: []string{s.User, secret}}
+	case scramSHA256, scramSHA1:
+		client, err := newSCRAM(in.Mechanism, s.User, secret)
+		if err != nil {
+			return nil, err
+		}
+		in.Client = client
 	case cramMD5:
 		in.Client = &cramClient{s.User, secret}
 	default:

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	"github.com/xdg-go/scram"
 )
 
 // What each mechanism says, in turns with the server, and how it is chosen among those that a server offers.
@@ -69,6 +71,58 @@ func TestSignIn(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// SCRAM ends well only where the server has proved itself, and does not work for it without end.
+func TestSCRAM(t *testing.T) {
+	stored, err := scram.SHA256.NewClient("tim", "pass", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := scram.SHA256.NewServer(func(string) (scram.StoredCredentials, error) {
+		return stored.GetStoredCredentialsWithError(scram.KeyFactors{Salt: "salt", Iters: 4096})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		password string
+		forge    func(challenge string) string
+		refused  bool // by the client
+		proven   bool
+	}{
+		"right":            {password: "pass", proven: true},
+		"wrong password":   {password: "other"},
+		"too many rounds":  {password: "pass", forge: func(c string) string { return strings.Replace(c, "i=4096", "i=2000000000", 1) }, refused: true},
+		"another server":   {password: "pass", forge: func(c string) string { return strings.Replace(c, "v=", "v=AAAA", 1) }, refused: true},
+		"another's answer": {password: "pass", forge: func(c string) string { return "r=x" + strings.TrimPrefix(c, "r=") }, refused: true},
+		"it ends too soon": {password: "pass", forge: func(c string) string { return strings.TrimPrefix(c, "v=") }, refused: true},
+		"odd characters":   {password: "\u0007", proven: false},
+	} {
+		s := Server{User: "tim", Password: func(context.Context) (string, error) { return c.password, nil }}
+		in, err := s.SignIn(t.Context(), []string{"CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256"}, "")
+		if err != nil || in.Mechanism != "SCRAM-SHA-256" {
+			t.Fatalf("%s: %+v (%v)", name, in, err)
+		}
+		conversation := server.NewConversation()
+		_, answer, err := in.Client.Start()
+		for err == nil && !conversation.Done() {
+			challenge, refused := conversation.Step(string(answer))
+			if refused != nil {
+				break
+			}
+			if c.forge != nil {
+				challenge = c.forge(challenge)
+			}
+			answer, err = in.Client.Next([]byte(challenge))
+		}
+		if (err != nil) != c.refused {
+			t.Errorf("%s: it ends with %v", name, err)
+		}
+		if proven := in.Proven(); (proven == nil) != c.proven || proven != nil && !errors.Is(proven, ErrLogin) {
+			t.Errorf("%s: the server is proven: %v", name, proven)
+		}
 	}
 }
 

@@ -26,6 +26,8 @@ func TestCheckDovecot(t *testing.T) {
 	soon := run.Dovecot(t, harness.DovecotOptions{NotAfter: time.Now().Add(3 * 24 * time.Hour)})
 	other := run.Dovecot(t, harness.DovecotOptions{Hosts: []string{"mail.example.com"}})
 	cram := run.Dovecot(t, harness.DovecotOptions{Mechanisms: []string{"cram-md5"}})
+	scram256 := run.Dovecot(t, harness.DovecotOptions{Mechanisms: []string{"scram-sha-256"}})
+	scram1 := run.Dovecot(t, harness.DovecotOptions{Mechanisms: []string{"scram-sha-1", "plain"}})
 	pop3 := func(port int) string { return fmt.Sprintf("pop3://checked@localhost:%d", port) }
 	for _, try := range []struct {
 		name     string
@@ -46,6 +48,13 @@ func TestCheckDovecot(t *testing.T) {
 		{"CRAM-MD5 in the clear", []string{"--tls=off", inTheClear("x", cram.IMAP)}, harness.Password, 0, `login +ok.*with CRAM-MD5.*1 mailbox`},
 		{"CRAM-MD5, POP3", []string{"--tls=off", pop3(cram.POP3)}, harness.Password, 0, `login +ok.*with CRAM-MD5.*0 messages`},
 		{"wrong password, CRAM-MD5", []string{"--tls=off", pop3(cram.POP3)}, wrongPassword, 1, `login +FAILED.*login refused for "checked"`},
+		{"SCRAM-SHA-256", append([]string{"--ca-file", scram256.CA}, fmt.Sprintf("imaps://x@localhost:%d", scram256.IMAPS)), harness.Password, 0,
+			`sign-in with SCRAM-SHA-256.*login +ok.*with SCRAM-SHA-256.*1 mailbox`},
+		{"SCRAM-SHA-256, POP3", []string{"--ca-file", scram256.CA, pop3(scram256.POP3)}, harness.Password, 0, `login +ok.*with SCRAM-SHA-256.*0 messages`},
+		{"SCRAM-SHA-1 in the clear", []string{"--tls=off", inTheClear("x", scram1.IMAP)}, harness.Password, 0, `login +ok.*with SCRAM-SHA-1.*1 mailbox`},
+		{"wrong password, SCRAM-SHA-256", []string{"--ca-file", scram256.CA, pop3(scram256.POP3)}, wrongPassword, 1,
+			`login +FAILED.*login refused for "checked"`},
+		{"wrong password, SCRAM-SHA-1", []string{"--tls=off", inTheClear("x", scram1.IMAP)}, wrongPassword, 1, `login +FAILED.*login refused for "x"`},
 		{"nobody signs in", append(trust(), fmt.Sprintf("imaps://localhost:%d", d.IMAPS)), harness.Password, 0, `login +- .*not tried`},
 		{"a certificate that ends soon", []string{"--ca-file", soon.CA, fmt.Sprintf("imaps://x@localhost:%d", soon.IMAPS)}, harness.Password, 0,
 			`tls +ok.*!.*ends on .*in 2 days.*1 mailbox`},

@@ -31,6 +31,10 @@ const (
 	quiet = time.Minute
 )
 
+// emptyInitial is an initial response that is empty (RFC 4959, section 3). go-imap says it also in answer to a challenge,
+// where an empty line stands for it (RFC 9051, section 6.2.2).
+const emptyInitial = "=\r\n"
+
 // errGarbled is the end of a connection that spoke what go-imap can't parse, or what exceeds the limits.
 var errGarbled = errors.New("answer can't be understood")
 
@@ -155,7 +159,11 @@ func (c *conn) Write(p []byte) (int, error) {
 	if c.oneByOne.Load() {
 		c.pace.begin()
 	}
-	if _, err := c.out.Write(c.names.outgoing(p)); err != nil {
+	data := c.names.outgoing(p)
+	if c.oneByOne.Load() && string(p) == emptyInitial {
+		data = data[1:]
+	}
+	if _, err := c.out.Write(data); err != nil {
 		err = c.end(err)
 		c.Conn.Close()
 		// At an error go-imap ends all commands from here, and closes channels that its reading goroutine may just be

@@ -71,7 +71,9 @@ func (a *Account) authenticate(ctx context.Context, s *session) error {
 		return err
 	}
 	if in.Client != nil {
-		err = s.client.Authenticate(in.Client)
+		if err = s.client.Authenticate(in.Client); err == nil {
+			err = in.Proven()
+		}
 	} else if strings.Contains(in.Secret, "\x00") {
 		return fmt.Errorf("%w: the password holds a NUL byte, which IMAP can't carry", remote.ErrLogin)
 	} else {

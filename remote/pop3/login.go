@@ -145,7 +145,7 @@ func (s *session) exchange(in *remote.SignIn) (known bool, err error) {
 	if x.refused {
 		return false, notSignedIn(x.said, in)
 	}
-	return true, nil
+	return true, in.Proven()
 }
 
 // notSignedIn tells why the server refused: only a refusal of user and password is ErrLogin, since that is not tried

@@ -67,6 +67,9 @@ func signIn(ctx context.Context, c *client.Client, server *remote.Server) error 
 		}
 		return refused(err, remote.ErrLogin)
 	}
+	if err := in.Proven(); err != nil {
+		return err
+	}
 	server.Step(remote.Step{Name: remote.StepLogin, Done: true, Mechanism: in.Mechanism})
 	return nil
 }
