@@ -16,23 +16,19 @@ type filling struct {
 	size int64 // of the message
 
 	mu     sync.Mutex // guards what follows
-	file   *os.File   // nil when it was given up or finished
+	file   *os.File   // nil before the first piece has come, and when it is over
+	over   bool       // it was given up or finished
 	filled map[uint32]bool
 	// reserved: there is room for all of it. Who reads no more than the first piece costs the others nothing.
 	reserved bool
 }
 
-// fill begins a file for a message in pieces; nil if it can't be kept.
+// fill prepares for a message in pieces; nil if it can't be kept.
 func (d *disk) fill(k diskKey, size int64) *filling {
-	if size+trailerLength > d.budget && !k.account.pinned || k.account.leaveSpare(size) != nil {
+	if size+trailerLength > d.budget && !k.account.pinned {
 		return nil
 	}
-	f, err := os.CreateTemp(k.account.path, "new-")
-	if err != nil {
-		d.failed(err)
-		return nil
-	}
-	return &filling{disk: d, key: k, size: size, file: f, filled: map[uint32]bool{}}
+	return &filling{disk: d, key: k, size: size, filled: map[uint32]bool{}}
 }
 
 // put takes a piece and tells whether it was the last one that was missing. A piece that does not have the length that it
@@ -43,7 +39,7 @@ func (f *filling) put(number uint32, piece []byte) (whole bool) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.file == nil || f.filled[number] {
+	if f.over || f.filled[number] {
 		return false
 	}
 	off := int64(number-1) * pieceSize
@@ -57,13 +53,30 @@ func (f *filling) put(number uint32, piece []byte) (whole bool) {
 			return false
 		}
 	}
-	if _, err := f.file.WriteAt(piece, off); err != nil {
+	err := f.begin()
+	if err == nil {
+		_, err = f.file.WriteAt(piece, off)
+	}
+	if err != nil {
 		f.disk.failed(err)
 		f.drop()
 		return false
 	}
 	f.filled[number] = true
 	return int64(len(f.filled)) == (f.size+pieceSize-1)/pieceSize
+}
+
+// begin makes the file, if there is none yet. f.mu is held.
+func (f *filling) begin() (err error) {
+	if f.file != nil {
+		return nil
+	}
+	<-f.key.account.scanned // which removes what looks like it
+	if err := f.key.account.leaveSpare(f.size); err != nil {
+		return err
+	}
+	f.file, err = os.CreateTemp(f.key.account.path, "new-")
+	return err
 }
 
 // abandon gives the file up.
@@ -77,13 +90,17 @@ func (f *filling) abandon() {
 
 // drop removes the file. f.mu is held.
 func (f *filling) drop() {
+	if f.over {
+		return
+	}
+	f.over = true
 	if f.file != nil {
 		os.Remove(f.file.Name())
 		f.file.Close()
 		f.file = nil
-		if f.reserved {
-			f.disk.unreserve(f.key, f.size+trailerLength)
-		}
+	}
+	if f.reserved {
+		f.disk.unreserve(f.key, f.size+trailerLength)
 	}
 }
 
@@ -91,7 +108,7 @@ func (f *filling) drop() {
 func (d *disk) finish(k diskKey, f *filling) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.file == nil {
+	if f.over {
 		return
 	}
 	d.mu.Lock()

@@ -156,6 +156,9 @@ func (m *Mailbox) largeRead(ref Ref) *largeRead {
 func (m *Mailbox) fetchPieces(prio remote.Priority, r *largeRead, size int64, from, to uint32) {
 	a := m.account
 	flights := map[bodyKey]*flight{}
+	if r.file == nil && from == 1 && a.store != nil { // before any piece comes: they may come in any order
+		r.file = a.disk.fill(a.diskKey(m, r.ref), size)
+	}
 	for n := from; n < to; n++ {
 		key := bodyKey{mailbox: m, ref: r.ref, piece: n}
 		flights[key] = m.take(key)
@@ -182,7 +185,7 @@ func (m *Mailbox) fetchPieces(prio remote.Priority, r *largeRead, size int64, fr
 			data = data[len(piece):]
 			m.land(key, flights[key], piece, err)
 			if err == nil {
-				m.fill(r, size, n, piece)
+				m.fill(r, n, piece)
 			}
 		}
 	})
@@ -195,16 +198,13 @@ func (m *Mailbox) fetchPieces(prio remote.Priority, r *largeRead, size int64, fr
 }
 
 // fill brings a piece to disk, where the pieces become the message.
-func (m *Mailbox) fill(r *largeRead, size int64, number uint32, piece []byte) {
+func (m *Mailbox) fill(r *largeRead, number uint32, piece []byte) {
 	a := m.account
 	if a.store == nil {
 		return
 	}
 	key := a.diskKey(m, r.ref)
 	m.mu.Lock()
-	if r.file == nil && number == 1 {
-		r.file = a.disk.fill(key, size)
-	}
 	file := r.file
 	m.mu.Unlock()
 	if file.put(number, piece) {

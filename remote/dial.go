@@ -136,7 +136,7 @@ func (d *Dialer) dial(ctx context.Context) (net.Conn, error) {
 	}
 	endWhenUnconfirmed(raw, s.Timeout)
 	d.up.Add(1)
-	conn := net.Conn(&countingConn{Conn: raw, dialer: d})
+	conn := net.Conn(&countingConn{Conn: raw, dialer: d, confirm: confirmer(raw)})
 	if s.InTheClear {
 		return s.traceGreeting(conn), nil
 	}
@@ -335,12 +335,14 @@ func (d *Dialer) Stats() Stats {
 // countingConn counts what crosses the network, below TLS.
 type countingConn struct {
 	net.Conn
-	dialer *Dialer
-	once   sync.Once
+	dialer  *Dialer
+	confirm func() // what was received
+	once    sync.Once
 }
 
 func (c *countingConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
+	c.confirm()
 	c.dialer.in.Add(int64(n))
 	return n, err
 }

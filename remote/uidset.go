@@ -69,6 +69,14 @@ func (s *UIDSet) Contains(uid UID) bool {
 	return i < len(s.ranges) && s.ranges[i].First <= uid
 }
 
+// Last returns the highest UID in the set, 0 if it is empty.
+func (s *UIDSet) Last() UID {
+	if s == nil || len(s.ranges) == 0 {
+		return 0
+	}
+	return s.ranges[len(s.ranges)-1].Last
+}
+
 // Len returns the number of UIDs in the set.
 func (s *UIDSet) Len() int {
 	if s == nil {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/emersion/go-imap/v2"
 
@@ -34,6 +35,8 @@ func TestChangesShow(t *testing.T) {
 		dial func() *harness.Client
 	}{
 		{"Dovecot", dovecot.IMAP, func() *harness.Client { return dovecot.Dial(t, "changes") }},
+		{"without UIDNEXT", run.Proxy(t, dovecot.IMAP, harness.ProxyOptions{Lie: harness.WithoutUIDNEXT}).Port,
+			func() *harness.Client { return dovecot.Dial(t, "changesolder") }},
 		{"in-memory server", 0, nil},
 	} {
 		t.Run(server.name, func(t *testing.T) {
@@ -43,16 +46,59 @@ func TestChangesShow(t *testing.T) {
 				server.port = memory.IMAP
 				server.dial = func() *harness.Client { return memory.Dial(t, "changes") }
 			}
-			changes(t, server.dial(), run.Proxy(t, server.port, harness.ProxyOptions{}).Port)
+			user := "changes"
+			if server.name == "without UIDNEXT" {
+				user = "changesolder"
+			}
+			changes(t, server.dial(), user, run.Proxy(t, server.port, harness.ProxyOptions{}).Port)
 		})
 	}
 }
 
-func changes(t *testing.T, c *harness.Client, port int) {
+// A server that names no UIDNEXT is not asked for news before each FETCH, and no mailbox is opened on two connections at
+// the same time, for which some servers have one wait.
+func TestWithoutUIDNEXT(t *testing.T) {
+	t.Parallel()
+	c := dovecot.Dial(t, "nonext")
+	for i := range 4 {
+		box := fmt.Sprintf("Folder%d", i)
+		c.Make(box)
+		c.Put(box, harness.Letters(uint64(480+i), 40)...)
+	}
+	proxy := run.Proxy(t, dovecot.IMAP, harness.ProxyOptions{Lie: harness.WithoutUIDNEXT, RTT: 10 * time.Millisecond})
+	m := run.Mount(t, "--tls=off", inTheClear("nonext", proxy.Port))
+	for box, held := range c.All() {
+		for _, mail := range held {
+			if got := m.Read(t, m.List(t).Find(t, box, mail.UID)); string(got) != string(mail.Body) {
+				t.Errorf("%s, UID %d: %d bytes, want %d", box, mail.UID, len(got), len(mail.Body))
+			}
+		}
+	}
+	if noops := proxy.Commands(` NOOP`); len(noops) > 4 {
+		t.Errorf("%d NOOPs for %d FETCHes", len(noops), len(proxy.Commands(` UID FETCH `)))
+	}
+	opening := map[int]string{} // connection -> what it opens
+	for _, l := range proxy.Said() {
+		_, rest, _ := strings.Cut(l.Text, " ")
+		switch box, is := strings.CutPrefix(rest, "EXAMINE "); {
+		case is && !l.FromServer:
+			for other, theirs := range opening {
+				if other != l.Conn && theirs == box {
+					t.Errorf("%s is opened on connections %d and %d at the same time", box, other, l.Conn)
+				}
+			}
+			opening[l.Conn] = box
+		case l.FromServer && strings.Contains(rest, "[READ-ONLY]"):
+			delete(opening, l.Conn)
+		}
+	}
+}
+
+func changes(t *testing.T, c *harness.Client, user string, port int) {
 	c.Make("Folder")
 	c.Put("Folder", harness.Letters(40, 2)...)
 	c.Put("INBOX", harness.Letters(41, 4)...)
-	m := run.Mount(t, "--tls=off", "--refresh", "1s", inTheClear("changes", port))
+	m := run.Mount(t, "--tls=off", "--refresh", "1s", inTheClear(user, port))
 	inbox := filepath.Join(m.Path, "INBOX")
 	list := m.List(t)
 	held := c.Held("INBOX")

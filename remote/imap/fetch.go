@@ -131,13 +131,12 @@ func (a *Account) one(ctx context.Context, b box, uid remote.UID, want items, al
 // another one than was meant is dropped.
 func (s *session) fetch(set *remote.UIDSet, o *goimap.FetchOptions, announce bool,
 	take func(*imapclient.FetchMessageData) error) error {
-	ranges := set.Ranges()
-	last := uint32(ranges[len(ranges)-1].Last)
+	last := uint32(set.Last())
 	var noop *imapclient.Command
 	opening := s.opening
 	if opening == nil && (announce || last >= s.next.Load()) {
+		s.next.Store(max(last+1, s.above.Load()))
 		noop = s.client.Noop()
-		s.next.Store(last + 1)
 	}
 	cmd := s.client.Fetch(wireSet(set), o)
 	if opening != nil {

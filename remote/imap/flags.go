@@ -21,7 +21,7 @@ func (y *syncing) flagChanges(since remote.Version, known *remote.UIDSet) []job 
 			return nil
 		}
 		set := &remote.UIDSet{}
-		set.AddRange(ranges[0].First, ranges[len(ranges)-1].Last)
+		set.AddRange(ranges[0].First, known.Last())
 		return []job{func(ctx context.Context) error { return y.fetchFlags(ctx, set, since.ModSeq) }}
 	}
 	var jobs []job

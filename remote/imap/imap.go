@@ -58,6 +58,7 @@ func New(d *remote.Dialer, o Options) *Account {
 		size:   o.Connections,
 		max:    o.Connections,
 		idle:   o.Idle,
+		above:  map[string]*atomic.Uint32{},
 	}
 	a.pool.ctx, a.pool.cancel = context.WithCancel(context.Background())
 	return a

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mailfs/mailfs/remote"
@@ -20,8 +22,12 @@ const (
 	lanes
 )
 
-// fewerFor is how long no more connections are tried after the server has refused one.
-const fewerFor = 5 * time.Minute
+// fewerFor is how long no more connections are tried after the server has refused one, notMadeFor after one could not even
+// be made: that says nothing about how many there may be.
+const (
+	fewerFor   = 5 * time.Minute
+	notMadeFor = 5 * time.Second
+)
 
 // bulkPause is how long after the end of a fetch that nobody waited for another is expected in the same mailbox.
 const bulkPause = time.Second
@@ -79,10 +85,11 @@ type pool struct {
 	dialing    [lanes]bool
 	max        int // connections that the server seems to allow
 	fewerUntil time.Time
-	told       bool      // the log has it that there are fewer
-	slow       bool      // the line is one on which compression pays
-	lineRate   float64   // bytes a second that it carried before
-	urgent     time.Time // when somebody last waited for a body that was not under way
+	told       bool                      // the log has it that there are fewer
+	slow       bool                      // the line is one on which compression pays
+	lineRate   float64                   // bytes a second that it carried before
+	urgent     time.Time                 // when somebody last waited for a body that was not under way
+	above      map[string]*atomic.Uint32 // by mailbox, see newest
 	closed     bool
 }
 
@@ -153,7 +160,7 @@ func (p *pool) serve(q *request, f func(*session) error) error {
 	p.mu.Unlock()
 	opened := func() error { return nil }
 	if !open {
-		answer := s.examine(q.mailbox)
+		answer := s.examine(q.mailbox, p.newest(q.mailbox))
 		opened = sync.OnceValue(func() error {
 			s.opening = nil
 			box, err := answer()
@@ -457,6 +464,16 @@ func (p *pool) grant(q *request, s *session) {
 	close(q.settled)
 }
 
+// newest returns what is above every UID that listings have told of in a mailbox.
+func (p *pool) newest(mailbox string) *atomic.Uint32 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.above[mailbox] == nil {
+		p.above[mailbox] = &atomic.Uint32{}
+	}
+	return p.above[mailbox]
+}
+
 // prepare dials the first connection for a lane that will be wanted.
 func (p *pool) prepare(l lane) {
 	p.mu.Lock()
@@ -544,8 +561,12 @@ func (p *pool) fewer(l lane, why error) bool {
 		last.lane = l
 	}
 	p.max = up
-	p.fewerUntil = time.Now().Add(fewerFor)
 	p.forget()
+	if dial, ok := errors.AsType[*net.OpError](why); ok && dial.Op == "dial" {
+		p.fewerUntil = time.Now().Add(notMadeFor)
+		return true
+	}
+	p.fewerUntil = time.Now().Add(fewerFor)
 	if !p.told {
 		p.told = true
 		p.log.Warn("the server allows fewer connections than wanted", "connections", up, "wanted", p.size, "error", why)

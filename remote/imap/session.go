@@ -26,8 +26,10 @@ type session struct {
 	caps   goimap.CapSet
 
 	// next is above every UID that the server has had occasion to tell this session of. A message that came later may
-	// have to be announced before the session can fetch it.
-	next atomic.Uint32
+	// have to be announced before the session can fetch it. above is that for the listings of the mailbox: what they told
+	// of before such an occasion, the session knows after it.
+	next  atomic.Uint32
+	above *atomic.Uint32
 
 	// opening waits until the mailbox is open; nil if it is. Only its exclusive user has one.
 	opening func() error
@@ -55,7 +57,9 @@ type session struct {
 // examine begins to open a mailbox read-only: EXAMINE of RFC 9051, section 6.3.3. answer waits until it is open. A FETCH
 // that is sent before that is answered from this mailbox or, if that can't be opened, refused: none is open then (section
 // 6.3.2).
-func (s *session) examine(mailbox string) (answer func() (*goimap.SelectData, error)) {
+func (s *session) examine(mailbox string, above *atomic.Uint32) (answer func() (*goimap.SelectData, error)) {
+	s.above = above
+	seen := above.Load()
 	cmd := s.client.Select(mailbox, &goimap.SelectOptions{
 		ReadOnly:  true,
 		CondStore: s.caps.Has(goimap.CapCondStore),
@@ -68,7 +72,10 @@ func (s *session) examine(mailbox string) (answer func() (*goimap.SelectData, er
 		if box.UIDValidity == 0 {
 			box.UIDValidity = 1 // RFC 3501 allows servers without; they have none to change
 		}
-		s.next.Store(uint32(box.UIDNext))
+		if box.UIDNext != 0 {
+			seen = uint32(box.UIDNext)
+		}
+		s.next.Store(seen)
 		return box, nil
 	}
 }
@@ -157,7 +164,11 @@ func (s *session) search(within *remote.UIDSet, most int) (*remote.UIDSet, error
 	if within != nil {
 		criteria.UID = []goimap.UIDSet{wireSet(within)}
 	}
-	return s.searchFor(criteria, most)
+	found, err := s.searchFor(criteria, most)
+	if err == nil && within == nil {
+		s.next.Store(max(s.next.Load(), uint32(found.Last()+1)))
+	}
+	return found, err
 }
 
 // searchFor returns the UIDs of the messages that criteria fit. More than most are taken for nonsense.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 
 	"github.com/emersion/go-imap/v2/imapclient"
 
@@ -22,9 +23,6 @@ const (
 // 3.1.4.1) or all of them; what has vanished is found by SEARCH, but only when the numbers don't add up.
 func (a *Account) Sync(ctx context.Context, mailbox string, since remote.Version, known *remote.UIDSet,
 	emit func(remote.Delta) error) (remote.Version, error) {
-	if known.Len() == 0 { // who lists a mailbox for the first time is likely to read in it
-		a.pool.open(mailbox)
-	}
 	var now remote.Version
 	err := a.pool.use(ctx, &request{lane: listing, mailbox: mailbox, fresh: true}, func(s *session) error {
 		now = remote.Version{
@@ -38,8 +36,11 @@ func (a *Account) Sync(ctx context.Context, mailbox string, since remote.Version
 	if err != nil {
 		return remote.Version{}, err
 	}
+	if known.Len() == 0 { // who lists a mailbox for the first time is likely to read in it
+		a.pool.open(mailbox) // not before: some servers lock a mailbox that is being opened, and the other waits for a second
+	}
 	y := &syncing{
-		a: a, now: now, emit: emit, have: known.Minus(nil), steps: make(chan remote.Delta),
+		a: a, above: a.pool.newest(mailbox), now: now, emit: emit, have: known.Minus(nil), steps: make(chan remote.Delta),
 		box: box{lane: listing, mailbox: mailbox, validity: now.UIDValidity},
 	}
 	if since.UIDValidity != 0 && since.UIDValidity != now.UIDValidity {
@@ -61,6 +62,7 @@ func (a *Account) Sync(ctx context.Context, mailbox string, since remote.Version
 type syncing struct {
 	box
 	a     *Account
+	above *atomic.Uint32 // see pool.newest
 	now   remote.Version
 	steps chan remote.Delta // from the goroutines that fetch to the one of Sync
 
@@ -162,6 +164,7 @@ func (y *syncing) present(ctx context.Context) (*remote.UIDSet, error) {
 	if err != nil {
 		return nil, err
 	}
+	y.above.Store(max(y.above.Load(), uint32(there.Last()+1)))
 	if y.have.Minus(there).Len() > 0 {
 		err = y.take(remote.Delta{Present: there})
 	}
@@ -177,9 +180,12 @@ func (y *syncing) take(d remote.Delta) error {
 	case d.Present != nil:
 		y.have = y.have.Minus(y.have.Minus(d.Present))
 	}
+	last := remote.UID(y.above.Load())
 	for i := range d.Messages {
 		y.have.Add(d.Messages[i].UID)
+		last = max(last, d.Messages[i].UID+1)
 	}
+	y.above.Store(uint32(last)) // one listing of a mailbox at a time
 	return y.emit(d)
 }
 

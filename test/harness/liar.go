@@ -85,3 +85,11 @@ func BrokenFetch(sequence int) func(*Lie, string) string {
 func WithoutSASL(_ *Lie, line string) string {
 	return regexp.MustCompile(` (AUTH=\S*[A-Z]|SASL-IR)\b`).ReplaceAllString(line, "")
 }
+
+// WithoutUIDNEXT doesn't say which UID is the next, as RFC 3501 allows, nor can it tell what has changed.
+func WithoutUIDNEXT(_ *Lie, line string) string {
+	if strings.HasPrefix(line, "* OK [UIDNEXT ") || strings.HasPrefix(line, "* OK [HIGHESTMODSEQ ") {
+		return "* OK that's it\r\n"
+	}
+	return regexp.MustCompile(` (CONDSTORE|QRESYNC|ESEARCH)\b`).ReplaceAllString(line, "")
+}

@@ -1,0 +1,57 @@
+package cache
+
+import (
+	"bytes"
+	"context"
+	"testing"
+
+	"github.com/mailfs/mailfs/remote"
+)
+
+// backwards is a server from which the first piece of a message comes last.
+type backwards struct {
+	server
+	body  []byte
+	later chan struct{} // closed when the others have come
+}
+
+func (b *backwards) Piece(_ context.Context, _ remote.Priority, _ string, _ uint32, _ remote.UID, off, n int64) ([]byte, error) {
+	if off == 0 {
+		<-b.later
+	}
+	return b.body[off:min(off+n, int64(len(b.body)))], nil
+}
+
+func (b *backwards) Close() error { return nil }
+
+// A large message is kept in whatever order its pieces come.
+func TestPiecesComeInAnyOrder(t *testing.T) {
+	s := &backwards{body: bytes.Repeat([]byte("large "), pieceSize/2), later: make(chan struct{})}
+	c := New(Options{Disk: 10 << 20})
+	defer c.Close()
+	a, err := c.Account("", s, AccountOptions{Store: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := a.Mailbox(remote.Mailbox{Name: "INBOX"})
+	m.flights = map[bodyKey]*flight{}
+	size, ref := int64(len(s.body)), Ref{1, 2}
+	last := uint32((size + pieceSize - 1) / pieceSize)
+	m.mu.Lock()
+	r := m.largeRead(ref)
+	var flights []*flight
+	for n := uint32(1); n <= last; n++ {
+		m.fetchPieces(remote.Foreground, r, size, n, n+1)
+		flights = append(flights, m.flights[bodyKey{mailbox: m, ref: ref, piece: n}])
+	}
+	m.mu.Unlock()
+	for _, f := range flights[1:] {
+		<-f.done
+	}
+	close(s.later)
+	a.goroutines.Wait()
+	a.disk.await(t.Context(), a.diskKey(m, ref))
+	if got, ok := a.disk.read(a.diskKey(m, ref)); !ok || !bytes.Equal(got, s.body) {
+		t.Errorf("on disk are %d bytes (%v), want %d", len(got), ok, len(s.body))
+	}
+}
