@@ -50,15 +50,16 @@ type Account struct {
 
 // knowledge is what the server has shown of itself. It belongs to the goroutine that works.
 type knowledge struct {
-	hasUIDL bool
-	hasTOP  bool // it answered one
-	noTOP   bool // it refused the first one, but not the RETR in its stead
-	fullTOP bool // a TOP of all lines gave what RETR gave
-	partTOP bool // it gave something else
-	judged  bool // its LIST was compared with a message
-	exact   bool // and counts every byte, and no other
-	serial  bool // it can't take commands ahead of their answers, whatever it says
-	tripped int  // sessions in a row that ended amid commands sent ahead
+	hasUIDL  bool
+	hasTOP   bool // it answered one
+	noTOP    bool // it refused the first one, but not the RETR in its stead
+	fullTOP  bool // a TOP of all lines gave what RETR gave
+	partTOP  bool // it gave less
+	judged   bool // its LIST was compared with a message
+	controls int  // messages that were asked for to find out
+	exact    bool // and counts every byte, and no other
+	serial   bool // it can't take commands ahead of their answers, whatever it says
+	tripped  int  // sessions in a row that ended amid commands sent ahead
 }
 
 var _ remote.Account = (*Account)(nil)

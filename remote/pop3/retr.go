@@ -84,7 +84,7 @@ func (a *Account) compare(r *sent) {
 		}
 	case bytes.Equal(r.top, r.exchange.answer):
 		a.fullTOP = true
-	case !a.partTOP:
+	case !a.partTOP && len(r.top) < len(r.exchange.answer): // else the server makes it anew each time
 		a.partTOP = true
 		a.log.Warn("the server gives less by TOP than by RETR: reading a message may mark it as read")
 	}
@@ -122,12 +122,14 @@ func (a *Account) judge(r *sent) {
 const (
 	controlMin = 512
 	controlMax = 1 << 20
+	// maxControls is how many are asked for: where none tells, all answers of the server are longer than announced.
+	maxControls = 2
 )
 
 // control makes a request for another message, whose answer tells what to make of this one. It is nil when nothing is
 // to be learnt or no message is fit for it.
 func (a *Account) control(s *session, r *sent) *sent {
-	if a.judged || !r.added() {
+	if a.judged || !r.added() || a.controls == maxControls {
 		return nil
 	}
 	var fittest message
@@ -139,6 +141,7 @@ func (a *Account) control(s *session, r *sent) *sent {
 	if fittest.uid == 0 {
 		return nil
 	}
+	a.controls++
 	ctx, cancel := context.WithCancel(a.alive)
 	cancel() // nobody waits for it: it is not asked again in another session
 	return a.exchangeFor(&request{ctx: ctx, prio: remote.Foreground, aim: body, uid: fittest.uid,
