@@ -44,6 +44,8 @@ type disk struct {
 	writer  sync.WaitGroup
 	closing sync.Once
 
+	making sync.Mutex // held while room is made: nobody gets it before the files that had it are gone
+
 	mu      sync.Mutex // guards what follows
 	used    int64
 	lru     *simplelru.LRU[diskKey, int64] // file -> its size
@@ -287,6 +289,8 @@ func (d *disk) reserve(k diskKey, size int64, listed bool) bool {
 		return err != nil
 	}
 	<-k.account.scanned
+	d.making.Lock()
+	defer d.making.Unlock()
 	d.mu.Lock()
 	defer d.sweep()
 	if size > d.budget || d.lru.Contains(k) || d.leaving[k] > 0 || time.Now().Before(d.paused) {

@@ -47,7 +47,7 @@ func (f *filling) put(number uint32, piece []byte) (whole bool) {
 		f.drop()
 		return false
 	}
-	if len(f.filled) > 0 && !f.reserved {
+	if (number > 1 || len(f.filled) > 0) && !f.reserved {
 		if f.reserved = f.disk.reserve(f.key, f.size+trailerLength, false); !f.reserved {
 			f.drop()
 			return false
