@@ -3,10 +3,12 @@ package cache_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -392,6 +394,35 @@ func TestMailIsThereWithoutTheServer(t *testing.T) {
 	}
 	if err := c.Close(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// What a reader was given is there after a kill -9 just then.
+func TestWhatWasReadIsOnDisk(t *testing.T) {
+	for name, handOn := range map[string]bool{"read": false, "handed on": true} {
+		t.Run(name, func(t *testing.T) {
+			s := newServer(t)
+			s.put("INBOX", 500, 1000)
+			dir := t.TempDir()
+			_, a := s.open(cache.Options{}, cache.AccountOptions{Store: dir})
+			if handOn {
+				a.OnArrival(func(cache.Arrival) bool { return false })
+			}
+			m := inbox(t, a)
+			tb := table(t, m)
+			hash := sha256.Sum256([]byte("INBOX"))
+			bodies := fmt.Sprintf("%s/bodies/%x/%d/", dir, hash[:8], tb.UIDValidity())
+			for i := range tb.Len() {
+				if !handOn {
+					i = i * 211 % tb.Len() // nothing is read ahead
+				}
+				e := tb.At(i)
+				read(t, m, e)
+				if _, err := os.Stat(bodies + fmt.Sprint(e.Ref.UID)); err != nil {
+					t.Errorf("read, but not on disk: %v", err)
+				}
+			}
+		})
 	}
 }
 

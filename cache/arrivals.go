@@ -52,8 +52,7 @@ func (m *Mailbox) handOn(ctx context.Context, ref Ref, f *flight, body []byte) {
 	m.mu.Lock()
 	m.arrived += f.ahead
 	m.mu.Unlock()
-	f.land(body, nil)
-	written := a.disk.put(ctx, a.diskKey(m, ref), body, func() {
+	j := job{key: a.diskKey(m, ref), body: body, then: func() {
 		if t := m.Known(); t != nil && t.validity == ref.UIDValidity {
 			if e, ok := t.Find(ref.UID); ok && e.Size == int64(len(body)) {
 				select {
@@ -64,8 +63,12 @@ func (m *Mailbox) handOn(ctx context.Context, ref Ref, f *flight, body []byte) {
 			}
 		}
 		m.settle(ref, f, false)
-	})
-	if !written {
+	}}
+	promised := a.disk.promise(ctx, j)
+	f.land(body, nil)
+	if promised {
+		a.disk.queue <- j
+	} else {
 		m.settle(ref, f, false)
 	}
 }

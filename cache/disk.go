@@ -226,25 +226,30 @@ const (
 	queueFiles = 1024
 )
 
-// put has a body written soon, and then is called; it waits when too much is to be written already. It returns false if
-// it won't be, or is being written already.
-func (d *disk) put(ctx context.Context, k diskKey, body []byte, then func()) bool {
-	j := job{k, body, then}
+// put has a body written soon; it waits when too much is to be written already. A caller who tells readers of the body does
+// so later, since they wait until it is written.
+func (d *disk) put(ctx context.Context, k diskKey, body []byte) {
+	if j := (job{key: k, body: body}); d.promise(ctx, j) {
+		d.queue <- j
+	}
+}
+
+// promise has readers of a body wait until it is written, which it will be when the job is queued. It returns false if it
+// won't be, or is being written already.
+func (d *disk) promise(ctx context.Context, j job) bool {
 	if d.queued.Acquire(ctx, j.weight()) != nil {
 		return false
 	}
 	d.mu.Lock()
-	_, twice := d.pending[k]
+	_, twice := d.pending[j.key]
 	if !twice {
-		d.pending[k] = make(chan struct{})
+		d.pending[j.key] = make(chan struct{})
 	}
 	d.mu.Unlock()
 	if twice {
 		d.queued.Release(j.weight())
-		return false
 	}
-	d.queue <- j
-	return true
+	return !twice
 }
 
 // await waits until a body that is to be written is: what a reader was given is there after the next kill -9.

@@ -175,11 +175,11 @@ func (m *Mailbox) hasten(key bodyKey, f *flight) {
 		_ = a.remote.Bodies(asking, remote.Foreground, m.name, key.ref.UIDValidity, []remote.UID{key.ref.UID},
 			func(_ remote.UID, body []byte) {
 				m.verify(key.ref, int64(len(body)))
+				if a.store != nil {
+					a.disk.put(ctx, a.diskKey(m, key.ref), body)
+				}
 				a.bodies.add(key, body)
 				f.land(body, nil)
-				if a.store != nil {
-					a.disk.put(ctx, a.diskKey(m, key.ref), body, nil)
-				}
 			})
 	})
 }
@@ -289,10 +289,10 @@ func (m *Mailbox) bring(ctx context.Context, prio remote.Priority, flights map[r
 			m.handOn(ctx, ref, f, body)
 			return
 		}
-		m.land(bodyKey{mailbox: m, ref: ref}, flights[uid], body, nil)
 		if a.store != nil {
-			a.disk.put(ctx, a.diskKey(m, ref), body, nil)
+			a.disk.put(ctx, a.diskKey(m, ref), body) // first, since readers wait until it is written
 		}
+		m.land(bodyKey{mailbox: m, ref: ref}, flights[uid], body, nil)
 	})
 	a.noted(err)
 	if errors.Is(err, remote.ErrStale) || err == nil && landed.count() < len(missing) {

@@ -133,7 +133,7 @@ func (m *Mailbox) bringQuietly(ctx context.Context, validity uint32, uids []remo
 	return a.remote.Bodies(ctx, remote.Background, m.name, validity, uids, func(uid remote.UID, body []byte) {
 		ref := Ref{validity, uid}
 		m.verify(ref, int64(len(body)))
-		a.disk.put(ctx, a.diskKey(m, ref), body, nil)
+		a.disk.put(ctx, a.diskKey(m, ref), body)
 	})
 }
 
