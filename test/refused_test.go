@@ -76,6 +76,24 @@ func says(t *testing.T, greeting string, answers ...string) (port int) {
 	})
 }
 
+// endsAtMailboxes serves IMAP until it is asked for the mailboxes: it says the last words then, and ends the connection.
+func endsAtMailboxes(t *testing.T, last string) (port int) {
+	return serve(t, func(conn net.Conn) {
+		io.WriteString(conn, "* OK [CAPABILITY IMAP4rev1] hi\r\n")
+		for lines := bufio.NewScanner(conn); lines.Scan(); {
+			tag, command, _ := strings.Cut(lines.Text(), " ")
+			switch {
+			case strings.HasPrefix(command, "LIST"):
+				io.WriteString(conn, last)
+				return
+			case strings.HasPrefix(command, "CAPABILITY"):
+				io.WriteString(conn, "* CAPABILITY IMAP4rev1\r\n")
+			}
+			io.WriteString(conn, tag+" OK done\r\n")
+		}
+	})
+}
+
 func TestRefusals(t *testing.T) {
 	t.Parallel()
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
@@ -128,7 +146,10 @@ func TestRefusals(t *testing.T) {
 		{"a server that says nothing", []string{"--timeout", "1s", "--tls=off", at("imap", silent)}, `answer|time`},
 		{"a server that speaks of something else", []string{"--tls=off", at("imap",
 			says(t, "220 mail ESMTP\r\n", "500 what?\r\n"))}, `.`},
-		{"too many connections", []string{"--tls=off", at("imap", says(t, "* BYE too many\r\n"))}, `.`},
+		{"too many connections", []string{"--tls=off", at("imap", says(t, "* BYE too many\r\n"))}, `too many`},
+		{"an end instead of the mailboxes", []string{"--tls=off", at("imap", endsAtMailboxes(t, ""))}, `asked for the mailboxes; try`},
+		{"a BYE instead of the mailboxes", []string{"--tls=off", at("imap", endsAtMailboxes(t, "* BYE disk on fire\r\n"))},
+			`asked for the mailboxes: .*disk on fire`},
 		{"nobody listens", []string{at("imaps", nobody)}, `refuse`},
 		{"unknown host", []string{"--timeout", "5s", "imaps://u@no-such-host.invalid"}, `no-such-host\.invalid`},
 		{"no scheme", []string{"mail.example.com"}, `imaps://`},

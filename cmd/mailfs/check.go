@@ -31,7 +31,7 @@ const expiryNotice = 14 * 24 * time.Hour
 
 // usedCapabilities are those of IMAP and POP3 of which mailfs makes use after it has signed in.
 var usedCapabilities = []string{
-	"CONDSTORE", "ESEARCH", "LIST-EXTENDED", "NAMESPACE", "PIPELINING", "QUOTA", "SPECIAL-USE", "TOP", "UIDL",
+	"COMPRESS=DEFLATE", "CONDSTORE", "ESEARCH", "LIST-EXTENDED", "NAMESPACE", "PIPELINING", "QUOTA", "SPECIAL-USE", "TOP", "UIDL",
 }
 
 // checkReport is how the check of one account went.

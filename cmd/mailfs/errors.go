@@ -191,10 +191,26 @@ func (e *accountError) explainNetwork() string {
 		return "no way to this host; check the network"
 	case errors.Is(err, remote.ErrLost), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
 		errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		return "the server ended the connection; check the port, or try again later"
+		return e.explainEnd()
 	default:
 		return join("the server can't be reached", after(err, remote.ErrUnreachable))
 	}
+}
+
+// explainEnd says what is known of why the server ended the connection.
+func (e *accountError) explainEnd() string {
+	text := "the server ended the connection"
+	if e.step == remote.StepMailboxes {
+		text += " when it was asked for the mailboxes"
+	}
+	said := after(e.err, remote.ErrLost)
+	switch {
+	case strings.HasPrefix(said, "the server says"):
+		return join(text, said) + "; try again later"
+	case e.step == remote.StepMailboxes:
+		return text + "; try again later, or tell who runs it"
+	}
+	return text + "; check the port, or try again later"
 }
 
 // after is what an error says beside the sentinel that it wraps, more than once perhaps.

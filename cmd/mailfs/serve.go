@@ -242,14 +242,19 @@ func detach(mountpoint string, server *fs.Server) error {
 	return nil
 }
 
-// connect signs in to all accounts at once. It fails when none could be reached, unless the cache has one of those that
-// are merely out of reach.
+// connect signs in to all accounts at once and lists their mailboxes. It fails when none could be reached, unless the
+// cache has one of those that are merely out of reach.
 func connect(ctx context.Context, accounts []account, remotes []remote.Account, kept []*cache.Account,
 	warn func(string)) error {
-	errs := make([]error, len(accounts))
+	errs, steps := make([]error, len(accounts)), make([]string, len(accounts))
 	var all sync.WaitGroup
 	for i, r := range remotes {
-		all.Go(func() { errs[i] = r.Connect(ctx) })
+		all.Go(func() {
+			if errs[i] = r.Connect(ctx); errs[i] == nil {
+				steps[i] = remote.StepMailboxes
+				_, errs[i] = kept[i].Mailboxes(ctx)
+			}
+		})
 	}
 	all.Wait()
 	if ctx.Err() != nil {
@@ -261,7 +266,9 @@ func connect(ctx context.Context, accounts []account, remotes []remote.Account, 
 			continue
 		}
 		offline := kept[i].Stored() && (errors.Is(err, remote.ErrUnreachable) || errors.Is(err, remote.ErrTimeout))
-		err = accounts[i].failed(err)
+		failure := accounts[i].failed(err)
+		failure.step = steps[i]
+		err = failure
 		if offline {
 			warn(line(err) + "; mounting what the cache holds")
 			continue
