@@ -17,6 +17,7 @@ var errnos = []struct {
 	{remote.ErrNoMailbox, syscall.ENOENT},
 	{remote.ErrStale, syscall.ESTALE},
 	{remote.ErrLogin, syscall.EACCES},
+	{remote.ErrForbidden, syscall.EACCES},
 	{remote.ErrTimeout, syscall.ETIMEDOUT},
 	{remote.ErrUnreachable, syscall.EHOSTDOWN},
 	{remote.ErrCertificate, syscall.EHOSTDOWN}, // there is a server, but not one to talk to

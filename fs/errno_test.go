@@ -21,6 +21,7 @@ func TestErrno(t *testing.T) {
 		{remote.ErrCertificate, syscall.EHOSTDOWN, syscall.EHOSTDOWN},
 		{remote.ErrTimeout, syscall.ETIMEDOUT, syscall.ETIMEDOUT},
 		{remote.ErrLogin, syscall.EACCES, syscall.EACCES},
+		{remote.ErrForbidden, syscall.EACCES, syscall.EACCES},
 		{remote.ErrNoMessage, syscall.ENOENT, syscall.ESTALE},
 		{remote.ErrNoMailbox, syscall.ENOENT, syscall.ESTALE},
 		{remote.ErrStale, syscall.ESTALE, syscall.ESTALE},

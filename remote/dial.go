@@ -319,7 +319,7 @@ func Classify(err error) error {
 // known tells whether an error says already what happened in this package's words.
 func known(err error) bool {
 	for _, e := range []error{ErrUnreachable, ErrLost, ErrTimeout, ErrLogin, ErrCertificate, ErrNoMessage, ErrNoMailbox,
-		ErrStale, ErrServer, ErrUnsupported, ErrClosed} {
+		ErrForbidden, ErrStale, ErrServer, ErrUnsupported, ErrClosed} {
 		if errors.Is(err, e) {
 			return true
 		}

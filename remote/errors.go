@@ -19,6 +19,8 @@ var (
 	ErrNoMessage = errors.New("no such message")
 	// ErrNoMailbox: the mailbox is not on the server (any more).
 	ErrNoMailbox = errors.New("no such mailbox")
+	// ErrForbidden: the mailbox is there, but not for this user.
+	ErrForbidden = errors.New("not allowed by the server")
 	// ErrStale: the mailbox was made anew under the same name (other UIDVALIDITY).
 	ErrStale = errors.New("mailbox was replaced on the server")
 	// ErrServer: the server answered NO or BAD, or what can't be understood.

@@ -2,6 +2,7 @@ package test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -160,5 +161,23 @@ func TestStrangeServers(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A mailbox that the server keeps from this user says so, to whoever lists it or searches in it, and hides nothing else.
+func TestForbiddenMailbox(t *testing.T) {
+	t.Parallel()
+	c := dovecot.Dial(t, "forbidden")
+	c.Make("secret")
+	c.Put("INBOX", harness.Letters(72, 2)...)
+	proxy := run.Proxy(t, dovecot.IMAP, harness.ProxyOptions{Lie: harness.Forbidden("secret")})
+	m := run.Mount(t, "--tls=off", inTheClear("forbidden", proxy.Port))
+	for _, dir := range []string{"secret", "secret/.search/unread"} {
+		if _, err := os.ReadDir(filepath.Join(m.Path, dir)); !errors.Is(err, syscall.EACCES) {
+			t.Errorf("%s: %v, want EACCES", dir, err)
+		}
+	}
+	if entries, err := os.ReadDir(filepath.Join(m.Path, "INBOX")); err != nil || len(entries) != 2 {
+		t.Errorf("INBOX: %d messages, %v", len(entries), err)
 	}
 }

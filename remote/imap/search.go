@@ -40,13 +40,13 @@ func (a *Account) Search(ctx context.Context, mailbox string, q remote.Query) (u
 	err := a.pool.use(ctx, request, func(s *session) (err error) {
 		validity = a.pool.validity(s)
 		found, err = s.searchFor(criteria, math.MaxInt)
+		if no, ok := errors.AsType[*goimap.Error](err); ok {
+			err = fmt.Errorf("%w: SEARCH: %w", remote.ErrUnsupported, no)
+		}
 		return err
 	})
 	if ctx.Err() != nil {
 		return 0, nil, ctx.Err() // validity and found may still be written
-	}
-	if no, ok := errors.AsType[*goimap.Error](err); ok && !errors.Is(err, remote.ErrNoMailbox) {
-		return 0, nil, fmt.Errorf("%w: SEARCH: %w", remote.ErrUnsupported, no)
 	}
 	if err != nil {
 		return 0, nil, err

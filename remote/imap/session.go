@@ -86,6 +86,9 @@ func (s *session) whyNot(mailbox string, err error) error {
 	if !ok {
 		return s.fault(err)
 	}
+	if no.Code == goimap.ResponseCodeNoPerm {
+		return fmt.Errorf("%w: %q: the server says %q", remote.ErrForbidden, mailbox, shorten(no.Text))
+	}
 	gone := no.Code == goimap.ResponseCodeNonExistent || no.Code == goimap.ResponseCodeTryCreate
 	if !gone && no.Type == goimap.StatusResponseTypeNo && no.Code == "" {
 		found, listErr := s.client.List("", mailbox, nil).Collect()

@@ -86,6 +86,17 @@ func WithoutSASL(_ *Lie, line string) string {
 	return regexp.MustCompile(` (AUTH=\S*[A-Z]|SASL-IR)\b`).ReplaceAllString(line, "")
 }
 
+// Forbidden lets nobody open a mailbox.
+func Forbidden(mailbox string) func(*Lie, string) string {
+	return func(l *Lie, line string) string {
+		tag, command, _ := strings.Cut(l.last(), " ")
+		if strings.HasPrefix(command, "EXAMINE ") && strings.Contains(command, mailbox) && strings.HasPrefix(line, tag+" ") {
+			return tag + " NO [NOPERM] not for you\r\n"
+		}
+		return line
+	}
+}
+
 // WithoutUIDNEXT doesn't say which UID is the next, as RFC 3501 allows, nor can it tell what has changed.
 func WithoutUIDNEXT(_ *Lie, line string) string {
 	if strings.HasPrefix(line, "* OK [UIDNEXT ") || strings.HasPrefix(line, "* OK [HIGHESTMODSEQ ") {
