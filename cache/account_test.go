@@ -39,15 +39,21 @@ type server struct {
 }
 
 func newServer(t *testing.T) *server {
-	s := &server{t: t, memory: imapmemserver.New()}
-	user := imapmemserver.NewUser("alice", "secret")
-	s.memory.AddUser(user)
-	if err := user.Create("INBOX", nil); err != nil {
-		t.Fatal(err)
-	}
+	s := &server{t: t}
+	s.empty()
 	s.start("127.0.0.1:0")
 	t.Cleanup(s.stop)
 	return s
+}
+
+// empty makes the server one that has no mail yet, and gives the same UIDVALIDITY to its mailboxes as it did before.
+func (s *server) empty() {
+	s.memory = imapmemserver.New()
+	user := imapmemserver.NewUser("alice", "secret")
+	s.memory.AddUser(user)
+	if err := user.Create("INBOX", nil); err != nil {
+		s.t.Fatal(err)
+	}
 }
 
 func (s *server) start(address string) {
@@ -79,6 +85,13 @@ func (s *server) stop() {
 		s.client.Close()
 		s.running.Close()
 		s.running = nil
+	}
+}
+
+func (s *server) remove(mailbox string) {
+	s.t.Helper()
+	if err := s.client.Delete(mailbox).Wait(); err != nil {
+		s.t.Fatal(err)
 	}
 }
 
@@ -455,9 +468,7 @@ func TestAMailboxMadeAnewServesNothingOld(t *testing.T) {
 	if err := c.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.client.Delete("box").Wait(); err != nil {
-		t.Fatal(err)
-	}
+	s.remove("box")
 	if err := s.client.Create("box", nil).Wait(); err != nil {
 		t.Fatal(err)
 	}
@@ -471,6 +482,33 @@ func TestAMailboxMadeAnewServesNothingOld(t *testing.T) {
 	for i := range 3 {
 		if got := read(t, m, now.At(i)); !bytes.Equal(got, mail[i]) {
 			t.Errorf("%d: %q", i, got)
+		}
+	}
+}
+
+// A UIDVALIDITY that was seen before comes back and stands for other messages.
+func TestUIDValidityComesBack(t *testing.T) {
+	for _, dir := range []string{"", t.TempDir()} {
+		s := newServer(t)
+		_, a := s.open(cache.Options{}, cache.AccountOptions{Store: dir})
+		m := a.Mailbox(remote.Mailbox{Name: "box"})
+		var seen []uint32
+		for _, anew := range []func(){func() {}, func() { s.remove("box") }, func() { s.stop(); s.empty(); s.start(s.address) }} {
+			anew()
+			if err := s.client.Create("box", nil).Wait(); err != nil {
+				t.Fatal(err)
+			}
+			mail := s.put("box", 3, 100)
+			tb := table(t, m)
+			seen = append(seen, tb.UIDValidity())
+			for i := range mail {
+				if got := read(t, m, tb.At(i)); !bytes.Equal(got, mail[i]) {
+					t.Errorf("UIDVALIDITY %d, %d: %q", seen, i, got)
+				}
+			}
+		}
+		if seen[0] == seen[1] || seen[0] != seen[2] {
+			t.Errorf("the server's UIDVALIDITY was %d", seen)
 		}
 	}
 }

@@ -62,6 +62,17 @@ func (b *bodies) has(k bodyKey) bool {
 	return b.lru.Contains(k)
 }
 
+// forget drops what is kept of a mailbox but for what is of one UIDVALIDITY.
+func (b *bodies) forget(m *Mailbox, but uint32) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, k := range b.lru.Keys() {
+		if k.mailbox == m && k.ref.UIDValidity != but {
+			b.lru.Remove(k)
+		}
+	}
+}
+
 func (b *bodies) usage() Usage {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -178,6 +178,9 @@ func (m *Mailbox) publish(old, t *Table, change *Change) {
 	}
 	m.table.set(t)
 	m.mu.Unlock()
+	if old != nil && t.validity != old.validity { // it may come back, and mean other messages
+		m.account.bodies.forget(m, t.validity)
+	}
 	if old != nil {
 		m.account.changed(*change)
 	}
