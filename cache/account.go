@@ -23,6 +23,7 @@ type Account struct {
 	// The account's place on disk; nil where nothing is kept.
 	index    *index
 	store    *accountDir
+	unkept   error // why not, where it should have been
 	keep     bool
 	prefetch Prefetch
 	views    viewKeeper
@@ -71,6 +72,9 @@ func newAccount(c *Cache, name string, r remote.Account) *Account {
 }
 
 func (a *Account) close() error {
+	if a.index != nil {
+		a.index.closing()
+	}
 	a.mu.Lock()
 	a.cancel()
 	a.mu.Unlock()

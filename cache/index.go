@@ -81,8 +81,12 @@ var (
 
 func mailboxBucket(name string) []byte { return []byte("mailbox:" + name) }
 
-// lockWait is how long to wait for another process to let go of a store: one that is just ending does.
-const lockWait = 500 * time.Millisecond
+// How long to wait for another process to let go of a store: for one that serves a mount that is gone, to notice; and for
+// one that has said that it is ending, to bring everything to disk.
+const (
+	lockWait = 500 * time.Millisecond
+	lockEnds = 20 * time.Second
+)
 
 // full tells whether an error means that nothing can be written, whatever it is.
 func full(err error) bool {
@@ -100,7 +104,7 @@ func full(err error) bool {
 // good as any when only this process dies: it costs no waiting for the disk.
 func openIndex(dir string, durable bool, log *slog.Logger) (*index, error) {
 	x := &index{dir: dir, durable: durable, log: log}
-	if err := x.lock(); err != nil {
+	if err := x.lock(true); err != nil {
 		return nil, err
 	}
 	err := x.open()
@@ -121,22 +125,30 @@ const (
 	holderFile = "holder"
 )
 
-// lock takes the store for this process, which it tells who else wants it. ErrStoreHeld says who has it.
-func (x *index) lock() error {
+// lock takes the store for this process, which it tells who else wants it. Patiently, it waits for a process that is ending.
+// ErrStoreHeld says who has it.
+func (x *index) lock(patiently bool) error {
 	path := filepath.Join(x.dir, holderFile)
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return err
 	}
-	for end := time.Now().Add(lockWait); ; time.Sleep(lockWait / 50) {
-		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if !errors.Is(err, syscall.EWOULDBLOCK) || time.Now().After(end) {
+	var who string
+	for began := time.Now(); ; time.Sleep(lockWait / 50) {
+		if err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); !errors.Is(err, syscall.EWOULDBLOCK) {
+			break
+		}
+		who = holder(f)
+		limit := lockWait
+		if strings.HasSuffix(who, ending) {
+			limit = lockEnds
+		}
+		if !patiently || time.Since(began) > limit {
 			break
 		}
 	}
 	if errors.Is(err, syscall.EWOULDBLOCK) {
-		who, _ := io.ReadAll(f)
-		err = fmt.Errorf("%w (%s)", ErrStoreHeld, strings.TrimSpace(string(who)))
+		err = fmt.Errorf("%w (%s)", ErrStoreHeld, who)
 	} else if err == nil {
 		var at, is os.FileInfo
 		if is, err = f.Stat(); err == nil {
@@ -150,10 +162,33 @@ func (x *index) lock() error {
 		return errors.Join(err, f.Close())
 	}
 	x.holder = f
-	if _, err := f.WriteAt(fmt.Appendf(nil, "process %-10d\n", os.Getpid()), 0); err != nil { // it is held all the same
+	x.sign("")
+	return nil
+}
+
+// ending is what a process adds to its sign in a store that it will soon let go of.
+const ending = "ending"
+
+// sign writes down who holds the store. It is held all the same if that can't be written.
+func (x *index) sign(adding string) {
+	if _, err := x.holder.WriteAt(fmt.Appendf(nil, "process %-10d %-6s\n", os.Getpid(), adding), 0); err != nil {
 		x.log.Debug("who holds the store can't be written down", "error", err)
 	}
-	return nil
+}
+
+// holder reads who holds a store.
+func holder(f io.ReaderAt) string {
+	who, _ := io.ReadAll(io.NewSectionReader(f, 0, 100))
+	return strings.Join(strings.Fields(string(who)), " ")
+}
+
+// closing tells who wants the store that it will soon be free.
+func (x *index) closing() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.holder != nil {
+		x.sign(ending)
+	}
 }
 
 // unlock lets others have the store.

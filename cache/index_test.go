@@ -134,6 +134,30 @@ func TestIndexSaysWhoHoldsIt(t *testing.T) {
 	}
 }
 
+// A process that is ending may take longer than one that just happens to hold the store is waited for.
+func TestIndexWaitsForWhoIsEnding(t *testing.T) {
+	dir := t.TempDir()
+	x := openTestIndex(t, dir)
+	x.closing()
+	next := make(chan error)
+	go func() {
+		y, err := openIndex(dir, false, slog.New(slog.DiscardHandler))
+		if err == nil {
+			err = y.close()
+		}
+		next <- err
+	}()
+	select {
+	case err := <-next:
+		t.Errorf("the store is still held: %v", err)
+	case <-time.After(2 * lockWait):
+		x.close()
+		if err := <-next; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // TestIndexSurvivesDamage damages an index in many ways: it must serve what was saved, or nothing, and go on.
 func TestIndexSurvivesDamage(t *testing.T) {
 	dir := t.TempDir()

@@ -24,7 +24,7 @@ func (a *Account) attach(dir, label string) error {
 		}
 	}
 	if errors.Is(err, ErrStoreHeld) || full(err) {
-		a.log.Warn("nothing is kept on disk: "+err.Error(), "store", dir)
+		a.without(dir, err)
 		return nil
 	}
 	if err != nil {
@@ -40,6 +40,15 @@ func (a *Account) attach(dir, label string) error {
 	a.run(func(context.Context) { a.disk.scan(a.store) })
 	return nil
 }
+
+// without notes why nothing is kept on disk.
+func (a *Account) without(dir string, why error) {
+	a.unkept = why
+	a.log.Warn("nothing is kept on disk: "+why.Error(), "store", dir)
+}
+
+// Unkept returns why the account does without the store that it was given; nil if it does not.
+func (a *Account) Unkept() error { return a.unkept }
 
 // putLabel says in a store whose it is.
 func putLabel(dir, label string) error {

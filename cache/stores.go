@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -57,29 +58,29 @@ func Stores(dir string) ([]StoreInfo, error) {
 		if err != nil {
 			return nil, err
 		}
-		if held(path) {
-			who, _ := os.ReadFile(filepath.Join(path, holderFile))
-			s.Holder = strings.TrimSpace(string(who))
-		}
+		s.Holder = holderOf(path)
 		stores = append(stores, s)
 	}
 	return stores, nil
 }
 
-// held tells whether a process uses a store.
-func held(dir string) bool {
-	x := &index{dir: dir, log: slog.New(slog.DiscardHandler)}
-	err := x.lock()
-	if err == nil {
-		x.unlock()
+// holderOf returns which process uses a store; "" if none does.
+func holderOf(dir string) string {
+	f, err := os.Open(filepath.Join(dir, holderFile))
+	if err != nil {
+		return ""
 	}
-	return errors.Is(err, ErrStoreHeld)
+	defer f.Close()
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB); err == nil {
+		return ""
+	}
+	return holder(f)
 }
 
 // ClearStore removes a store. ErrStoreHeld: a process uses it, and it stays.
 func ClearStore(dir string) error {
 	x := &index{dir: dir, log: slog.New(slog.DiscardHandler)}
-	if err := x.lock(); err != nil {
+	if err := x.lock(true); err != nil {
 		return err
 	}
 	defer x.unlock()

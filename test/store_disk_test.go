@@ -329,6 +329,9 @@ func TestStoreOfTwoProcesses(t *testing.T) {
 	if lines := complaints(t, second, "nothing is kept on disk"); len(lines) != 1 || !strings.Contains(lines[0], holder) {
 		t.Errorf("the second process logs %q, want a line that names %s", lines, holder)
 	}
+	if !strings.Contains(second.Stderr, "nothing is kept on disk: store is in use by another process ("+holder+")\n") {
+		t.Errorf("the second mount says %q, nothing of %s", second.Stderr, holder)
+	}
 	var both sync.WaitGroup
 	for _, m := range []*harness.Mount{first, second} {
 		both.Go(func() {

@@ -187,6 +187,9 @@ func serve(ctx context.Context, j *job, log *slog.Logger, warn func(string), rea
 		} else if err != nil {
 			return storeError(a.Store, err)
 		}
+		if err := kept.Unkept(); err != nil {
+			warn(join(a.label(), "nothing is kept on disk: "+err.Error()))
+		}
 		accounts = append(accounts, kept)
 	}
 	if err := connect(ctx, j.Accounts, remotes, accounts, warn); err != nil {
