@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	goimap "github.com/emersion/go-imap/v2"
+	"github.com/emersion/go-imap/v2/imapclient"
 
 	"github.com/mailfs/mailfs/remote"
 )
@@ -31,9 +32,14 @@ func (a *Account) list(s *session) ([]*goimap.ListData, error) {
 	if s.caps.Has(goimap.CapListExtended) && s.caps.Has(goimap.CapSpecialUse) {
 		options = &goimap.ListOptions{ReturnSpecialUse: true}
 	}
-	var prefixes []string
+	var namespaces *imapclient.NamespaceCommand
 	if s.caps.Has(goimap.CapNamespace) {
-		spaces, err := s.client.Namespace().Wait()
+		namespaces = s.client.Namespace()
+	}
+	found, err := s.client.List("", "*", options).Collect()
+	var prefixes []string
+	if namespaces != nil {
+		spaces, err := namespaces.Wait()
 		if _, refused := errors.AsType[*goimap.Error](err); err != nil && !refused {
 			return nil, s.fault(err)
 		}
@@ -43,7 +49,6 @@ func (a *Account) list(s *session) ([]*goimap.ListData, error) {
 			}
 		}
 	}
-	found, err := s.client.List("", "*", options).Collect()
 	if err != nil {
 		return nil, s.fault(err)
 	}
