@@ -34,6 +34,8 @@ type Account struct {
 
 	mailboxes kept[[]remote.Mailbox]
 	quota     kept[quota]
+	expected  expectations
+	tour      tour
 
 	mu     sync.Mutex // guards byName, and that no goroutine begins after ctx has ended
 	byName map[string]*Mailbox

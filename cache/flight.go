@@ -116,11 +116,27 @@ func (k *kept[T]) known() (T, bool) {
 	return k.value, k.have
 }
 
+// fresh tells whether get would return what is known, or join a load that is under way.
+func (k *kept[T]) fresh(maxAge time.Duration) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.flight != nil || k.have && remote.Elapsed(k.since) < maxAge
+}
+
 // set replaces the value by one that is as fresh as it is.
 func (k *kept[T]) set(v T) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.value, k.have = v, true
+}
+
+// asOf says that the value is no newer than t.
+func (k *kept[T]) asOf(t time.Time) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.since.After(t) {
+		k.since = t
+	}
 }
 
 // expire makes the next get load.

@@ -30,6 +30,7 @@ type Mailbox struct {
 
 	loading sync.Once   // of what the store knows
 	asked   atomic.Bool // the table was asked for, and there was an answer
+	left    atomic.Bool // nobody lists it before it is asked for
 	saving  sync.Mutex  // held while the table is brought into the store
 
 	syncing atomic.Pointer[progress] // nil while none runs
@@ -85,7 +86,10 @@ func (m *Mailbox) load() {
 // returns what is known, if anything is.
 func (m *Mailbox) Table(ctx context.Context) (*Table, error) {
 	m.load()
-	t, err := m.table.get(ctx, m.account, m.account.options.Refresh, m.sync)
+	m.left.Store(false)
+	t, err := m.table.get(ctx, m.account, m.account.options.Refresh, func(ctx context.Context) (*Table, error) {
+		return m.sync(ctx, remote.Version{})
+	})
 	if err == nil {
 		m.asked.Store(true)
 	}
@@ -98,8 +102,8 @@ type progress struct {
 	done, total atomic.Int64
 }
 
-// sync brings the table up to date.
-func (m *Mailbox) sync(ctx context.Context) (*Table, error) {
+// sync brings the table up to date. now is as for [remote.Account].
+func (m *Mailbox) sync(ctx context.Context, now remote.Version) (*Table, error) {
 	old, _ := m.table.known()
 	d, since := m.draft, m.version
 	if d == nil {
@@ -113,7 +117,7 @@ func (m *Mailbox) sync(ctx context.Context) (*Table, error) {
 	defer m.syncing.Store(nil)
 	headers := m.keepHeaders()
 	named := func(msg *remote.Message) (string, time.Time) { return name(msg, m.role) }
-	version, err := m.account.remote.Sync(ctx, m.name, since, d.known(), func(delta remote.Delta) error {
+	version, err := m.account.remote.Sync(ctx, m.name, since, now, d.known(), func(delta remote.Delta) error {
 		p.done.Add(int64(len(delta.Messages)))
 		p.total.Store(int64(delta.Total))
 		if delta.Reset {

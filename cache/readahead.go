@@ -28,6 +28,10 @@ const (
 	smallTrace = 64 << 10
 	// longWalk is how many messages read make a walk a long one.
 	longWalk = 16
+	// toured is how many mailboxes read to their ends make a tour: the next one is read ahead in from its first message on,
+	// as far as after tourSteps.
+	toured    = 2
+	tourSteps = 4
 	// reach is how many messages a walker may leave out at a time.
 	reach = 16
 	// walkers is how many readers of one mailbox are told apart.
@@ -110,8 +114,8 @@ func (t *Table) byName() *nameOrder {
 
 // step notes that a message is read and returns what to fetch next, in the order in which it will be read, and whether
 // the walk is a long one. What is ahead of it then takes no more than most bytes, and what is new room, where a message
-// takes part of its size.
-func (r *readahead) step(t *Table, i int, most, room, part int64) (want []remote.UID, long bool) {
+// takes part of its size. On a tour who begins to read goes on: what is returned begins with this message then.
+func (r *readahead) step(t *Table, i int, most, room, part int64, tour bool) (want []remote.UID, long bool) {
 	uid := t.uids[i]
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -141,8 +145,60 @@ func (r *readahead) step(t *Table, i int, most, room, part int64) (want []remote
 	if len(r.walks) == walkers {
 		r.walks = r.walks[:walkers-1]
 	}
-	r.walks = slices.Insert(r.walks, 0, &walk{validity: t.validity, last: uid, steps: 1})
-	return nil, false
+	w := &walk{validity: t.validity, last: uid, steps: 1}
+	r.walks = slices.Insert(r.walks, 0, w)
+	if !tour {
+		return nil, false
+	}
+	o := order{table: t}
+	if i > 0 {
+		o.names, w.byName = t.byName(), true
+	}
+	if o.rank(i) > 0 { // not where one begins
+		w.byName = false
+		return nil, false
+	}
+	w.steps = tourSteps
+	return append([]remote.UID{uid}, w.next(o, i, part*min(w.reach(), most), part*room)...), false
+}
+
+// through tells whether the reader that read last has come to the end of a table.
+func (r *readahead) through(t *Table) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.walks) == 0 || t == nil || r.walks[0].validity != t.validity {
+		return false
+	}
+	w := r.walks[0]
+	o, last := order{table: t}, t.Index(w.last)
+	if w.byName {
+		o.names = t.byName()
+	}
+	// On a long walk it may have read without asking.
+	return last >= 0 && (o.rank(last) == t.Len()-1 || w.long() && w.ahead == t.uids[o.index(t.Len()-1)])
+}
+
+// tour notices who reads one mailbox after the other.
+type tour struct {
+	mu   sync.Mutex // guards what follows
+	at   *Mailbox   // where somebody reads
+	done int        // how many mailboxes were read to the end before this one, without a break
+}
+
+// on tells whether who reads in a mailbox is on a tour.
+func (t *tour) on(m *Mailbox) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	before := t.at
+	if t.at = m; before == nil || before == m {
+		return t.done >= toured
+	}
+	if known, _ := before.table.known(); before.readahead.through(known) {
+		t.done++
+	} else {
+		t.done = 0
+	}
+	return t.done >= toured
 }
 
 func (w *walk) long() bool { return w.steps >= longWalk }
@@ -222,7 +278,7 @@ func (m *Mailbox) ahead(ref Ref) {
 		return
 	}
 	most := m.account.options.Memory / 4
-	want, long := m.readahead.step(t, i, most, most-m.account.bodies.ahead.Load(), 1)
+	want, long := m.readahead.step(t, i, most, most-m.account.bodies.ahead.Load(), 1, m.account.tour.on(m))
 	trace := remote.UID(0)
 	if long {
 		trace = t.trace(want)

@@ -29,7 +29,7 @@ func TestReadaheadGrowsWithTheWalk(t *testing.T) {
 			ahead, farthest := 0, 0 // index of the last message asked for
 			for n := range 150 {
 				i := n * gap
-				want, long := r.step(table, i, most, most, 1)
+				want, long := r.step(table, i, most, most, 1, false)
 				if len(want) > 0 {
 					if first := table.Index(want[0]); first <= max(i, ahead) {
 						t.Fatalf("%d bytes, gaps of %d: at %d of %d that is asked for again", size, gap, i, first)
@@ -61,11 +61,11 @@ func TestReadaheadWaitsForRoom(t *testing.T) {
 	table := mailboxOf(t, 1000, 10_000)
 	var r readahead
 	for i := range 20 {
-		if want, _ := r.step(table, i, 1<<20, 0, 1); len(want) > 0 {
+		if want, _ := r.step(table, i, 1<<20, 0, 1, false); len(want) > 0 {
 			t.Fatalf("%d messages without room", len(want))
 		}
 	}
-	want, _ := r.step(table, 20, 1<<20, 55_000, 1)
+	want, _ := r.step(table, 20, 1<<20, 55_000, 1, false)
 	if !slices.Equal(want, []remote.UID{22, 23, 24, 25, 26}) {
 		t.Errorf("with room for five: %v", want)
 	}
@@ -77,14 +77,14 @@ func TestReadaheadFollowsWhoDoesNotAsk(t *testing.T) {
 	var r readahead
 	var last remote.UID
 	for i := range 40 {
-		if want, _ := r.step(table, i, 16<<20, 16<<20, 1); len(want) > 0 {
+		if want, _ := r.step(table, i, 16<<20, 16<<20, 1, false); len(want) > 0 {
 			last = want[len(want)-1]
 		}
 	}
 	if last < 200 {
 		t.Fatalf("only up to %d is ahead", last)
 	}
-	want, long := r.step(table, table.Index(last), 16<<20, 16<<20, 1)
+	want, long := r.step(table, table.Index(last), 16<<20, 16<<20, 1, false)
 	if !long || len(want) == 0 || want[0] != last+1 {
 		t.Errorf("after a step to the end of what is ahead: %v, %v", want, long)
 	}

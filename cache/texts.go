@@ -86,7 +86,7 @@ func (m *Mailbox) next(walks *readahead, ref Ref) ([]remote.UID, uint32) {
 		return nil, 0
 	}
 	most := m.account.options.Memory / 4
-	want, _ := walks.step(t, i, most, most, moreText)
+	want, _ := walks.step(t, i, most, most, moreText, false)
 	return want, t.validity
 }
 

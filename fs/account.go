@@ -26,6 +26,7 @@ type account struct {
 	list []remote.Mailbox
 
 	arriving arriving
+	journey  journey
 }
 
 // folder is one level of the hierarchy, as LIST told it last. It never changes.

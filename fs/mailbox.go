@@ -204,6 +204,7 @@ func (d *directory) OpendirHandle(ctx context.Context, _ uint32) (fs.FileHandle,
 	if err != nil {
 		return nil, 0, d.fsys.errno("listing "+d.where(), err)
 	}
+	d.account.visit(f.mailbox)
 	d.settle() // the mtime is that of the listing, and who stats the directory after listing it shall see it
 
 	now := &contents{folder: f}

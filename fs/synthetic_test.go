@@ -126,7 +126,11 @@ func (s *synthetic) Mailboxes(context.Context) ([]remote.Mailbox, error) {
 	return s.mailboxes, s.refusal
 }
 
-func (s *synthetic) Sync(_ context.Context, mailbox string, since remote.Version, known *remote.UIDSet,
+func (s *synthetic) Versions(_ context.Context, mailboxes []string) ([]remote.Version, error) {
+	return make([]remote.Version, len(mailboxes)), nil
+}
+
+func (s *synthetic) Sync(_ context.Context, mailbox string, since, _ remote.Version, known *remote.UIDSet,
 	emit func(remote.Delta) error) (remote.Version, error) {
 	s.mu.Lock()
 	uids, validity, refusal := s.uids[mailbox], s.validity, s.refusal

@@ -124,10 +124,15 @@ type Account interface {
 	// Mailboxes lists the mailboxes of the account, parents before children. Names are unique.
 	Mailboxes(ctx context.Context) ([]Mailbox, error)
 
-	// Sync tells what changed in a mailbox since a version, where known are the UIDs the caller has. It calls emit from
-	// the calling goroutine, one delta after the other; an error of emit ends it. When Sync returns without an error,
-	// what the caller knows is the mailbox at the Version returned.
-	Sync(ctx context.Context, mailbox string, since Version, known *UIDSet, emit func(Delta) error) (Version, error)
+	// Versions tells at which version mailboxes are, without opening them, in the time that one answer takes. It is zero
+	// for a mailbox of which the server does not tell.
+	Versions(ctx context.Context, mailboxes []string) ([]Version, error)
+
+	// Sync tells what changed in a mailbox since a version, where known are the UIDs the caller has. now is what Versions
+	// has just told, which saves opening the mailbox to find out; zero if it was not asked. Sync calls emit from the
+	// calling goroutine, one delta after the other; an error of emit ends it. When it returns without an error, what the
+	// caller knows is the mailbox at the Version returned. ErrStale: now is not true any more.
+	Sync(ctx context.Context, mailbox string, since, now Version, known *UIDSet, emit func(Delta) error) (Version, error)
 
 	// Bodies fetches whole messages and calls got for each that arrived whole, in any order, possibly from several
 	// goroutines at once. A message that is not there any more is left out without an error; one that the server refuses

@@ -33,11 +33,19 @@ func (r *retrying) Mailboxes(ctx context.Context) (list []Mailbox, err error) {
 	return list, err
 }
 
-func (r *retrying) Sync(ctx context.Context, mailbox string, since Version, known *UIDSet,
+func (r *retrying) Versions(ctx context.Context, mailboxes []string) (versions []Version, err error) {
+	err = once(ctx, func() error {
+		versions, err = r.Account.Versions(ctx, mailboxes)
+		return err
+	})
+	return versions, err
+}
+
+func (r *retrying) Sync(ctx context.Context, mailbox string, since, now Version, known *UIDSet,
 	emit func(Delta) error) (v Version, err error) {
 	have := known.Minus(nil)
 	err = once(ctx, func() error {
-		v, err = r.Account.Sync(ctx, mailbox, since, have.Minus(nil), func(d Delta) error {
+		v, err = r.Account.Sync(ctx, mailbox, since, now, have.Minus(nil), func(d Delta) error {
 			if d.Reset {
 				have, since = &UIDSet{}, Version{}
 			}

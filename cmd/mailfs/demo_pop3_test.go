@@ -54,7 +54,7 @@ func TestDemoPOP3(t *testing.T) {
 	headers := map[remote.UID][]byte{}
 	sizes := map[remote.UID]int64{}
 	var uids []remote.UID
-	_, err = a.Sync(t.Context(), "INBOX", remote.Version{}, nil, func(d remote.Delta) error {
+	_, err = a.Sync(t.Context(), "INBOX", remote.Version{}, remote.Version{}, nil, func(d remote.Delta) error {
 		for _, m := range d.Messages {
 			headers[m.UID], sizes[m.UID] = bytes.Clone(m.Header), m.Size
 			uids = append(uids, m.UID)

@@ -160,7 +160,7 @@ func TestMailboxes(t *testing.T) {
 	for name, spelled := range map[string]string{"R&D": `"R&D"`, "Büro": "\"B\xfcro\"",
 		"台北":       "\"\xe5\x8f\xb0\xe5\x8c\x97\"",
 		"Entwürfe": `"Entw&APw-rfe"`} {
-		if _, err := a.Sync(inTime(t), name, remote.Version{}, nil, func(remote.Delta) error { return nil }); err != nil {
+		if _, err := a.Sync(inTime(t), name, remote.Version{}, remote.Version{}, nil, func(remote.Delta) error { return nil }); err != nil {
 			t.Fatal(err)
 		}
 		if got := <-opened; got != spelled {
@@ -172,10 +172,10 @@ func TestMailboxes(t *testing.T) {
 func TestNoSuchMailbox(t *testing.T) {
 	s := newServer(t, plainCaps)
 	a := s.open()
-	_, err := a.Sync(inTime(t), "gone", remote.Version{}, nil, func(remote.Delta) error { return nil })
+	_, err := a.Sync(inTime(t), "gone", remote.Version{}, remote.Version{}, nil, func(remote.Delta) error { return nil })
 	wantError(t, err, remote.ErrNoMailbox, "no such mailbox")
 	s.change(func() { s.list = "* LIST () \"/\" gone\r\n" })
-	_, err = a.Sync(inTime(t), "gone", remote.Version{}, nil, func(remote.Delta) error { return nil })
+	_, err = a.Sync(inTime(t), "gone", remote.Version{}, remote.Version{}, nil, func(remote.Delta) error { return nil })
 	wantError(t, err, remote.ErrServer, "no such mailbox")
 }
 
@@ -356,7 +356,7 @@ func TestStalledServer(t *testing.T) {
 		s.hook = func(c *peer, tag, command string) bool { return strings.HasPrefix(command, "EXAMINE") }
 		a := s.open(short)
 		within(t, func() error {
-			_, err := a.Sync(inTime(t), "INBOX", remote.Version{}, nil, func(remote.Delta) error { return nil })
+			_, err := a.Sync(inTime(t), "INBOX", remote.Version{}, remote.Version{}, nil, func(remote.Delta) error { return nil })
 			return err
 		})
 	})
@@ -403,7 +403,7 @@ func TestLineTooLong(t *testing.T) {
 		}
 		return true
 	}
-	_, err := s.open().Sync(inTime(t), "INBOX", remote.Version{}, nil, func(remote.Delta) error { return nil })
+	_, err := s.open().Sync(inTime(t), "INBOX", remote.Version{}, remote.Version{}, nil, func(remote.Delta) error { return nil })
 	wantError(t, err, remote.ErrServer, "a line of more than")
 }
 
@@ -439,7 +439,7 @@ func TestBodyDoesNotWaitForAListing(t *testing.T) {
 	a := s.open()
 	done := make(chan error, 1)
 	go func() {
-		_, err := a.Sync(context.Background(), "INBOX", remote.Version{}, nil, func(remote.Delta) error { return nil })
+		_, err := a.Sync(context.Background(), "INBOX", remote.Version{}, remote.Version{}, nil, func(remote.Delta) error { return nil })
 		done <- err
 	}()
 	<-held
@@ -654,7 +654,7 @@ func TestMemoryServer(t *testing.T) {
 	}
 	for _, m := range list {
 		var v view
-		version, err := a.Sync(inTime(t), m.Name, remote.Version{}, nil, v.take)
+		version, err := a.Sync(inTime(t), m.Name, remote.Version{}, remote.Version{}, nil, v.take)
 		if err != nil {
 			t.Fatal(err)
 		}

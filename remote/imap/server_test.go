@@ -209,6 +209,13 @@ func (s *server) serve(c *peer) {
 			if strings.Contains(s.caps, "CONDSTORE") {
 				say("* OK [HIGHESTMODSEQ %d] .", s.mod)
 			}
+		case "STATUS":
+			if mailbox, _, _ := strings.Cut(rest, " "); mailbox != "INBOX" {
+				say("%s NO no such mailbox", tag)
+				word = ""
+				break
+			}
+			say("* STATUS INBOX (MESSAGES %d UIDNEXT %d UIDVALIDITY %d HIGHESTMODSEQ %d)", len(s.letters), s.next, s.validity, s.mod)
 		case "SEARCH":
 			var within goimap.UIDSet
 			if _, set, ok := strings.Cut(rest, "UID "); ok {
@@ -404,7 +411,7 @@ func (v *view) take(d remote.Delta) error {
 
 func (v *view) sync(t *testing.T, a remote.Account) {
 	t.Helper()
-	version, err := a.Sync(inTime(t), "INBOX", v.version, v.known(), v.take)
+	version, err := a.Sync(inTime(t), "INBOX", v.version, remote.Version{}, v.known(), v.take)
 	if err != nil {
 		t.Fatalf("Sync: %v", err)
 	}

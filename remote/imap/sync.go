@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	goimap "github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
 
 	"github.com/mailfs/mailfs/remote"
@@ -21,23 +22,24 @@ const (
 
 // Sync implements remote.Account. New messages are those from UIDNEXT on; flags come by CONDSTORE (RFC 7162, section
 // 3.1.4.1) or all of them; what has vanished is found by SEARCH, but only when the numbers don't add up.
-func (a *Account) Sync(ctx context.Context, mailbox string, since remote.Version, known *remote.UIDSet,
+func (a *Account) Sync(ctx context.Context, mailbox string, since, now remote.Version, known *remote.UIDSet,
 	emit func(remote.Delta) error) (remote.Version, error) {
-	var now remote.Version
-	err := a.pool.use(ctx, &request{lane: listing, mailbox: mailbox, fresh: true}, func(s *session) error {
-		now = remote.Version{
-			UIDValidity: s.box.UIDValidity,
-			UIDNext:     remote.UID(s.box.UIDNext),
-			ModSeq:      s.box.HighestModSeq,
-			Messages:    s.box.NumMessages,
+	if now.UIDNext == 0 {
+		err := a.pool.use(ctx, &request{lane: listing, mailbox: mailbox, fresh: true}, func(s *session) error {
+			now = remote.Version{
+				UIDValidity: s.box.UIDValidity,
+				UIDNext:     remote.UID(s.box.UIDNext),
+				ModSeq:      s.box.HighestModSeq,
+				Messages:    s.box.NumMessages,
+			}
+			return nil
+		})
+		if err != nil {
+			return remote.Version{}, err
 		}
-		return nil
-	})
-	if err != nil {
-		return remote.Version{}, err
-	}
-	if known.Len() == 0 { // who lists a mailbox for the first time is likely to read in it
-		a.pool.open(mailbox) // not before: some servers lock a mailbox that is being opened, and the other waits for a second
+		if known.Len() == 0 { // who lists a mailbox for the first time is likely to read in it
+			a.pool.open(mailbox) // not before: some servers lock a mailbox that is being opened, and the other waits for a second
+		}
 	}
 	y := &syncing{
 		a: a, above: a.pool.newest(mailbox), now: now, emit: emit, have: known.Minus(nil), steps: make(chan remote.Delta),
@@ -56,6 +58,49 @@ func (a *Account) Sync(ctx context.Context, mailbox string, since remote.Version
 		return remote.Version{}, err
 	}
 	return now, nil
+}
+
+// Versions implements remote.Account: STATUS of RFC 9051, section 6.3.11, all at once. It does not tell of the mailbox that
+// happens to be open there, which STATUS is not for.
+func (a *Account) Versions(ctx context.Context, mailboxes []string) ([]remote.Version, error) {
+	versions := make([]remote.Version, len(mailboxes))
+	err := a.pool.use(ctx, &request{lane: listing, single: true}, func(s *session) error {
+		options := &goimap.StatusOptions{
+			NumMessages: true, UIDNext: true, UIDValidity: true, HighestModSeq: s.caps.Has(goimap.CapCondStore),
+		}
+		asked := make([]*imapclient.StatusCommand, len(mailboxes))
+		a.pool.mu.Lock()
+		open := s.mailbox
+		a.pool.mu.Unlock()
+		for i, mailbox := range mailboxes {
+			if mailbox != open {
+				asked[i] = s.client.Status(mailbox, options)
+			}
+		}
+		for i, cmd := range asked {
+			if cmd == nil {
+				continue
+			}
+			status, err := cmd.Wait()
+			if refused(err) {
+				continue
+			}
+			if err != nil {
+				return s.fault(err)
+			}
+			if status.NumMessages != nil {
+				versions[i] = remote.Version{
+					UIDValidity: status.UIDValidity, UIDNext: remote.UID(status.UIDNext), ModSeq: status.HighestModSeq,
+					Messages: *status.NumMessages,
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return versions, nil
 }
 
 // syncing is one call of Sync.

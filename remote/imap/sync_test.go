@@ -1,6 +1,7 @@
 package imap
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -243,4 +244,75 @@ func TestChunks(t *testing.T) {
 	if covered != 5 {
 		t.Fatalf("%d chunks", covered)
 	}
+}
+
+// What the server tells of a mailbox unopened saves opening it to find out, and nothing is believed that is over by then.
+func TestSyncToWhatStatusTells(t *testing.T) {
+	s := newServer(t, fullCaps, mail(upTo(30)...)...)
+	a := s.open()
+	tell := func() remote.Version {
+		t.Helper()
+		versions, err := a.Versions(inTime(t), []string{"gone", "INBOX"})
+		if err != nil || len(versions) != 2 || versions[0] != (remote.Version{}) {
+			t.Fatalf("%+v, %v", versions, err)
+		}
+		return versions[1]
+	}
+	now := tell()
+	if want := (remote.Version{UIDValidity: 7, UIDNext: 31, ModSeq: 100, Messages: 30}); now != want {
+		t.Fatalf("%+v, want %+v", now, want)
+	}
+	var v view
+	to := func(now remote.Version) error {
+		t.Helper()
+		version, err := a.Sync(inTime(t), "INBOX", v.version, now, v.known(), v.take)
+		if err == nil {
+			v.version = version
+		}
+		return err
+	}
+	s.said("")
+	if err := to(now); err != nil {
+		t.Fatal(err)
+	}
+	v.sees(t, s)
+	if said := s.said(""); len(said) != 2 || !strings.HasPrefix(said[0], "EXAMINE") || !strings.HasPrefix(said[1], "UID FETCH 1:30 ") {
+		t.Errorf("for a first listing it said %q", said)
+	}
+
+	if err := to(now); err != nil {
+		t.Fatal(err)
+	}
+	if said := s.said(""); len(said) > 0 {
+		t.Errorf("where nothing has changed it said %q", said)
+	}
+
+	// The mailbox is open by now, and of that STATUS does not tell.
+	if versions, err := a.Versions(inTime(t), []string{"INBOX"}); err != nil || versions[0] != (remote.Version{}) {
+		t.Errorf("of an open mailbox: %+v, %v", versions, err)
+	}
+
+	// One message is gone and one has come since the server told.
+	s.change(func() {
+		s.letters = append(s.letters[1:], mail(31)...)
+		s.next, s.mod = 32, 101
+	})
+	a = s.open()
+	now = tell()
+	s.change(func() { s.letters = append(s.letters[1:], mail(32)...); s.next, s.mod = 33, 102 })
+	if err := to(now); err != nil {
+		t.Fatal(err)
+	}
+	v.sync(t, a)
+	v.sees(t, s)
+
+	// It was made anew since the server told.
+	a, v = s.open(), view{}
+	now = tell()
+	s.change(func() { s.validity, s.letters, s.next = 8, mail(upTo(3)...), 4 })
+	if err := to(now); !errors.Is(err, remote.ErrStale) {
+		t.Fatalf("the mailbox is another one: %v", err)
+	}
+	v.sync(t, a)
+	v.sees(t, s)
 }

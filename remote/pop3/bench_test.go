@@ -30,7 +30,7 @@ func BenchmarkBodies(b *testing.B) {
 			content := header + strings.Repeat(line, c.lines)
 			a := bulk(b, c.messages, content, header)
 			var uids []remote.UID
-			_, err := a.Sync(b.Context(), "INBOX", remote.Version{}, nil, func(d remote.Delta) error {
+			_, err := a.Sync(b.Context(), "INBOX", remote.Version{}, remote.Version{}, nil, func(d remote.Delta) error {
 				for _, m := range d.Messages {
 					uids = append(uids, m.UID)
 				}

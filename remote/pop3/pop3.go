@@ -116,8 +116,13 @@ func (a *Account) Count(ctx context.Context, mailbox string) (messages int, err 
 // batch is how many messages Sync emits at once: a table is made anew for each batch.
 const batch = 500
 
+// Versions implements remote.Account: a maildrop has none.
+func (a *Account) Versions(_ context.Context, mailboxes []string) ([]remote.Version, error) {
+	return make([]remote.Version, len(mailboxes)), nil
+}
+
 // Sync implements remote.Account. It lists in a session that began after the call, or a moment before.
-func (a *Account) Sync(ctx context.Context, mailbox string, since remote.Version, known *remote.UIDSet,
+func (a *Account) Sync(ctx context.Context, mailbox string, since, _ remote.Version, known *remote.UIDSet,
 	emit func(remote.Delta) error) (remote.Version, error) {
 	if mailbox != inbox {
 		return remote.Version{}, fmt.Errorf("%w: %q", remote.ErrNoMailbox, mailbox)

@@ -895,7 +895,7 @@ func TestOtherMailboxes(t *testing.T) {
 	if err := a.Bodies(t.Context(), remote.Foreground, "INBOX", 2, nil, nothing); !errors.Is(err, remote.ErrStale) {
 		t.Errorf("bodies of another UIDVALIDITY: %v", err)
 	}
-	if _, err := a.Sync(t.Context(), "Sent", remote.Version{}, nil, nil); !errors.Is(err, remote.ErrNoMailbox) {
+	if _, err := a.Sync(t.Context(), "Sent", remote.Version{}, remote.Version{}, nil, nil); !errors.Is(err, remote.ErrNoMailbox) {
 		t.Errorf("listing of Sent: %v", err)
 	}
 	if _, _, err := a.Quota(t.Context()); !errors.Is(err, remote.ErrUnsupported) {
@@ -906,7 +906,7 @@ func TestOtherMailboxes(t *testing.T) {
 func TestErrorOfEmitEndsSync(t *testing.T) {
 	a := startServer(t, letters(5), nil).account(10 * time.Second)
 	full := fmt.Errorf("disk is full")
-	_, err := a.Sync(t.Context(), "INBOX", remote.Version{}, nil, func(remote.Delta) error { return full })
+	_, err := a.Sync(t.Context(), "INBOX", remote.Version{}, remote.Version{}, nil, func(remote.Delta) error { return full })
 	if !errors.Is(err, full) {
 		t.Errorf("%v", err)
 	}

@@ -364,7 +364,7 @@ func (l *listed) try(ctx context.Context, a remote.Account) (err error) {
 		l.known, l.messages = &remote.UIDSet{}, map[remote.UID]remote.Message{}
 	}
 	l.emitted, l.present = 0, 0
-	l.version, err = a.Sync(ctx, "INBOX", l.version, l.known, func(d remote.Delta) error {
+	l.version, err = a.Sync(ctx, "INBOX", l.version, remote.Version{}, l.known, func(d remote.Delta) error {
 		if d.Present != nil {
 			l.present++
 			for u := range l.messages {
