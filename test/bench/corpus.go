@@ -27,10 +27,11 @@ type corpus struct {
 	mixed folder // INBOX
 	tiny  folder // mailbox Tiny: many short messages
 	huge  folder // mailbox Huge: one message of 50 MB
+	many  folder // mailboxes below Many, of a few short messages each
 	packs bool   // attachments are text
 }
 
-// folder is one mailbox of the corpus.
+// folder is one mailbox of the corpus, or all below it.
 type folder struct {
 	name     string
 	messages int
@@ -38,7 +39,13 @@ type folder struct {
 }
 
 // corpusVersion changes with whatever changes what is written.
-const corpusVersion = 1
+const corpusVersion = 2
+
+// manyBoxes is how many mailboxes are below Many, inEach how many messages in each.
+const (
+	manyBoxes = 200
+	inEach    = 6
+)
 
 // hugeBytes is the size of the one message in Huge, give or take a line.
 const hugeBytes = 50 << 20
@@ -47,6 +54,7 @@ const hugeBytes = 50 << 20
 func openCorpus(dir string, messages, tiny int, packs bool) (*corpus, error) {
 	c := &corpus{home: filepath.Join(dir, "home"), packs: packs}
 	c.mixed, c.tiny, c.huge = folder{name: "INBOX"}, folder{name: "Tiny"}, folder{name: "Huge"}
+	c.many = folder{name: "Many"}
 	stamp := filepath.Join(dir, "complete")
 	want := fmt.Sprintf("version %d, %d messages, %d tiny\n", corpusVersion, messages, tiny)
 	if packs {
@@ -60,7 +68,7 @@ func openCorpus(dir string, messages, tiny int, packs bool) (*corpus, error) {
 			return nil, err
 		}
 	}
-	for _, f := range []*folder{&c.mixed, &c.tiny, &c.huge} {
+	for _, f := range []*folder{&c.mixed, &c.tiny, &c.huge, &c.many} {
 		if err := f.count(c.dir(f)); err != nil {
 			return nil, fmt.Errorf("reading the corpus in %s: %w", dir, err)
 		}
@@ -77,12 +85,16 @@ func (c *corpus) dir(f *folder) string {
 }
 
 func (f *folder) count(maildir string) error {
-	entries, err := os.ReadDir(filepath.Join(maildir, "cur"))
+	pattern := "cur/*"
+	if f.name == "Many" {
+		pattern = "*/cur/*"
+	}
+	files, err := filepath.Glob(filepath.Join(maildir, pattern))
 	if err != nil {
 		return err
 	}
-	for _, e := range entries {
-		info, err := e.Info()
+	for _, file := range files {
+		info, err := os.Stat(file)
 		if err != nil {
 			return err
 		}
@@ -109,15 +121,21 @@ func (c *corpus) make(dir string, messages, tiny int) error {
 			return w.attachment(i, int(200<<10*math.Pow(15, w.rnd.Float64()))) // 0.2 to 3 MB, small ones more often
 		}
 	}
-	for _, part := range []struct {
+	type part struct {
 		folder *folder
 		n      int
 		write  func(i int) []byte
-	}{
+	}
+	parts := []part{
 		{&c.mixed, messages, mixed},
 		{&c.tiny, tiny, func(i int) []byte { return w.text(i, 100+w.rnd.IntN(200)) }},
 		{&c.huge, 1, func(i int) []byte { return w.attachment(i, hugeBytes) }},
-	} {
+	}
+	for i := range manyBoxes {
+		box := &folder{name: fmt.Sprintf("Many/%03d", i)}
+		parts = append(parts, part{box, inEach, func(i int) []byte { return w.text(i, 2<<10+w.rnd.IntN(8<<10)) }})
+	}
+	for _, part := range parts {
 		maildir := c.dir(part.folder)
 		for _, sub := range []string{"cur", "new", "tmp"} {
 			if err := os.MkdirAll(filepath.Join(maildir, sub), 0o755); err != nil {

@@ -5,8 +5,8 @@ package main
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,13 +16,17 @@ import (
 	"github.com/mailfs/mailfs/test/harness"
 )
 
-// mbsync has mbsync pull INBOX into a new Maildir. It does not wait for the disk, as cp does not.
-func (b *bench) mbsync(ctx context.Context, port int, compress bool) (s sample, err error) {
+// mbsync has mbsync pull a mailbox, or all below it, into new Maildirs. It does not wait for the disk, as cp does not.
+func (b *bench) mbsync(ctx context.Context, port int, compress bool, f folder) (s sample, err error) {
 	dir, err := os.MkdirTemp(b.run.Dir, "mbsync")
 	if err != nil {
 		return s, err
 	}
 	defer os.RemoveAll(dir)
+	pattern := f.name
+	if f.name == b.corpus.many.name {
+		pattern += "/*"
+	}
 	without := ""
 	if !compress {
 		without = "DisableExtension COMPRESS=DEFLATE"
@@ -45,15 +49,16 @@ Account bench
 MaildirStore near
 Path %s/
 Inbox %s/INBOX
+SubFolders Verbatim
 
 Channel bench
 Far :far:
 Near :near:
-Patterns INBOX
+Patterns %s
 Sync Pull
 Create Near
 SyncState *
-`, port, account, harness.Password, without, dir, dir), 0o600)
+`, port, account, harness.Password, without, dir, dir, pattern), 0o600)
 	if err != nil {
 		return s, err
 	}
@@ -68,13 +73,14 @@ SyncState *
 	s.cpu = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 	s.peak = cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss << 10
 	var pulled int
-	for _, sub := range []string{"cur", "new"} {
-		entries, readErr := os.ReadDir(filepath.Join(dir, "INBOX", sub))
-		err = errors.Join(err, readErr)
-		pulled += len(entries)
-	}
-	if err == nil && pulled != b.corpus.mixed.messages {
-		err = fmt.Errorf("mbsync pulled %d of %d messages", pulled, b.corpus.mixed.messages)
+	err = filepath.WalkDir(filepath.Join(dir, f.name), func(path string, e fs.DirEntry, err error) error {
+		if in := filepath.Base(filepath.Dir(path)); err == nil && !e.IsDir() && (in == "cur" || in == "new") {
+			pulled++
+		}
+		return err
+	})
+	if err == nil && pulled != f.messages {
+		err = fmt.Errorf("mbsync pulled %d of %d messages", pulled, f.messages)
 	}
 	return s, err
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -68,6 +69,12 @@ func rows() []row {
 		all = append(all, row{
 			name: "cp", what: "cp -r of INBOX, nothing cached", bars: bars, rtt: rtt, measure: coldCopy,
 			aside: "mounting took %.2f s",
+		})
+	}
+	for _, rtt := range lengths {
+		all = append(all, row{
+			name: "boxes", what: fmt.Sprintf("cp -r of %d mailboxes with %d messages each, nothing cached", manyBoxes, inEach),
+			bars: []bar{{mbsync, 1}, {mbsyncPlain, 1}}, rtt: rtt, measure: manyCopy, aside: "mounting took %.2f s",
 		})
 	}
 	for _, rtt := range lengths[:2] {
@@ -278,41 +285,60 @@ func list(ctx context.Context, dir string) error { return do(ctx, "ls", "-l", di
 
 // same makes sure that a directory holds all of a mailbox.
 func (f folder) same(dir string) error {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return err
-	}
-	var bytes int64
-	for _, e := range entries {
+	messages, bytes := 0, int64(0)
+	err := filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
 		info, err := e.Info()
 		if err != nil {
 			return err
 		}
+		messages++
 		bytes += info.Size()
+		return nil
+	})
+	if err != nil {
+		return err
 	}
-	if len(entries) != f.messages || bytes != f.bytes {
-		return fmt.Errorf("%d messages and %d bytes of %s were copied, there are %d and %d", len(entries), bytes, f.name,
+	if messages != f.messages || bytes != f.bytes {
+		return fmt.Errorf("%d messages and %d bytes of %s were copied, there are %d and %d", messages, bytes, f.name,
 			f.messages, f.bytes)
 	}
 	return nil
 }
 
-// copying is a job that copies INBOX, and afterwards, not timed, looks whether all is there.
-func (b *bench) copying(ctx context.Context, r row, scheme string, port int, l *link) (sample, error) {
+// copying is a job that copies a mailbox, or all below it, and afterwards, not timed, looks whether all is there.
+func (b *bench) copying(ctx context.Context, r row, scheme string, port int, l *link, f folder) (sample, error) {
 	to, err := os.MkdirTemp(b.run.Dir, "copy")
 	if err != nil {
 		return sample{}, err
 	}
 	defer os.RemoveAll(to)
-	to = filepath.Join(to, "INBOX")
-	s, err := b.cold(ctx, r, scheme, port, l, func(m *mount) error { return copyAll(ctx, m.inbox(), to) })
+	to = filepath.Join(to, "copy")
+	s, err := b.cold(ctx, r, scheme, port, l, func(m *mount) error {
+		return copyAll(ctx, filepath.Join(m.path, f.name), to)
+	})
 	if err != nil {
 		return s, err
 	}
-	return s, b.corpus.mixed.same(to)
+	return s, f.same(to)
 }
 
 func coldCopy(ctx context.Context, b *bench, r row) (map[string][]sample, error) {
+	return b.againstMbsync(ctx, r, b.corpus.mixed, func(port int) []contestant {
+		return []contestant{{raw, func() (sample, error) { return rawBodies(ctx, port, "INBOX") }}}
+	})
+}
+
+// manyCopy copies many mailboxes of a few messages each.
+func manyCopy(ctx context.Context, b *bench, r row) (map[string][]sample, error) {
+	return b.againstMbsync(ctx, r, b.corpus.many, func(int) []contestant { return nil })
+}
+
+// againstMbsync has cp -r of a mailbox, or of all below it, compete with mbsync and others.
+func (b *bench) againstMbsync(ctx context.Context, r row, f folder, others func(port int) []contestant) (
+	map[string][]sample, error) {
 	port, l, done, err := r.network(b.dovecot.IMAP)
 	if err != nil {
 		return nil, err
@@ -321,16 +347,16 @@ func coldCopy(ctx context.Context, b *bench, r row) (map[string][]sample, error)
 	pull := func(compress bool) func() (sample, error) {
 		return func() (sample, error) {
 			before := l.come()
-			s, err := b.mbsync(ctx, port, compress)
+			s, err := b.mbsync(ctx, port, compress, f)
 			s.down = l.come() - before
 			return s, err
 		}
 	}
-	return b.interleave(
-		contestant{mailfs, func() (sample, error) { return b.copying(ctx, r, "imap", port, l) }},
-		contestant{mbsync, pull(true)},
-		contestant{mbsyncPlain, pull(false)},
-		contestant{raw, func() (sample, error) { return rawBodies(ctx, port, "INBOX") }})
+	return b.interleave(append([]contestant{
+		{mailfs, func() (sample, error) { return b.copying(ctx, r, "imap", port, l, f) }},
+		{mbsync, pull(true)},
+		{mbsyncPlain, pull(false)},
+	}, others(port)...)...)
 }
 
 func coldPOP3(ctx context.Context, b *bench, r row) (map[string][]sample, error) {
@@ -340,7 +366,7 @@ func coldPOP3(ctx context.Context, b *bench, r row) (map[string][]sample, error)
 	}
 	defer done()
 	return b.interleave(
-		contestant{mailfs, func() (sample, error) { return b.copying(ctx, r, "pop3", port, l) }},
+		contestant{mailfs, func() (sample, error) { return b.copying(ctx, r, "pop3", port, l, b.corpus.mixed) }},
 		contestant{raw, func() (sample, error) { return rawRetrieve(ctx, port) }})
 }
 
