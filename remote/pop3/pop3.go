@@ -53,8 +53,12 @@ type knowledge struct {
 	hasUIDL  bool
 	hasTOP   bool // it answered one
 	noTOP    bool // it refused the first one, but not the RETR in its stead
-	fullTOP  bool // a TOP of all lines gave what RETR gave
-	partTOP  bool // it gave less
+	partTOP  bool // a TOP of all lines gave less than RETR
+	padTOP   bool // it gave an empty line too much
+	exactTOP bool // it gave as much as announced
+	plusTOP  bool // it gave two bytes more than announced, as RETR did
+	longTOP  bool // it gave another number of bytes more, as RETR did
+	shortTOP int  // how often it gave fewer, as RETR did
 	judged   bool // its LIST was compared with a message
 	controls int  // messages that were asked for to find out
 	exact    bool // and counts every byte, and no other

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http/httptest"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -322,7 +323,7 @@ func TestLyingSizes(t *testing.T) {
 				t.Errorf("LIST says %d: %.100q, %v", lie, got[uids[0]], err)
 			}
 		}
-		if n := len(r.said("RETR")); n > 2 {
+		if n := len(r.said("RETR")); n > enoughShort {
 			t.Errorf("RETR %d times, when it gave what TOP gave", n)
 		}
 	}
@@ -355,6 +356,63 @@ func TestTOPThatGivesTooLittle(t *testing.T) {
 	asked := len(r.asked())
 	if _, err := bodies(t, a, remote.Readahead, all...); err != nil || len(r.asked()) != asked+40 {
 		t.Errorf("%d commands for 40 messages when TOP is known to give too little, %v", len(r.asked())-asked, err)
+	}
+}
+
+// otherTOP is a server whose TOP of all lines gives what give makes of a message.
+func otherTOP(r *responder, give func(content string) string) {
+	r.misbehave = func(_ int, line string) *misdeed {
+		f := strings.Fields(line)
+		if len(f) != 3 || f[0] != "TOP" || f[2] == "0" {
+			return nil
+		}
+		n, _ := strconv.Atoi(f[1])
+		return &misdeed{raw: "+OK\r\n" + string(stuffCRLF([]byte(give(string(r.messages[n-1].content)))))}
+	}
+}
+
+func TestTOPThatAddsALine(t *testing.T) {
+	contents := letters(40)
+	contents[7] = "Subject: no end\r\n\r\nabc"
+	r := startServer(t, contents, func(r *responder) {
+		otherTOP(r, func(content string) string {
+			if !strings.HasSuffix(content, "\r\n") {
+				content += "\r\n"
+			}
+			return content + "\r\n"
+		})
+	})
+	a := r.account(10 * time.Second)
+	list(t, a)
+	for n, m := range r.messages {
+		uid, _ := remote.KeyOfUIDL(m.uidl)
+		if got, err := bodies(t, a, remote.Foreground, uid); err != nil || got[uid] != contents[n] {
+			t.Errorf("message %d is %q (%v), want %q", n, got[uid], err, contents[n])
+		}
+	}
+	if n := len(r.said("RETR")); n > 3 {
+		t.Errorf("RETR %d times, when TOP gives all and a line too much", n)
+	}
+}
+
+func TestTOPThatCutsSome(t *testing.T) {
+	contents := letters(60)
+	r := startServer(t, contents, func(r *responder) {
+		r.messages[0].size, r.messages[1].size = len(contents[0])-7, len(contents[1])+7
+		otherTOP(r, func(content string) string {
+			if strings.HasPrefix(content, "Subject: letter 3") {
+				return content[:len(content)-5]
+			}
+			return content
+		})
+	})
+	a := r.account(10 * time.Second)
+	list(t, a)
+	for n, m := range r.messages {
+		uid, _ := remote.KeyOfUIDL(m.uidl)
+		if got, err := bodies(t, a, remote.Foreground, uid); err != nil || got[uid] != contents[n] {
+			t.Errorf("message %d is %d bytes (%v), want %d", n, len(got[uid]), err, len(contents[n]))
+		}
 	}
 }
 

@@ -45,7 +45,7 @@ func (a *Account) exchangeFor(r *request, m message) *sent {
 // deliver hands an answer to who waits for it, or asks once more by RETR.
 func (a *Account) deliver(r *sent) {
 	x := r.exchange
-	if r.by != byRETR && (x.refused || r.by == allTOP && !a.fullTOP && !r.fits()) {
+	if r.by != byRETR && (x.refused || r.by == allTOP && !a.complete(r)) {
 		a.hasTOP = a.hasTOP || !x.refused
 		r.retr, r.refused, r.top = true, x.refused, x.answer
 		a.putBack(r.request)
@@ -63,7 +63,7 @@ func (a *Account) deliver(r *sent) {
 		answer.content = cutHeader(x.answer)
 	default:
 		a.bodies.Add(1)
-		if a.exact && r.added() {
+		if r.added() && (a.exact || r.by == allTOP && a.padTOP) {
 			answer.content = x.answer[:len(x.answer)-2]
 		}
 		if r.aim == header {
@@ -73,27 +73,55 @@ func (a *Account) deliver(r *sent) {
 	r.reply <- answer
 }
 
+// enoughShort is how many messages that are shorter than announced must have come by RETR as they came by TOP: one that was
+// cut is shorter too.
+const enoughShort = 3
+
+// complete tells whether a TOP of all lines gave what RETR would give, as far as that is known from how long it is and
+// from what the server has done before.
+func (a *Account) complete(r *sent) bool {
+	switch more := int64(len(r.exchange.answer)) - r.message.size; {
+	case r.message.size < 0:
+		return a.longTOP
+	case more == 0:
+		return !a.padTOP || a.exactTOP
+	case r.added() && a.padTOP:
+		return !a.exactTOP && !a.plusTOP // else it is the one for some, and the other for others
+	case r.added():
+		return a.plusTOP || a.exactTOP
+	case more > 0:
+		return a.longTOP
+	default:
+		return a.shortTOP >= enoughShort
+	}
+}
+
 // compare learns about TOP from what RETR gave in its stead.
 func (a *Account) compare(r *sent) {
-	switch {
-	case r.exchange.refused || !r.retr:
+	x := r.exchange
+	switch more := int64(len(x.answer)) - r.message.size; {
+	case x.refused || !r.retr:
 	case r.refused:
 		if !a.hasTOP && !a.noTOP {
 			a.noTOP = true
 			a.log.Warn("the server has no TOP: a listing reads whole messages, and may mark them as read")
 		}
-	case bytes.Equal(r.top, r.exchange.answer):
-		a.fullTOP = true
-	case !a.partTOP && len(r.top) < len(r.exchange.answer): // else the server makes it anew each time
+	case bytes.Equal(r.top, x.answer) && r.added():
+		a.plusTOP = true
+	case bytes.Equal(r.top, x.answer) && more < 0 && r.message.size >= 0:
+		a.shortTOP++
+	case bytes.Equal(r.top, x.answer):
+		a.longTOP = true
+	case len(r.top) == len(x.answer)+2 && bytes.HasPrefix(r.top, x.answer) && bytes.HasSuffix(r.top, []byte("\r\n")):
+		a.padTOP = true
+	case !a.partTOP && len(r.top) < len(x.answer): // else the server makes it anew each time
 		a.partTOP = true
 		a.log.Warn("the server gives less by TOP than by RETR: reading a message may mark it as read")
 	}
 }
 
-// fits tells whether a whole message is as long as announced, apart from an added CRLF.
-func (r *sent) fits() bool {
-	return int64(len(r.exchange.answer)) == r.message.size || r.added()
-}
+// fits tells whether a whole message is as long as announced.
+func (r *sent) fits() bool { return int64(len(r.exchange.answer)) == r.message.size }
 
 // A POP3 answer ends in CRLF before its terminator, so a message that doesn't end so arrives with two bytes that are
 // not its own. From a server whose LIST counts exactly (Dovecot is one), a message that is two bytes longer than
@@ -110,10 +138,13 @@ func (r *sent) added() bool {
 // judge learns from a message whether LIST counts exactly. The first that shows it decides, so that a message does not
 // read one way now and another way later.
 func (a *Account) judge(r *sent) {
+	if r.by == allTOP && !r.exchange.refused && r.fits() {
+		a.exactTOP = true
+	}
 	if a.judged || r.by == byTOP || r.exchange.refused || r.message.size <= 0 || r.added() {
 		return
 	}
-	if r.by == byRETR || a.fullTOP || r.fits() {
+	if r.by == byRETR || r.fits() || a.complete(r) {
 		a.judged, a.exact = true, r.fits()
 	}
 }
