@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -37,8 +38,8 @@ func (d *maildrop) find(uid remote.UID) (message, bool) {
 const mostUnlisted = 1000
 
 // load reads what the maildrop holds. A line of a list that can't be understood costs that line only: its message is
-// asked for alone. A message without a unique-id, or a server without UIDL, is known by its size and the hash of its
-// header, which costs a TOP per message and session.
+// asked for alone. A message without a unique-id of its own, or a server without UIDL, is known by its size and the hash
+// of its header, which costs a TOP per message and session.
 func (a *Account) load(s *session) error {
 	stat := &exchange{command: "STAT"}
 	uidl := &exchange{command: "UIDL", multi: true}
@@ -87,6 +88,9 @@ func (a *Account) load(s *session) error {
 		}
 	}
 	slices.Sort(numbers)
+	if err := a.renameShared(s, ids, sizes); err != nil {
+		return err
+	}
 	if err := a.hashHeaders(s, numbers, ids, sizes); err != nil {
 		return err
 	}
@@ -107,6 +111,33 @@ func (a *Account) load(s *session) error {
 		s.drop.messages = append(s.drop.messages, message{uid: uid, key: key, number: n, size: size})
 	}
 	slices.SortFunc(s.drop.messages, func(m, n message) int { return cmp.Compare(m.uid, n.uid) })
+	return nil
+}
+
+// renameShared gives others to the unique-ids that several messages have which are no copies of each other, as where a server
+// makes them of a part of the header: they would come to mean another message when one of these goes. What was shared
+// once counts as shared from then on.
+func (a *Account) renameShared(s *session, ids map[int]string, sizes map[int]int64) error {
+	sharing := map[string][]int{}
+	for n, id := range ids {
+		sharing[id] = append(sharing[id], n)
+	}
+	maps.DeleteFunc(sharing, func(id string, numbers []int) bool { return len(numbers) < 2 && !a.shared[id] })
+	others := map[int]string{}
+	if err := a.hashHeaders(s, slices.Concat(slices.Collect(maps.Values(sharing))...), others, sizes); err != nil {
+		return err
+	}
+	for id, numbers := range sharing {
+		if a.shared[id] || slices.ContainsFunc(numbers, func(n int) bool { return others[n] != others[numbers[0]] }) {
+			if a.shared == nil {
+				a.shared = map[string]bool{}
+			}
+			a.shared[id] = true
+			for _, n := range numbers {
+				ids[n] = others[n]
+			}
+		}
+	}
 	return nil
 }
 

@@ -141,7 +141,7 @@ func TestSyncTellsWhatChanged(t *testing.T) {
 }
 
 func TestKeysAreTheUIDL(t *testing.T) {
-	r := startServer(t, letters(4), nil)
+	r := startServer(t, append(letters(3), letters(3)[2]), nil)
 	r.messages[0].uidl = "short.and-plain"
 	r.messages[1].uidl = "has/slash_and more"
 	r.messages[2].uidl = "twin"
@@ -150,18 +150,54 @@ func TestKeysAreTheUIDL(t *testing.T) {
 	twin, twinKey := remote.KeyOfUIDL("twin\x002")
 	_, slash := remote.KeyOfUIDL("has/slash_and more")
 	for text, want := range map[string]string{
-		"letter 1": "short.and-plain", "letter 2": slash, "letter 3": "twin", "letter 4": twinKey,
+		"letter 1": "short.and-plain", "letter 2": slash,
 	} {
 		if m := l.messages[l.uids(t, text)[0]]; m.Key != want {
 			t.Errorf("%s: key %q, want %q", text, m.Key, want)
 		}
 	}
-	if l.uids(t, "letter 4")[0] != twin {
-		t.Error("the second of two with the same UIDL has another UID than its key says")
+	first, _ := remote.KeyOfUIDL("twin")
+	if len(l.messages) != 4 || l.messages[first].Key != "twin" || l.messages[twin].Key != twinKey {
+		t.Errorf("two copies with the same UIDL: %+v", l.messages)
 	}
-	bodyOf, err := bodies(t, r.account(10*time.Second), remote.Foreground, twin)
-	if err != nil || !strings.Contains(bodyOf[twin], "Dear 4") {
-		t.Errorf("the second of two: %v, %v", bodyOf, err)
+	bodyOf, err := bodies(t, r.account(10*time.Second), remote.Foreground, first, twin)
+	if err != nil || !strings.Contains(bodyOf[first], "Dear 3") || bodyOf[first] != bodyOf[twin] {
+		t.Errorf("two copies: %v, %v", bodyOf, err)
+	}
+}
+
+// Messages that share a unique-id keep what they are called, and go on being themselves, when one of them goes.
+func TestSharedUIDL(t *testing.T) {
+	contents := append(letters(6), letters(1)...)
+	r := startServer(t, contents, func(r *responder) {
+		for _, n := range []int{1, 2, 4} {
+			r.messages[n].uidl = "shared"
+		}
+		r.messages[0].uidl, r.messages[6].uidl = "copy", "copy"
+	})
+	a := r.account(10 * time.Second)
+	read := func() map[remote.UID]string {
+		t.Helper()
+		var all []remote.UID
+		for uid := range list(t, a).messages {
+			all = append(all, uid)
+		}
+		got, err := bodies(t, a, remote.Foreground, all...)
+		if err != nil || len(got) != len(r.messages) {
+			t.Fatalf("%d bodies of %d, %v", len(got), len(r.messages), err)
+		}
+		return got
+	}
+	before := read()
+	for len(r.messages) > 4 {
+		r.mu.Lock()
+		r.messages = slices.Delete(slices.Clone(r.messages), 1, 2)
+		r.mu.Unlock()
+		for uid, content := range read() {
+			if before[uid] != content {
+				t.Errorf("what was %q is %q now", before[uid], content)
+			}
+		}
 	}
 }
 
@@ -379,7 +415,7 @@ func TestTOPThatAddsALine(t *testing.T) {
 			if !strings.HasSuffix(content, "\r\n") {
 				content += "\r\n"
 			}
-			return content + "\r\n"
+			return strings.Replace(content, "\r\n\r\n", "\r\n\r\n\r\n", 1)
 		})
 	})
 	a := r.account(10 * time.Second)

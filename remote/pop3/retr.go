@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/mailfs/mailfs/remote"
 )
@@ -63,7 +64,11 @@ func (a *Account) deliver(r *sent) {
 		answer.content = cutHeader(x.answer)
 	default:
 		a.bodies.Add(1)
-		if r.added() && (a.exact || r.by == allTOP && a.padTOP) {
+		switch {
+		case !r.added():
+		case r.by == allTOP && a.pads():
+			answer.content = withoutPad(x.answer)
+		case a.exact:
 			answer.content = x.answer[:len(x.answer)-2]
 		}
 		if r.aim == header {
@@ -73,9 +78,26 @@ func (a *Account) deliver(r *sent) {
 	r.reply <- answer
 }
 
-// enoughShort is how many messages that are shorter than announced must have come by RETR as they came by TOP: one that was
-// cut is shorter too.
-const enoughShort = 3
+const (
+	// enoughShort is how many messages that are shorter than announced must have come by RETR as they came by TOP: one that
+	// was cut is shorter too.
+	enoughShort = 3
+	// enoughPads is how many must have come by RETR as they came by TOP but for an empty line after the header, which
+	// GNU Mailutils adds.
+	enoughPads = 2
+)
+
+// pads tells whether the server's TOP adds an empty line after the header, as far as is known always.
+func (a *Account) pads() bool { return a.padTOP >= enoughPads && !a.exactTOP && !a.plusTOP }
+
+// withoutPad returns a message without the empty line that TOP has added after its header; nil if there is none.
+func withoutPad(m []byte) []byte {
+	header, body, ok := bytes.Cut(m, []byte("\r\n\r\n\r\n"))
+	if !ok || bytes.Contains(header, []byte("\r\n\r\n")) {
+		return nil
+	}
+	return slices.Concat(header, []byte("\r\n\r\n"), body)
+}
 
 // complete tells whether a TOP of all lines gave what RETR would give, as far as that is known from how long it is and
 // from what the server has done before.
@@ -84,9 +106,9 @@ func (a *Account) complete(r *sent) bool {
 	case r.message.size < 0:
 		return a.longTOP
 	case more == 0:
-		return !a.padTOP || a.exactTOP
-	case r.added() && a.padTOP:
-		return !a.exactTOP && !a.plusTOP // else it is the one for some, and the other for others
+		return a.padTOP == 0 || a.exactTOP
+	case r.added() && a.padTOP > 0:
+		return a.pads() && withoutPad(r.exchange.answer) != nil
 	case r.added():
 		return a.plusTOP || a.exactTOP
 	case more > 0:
@@ -112,8 +134,8 @@ func (a *Account) compare(r *sent) {
 		a.shortTOP++
 	case bytes.Equal(r.top, x.answer):
 		a.longTOP = true
-	case len(r.top) == len(x.answer)+2 && bytes.HasPrefix(r.top, x.answer) && bytes.HasSuffix(r.top, []byte("\r\n")):
-		a.padTOP = true
+	case len(x.answer) > 0 && bytes.Equal(withoutPad(r.top), x.answer):
+		a.padTOP++
 	case !a.partTOP && len(r.top) < len(x.answer): // else the server makes it anew each time
 		a.partTOP = true
 		a.log.Warn("the server gives less by TOP than by RETR: reading a message may mark it as read")
