@@ -65,6 +65,8 @@ func (s *session) greet() error {
 	}
 }
 
+// authenticate signs in. A server that has it gives messages with headers in UTF-8 as they are to who says UTF8 before (RFC
+// 6856, section 2.1), and a notice in their stead to others. That it may be refused is no matter.
 func (a *Account) authenticate(ctx context.Context, s *session) error {
 	server := &a.dialer.Server
 	own := "USER"
@@ -72,6 +74,11 @@ func (a *Account) authenticate(ctx context.Context, s *session) error {
 		own = ""
 	}
 	server.Step(remote.Step{Name: remote.StepLogin})
+	if s.has("UTF8") {
+		if err := s.ask(&exchange{command: "UTF8"}); err != nil {
+			return err
+		}
+	}
 	in, err := server.SignIn(ctx, s.capabilities["SASL"], own)
 	if err != nil {
 		return err

@@ -814,6 +814,35 @@ func TestMaildropInUse(t *testing.T) {
 	}
 }
 
+// A server gives mail with headers in UTF-8 as it is only to who has said before signing in that he wants it (RFC 6856).
+func TestUTF8(t *testing.T) {
+	for _, answer := range []string{"+OK", "-ERR not now"} {
+		r := startServer(t, letters(2), func(r *responder) {
+			r.capabilities = append(slices.Clone(everything), "UTF8 USER")
+			r.misbehave = func(_ int, line string) *misdeed {
+				if line == "UTF8" {
+					return &misdeed{raw: answer + "\r\n"}
+				}
+				return nil
+			}
+		})
+		if l := list(t, r.account(10*time.Second)); len(l.messages) != 2 {
+			t.Errorf("%s: %d messages", answer, len(l.messages))
+		}
+		said := r.saidWhere(func(string) bool { return true })
+		if at := slices.Index(said, "UTF8"); at < 0 || slices.IndexFunc(said, func(c string) bool {
+			return strings.HasPrefix(c, "AUTH ") || strings.HasPrefix(c, "USER ")
+		}) < at {
+			t.Errorf("%s: it said %q", answer, said)
+		}
+	}
+	r := startServer(t, letters(1), nil)
+	list(t, r.account(10*time.Second))
+	if n := len(r.said("UTF8")); n > 0 {
+		t.Error("it says UTF8 to a server that does not know it")
+	}
+}
+
 func TestRefusedSignIn(t *testing.T) {
 	for _, c := range []struct {
 		at, answer string
