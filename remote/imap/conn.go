@@ -291,6 +291,9 @@ func (c *conn) frame() error {
 	}
 	c.r += end
 	c.more = false
+	if c.kind == fetch {
+		line = mendOrigin(mendDate(line))
+	}
 	if c.kind != text {
 		if c.literal, c.more, err = c.literalAfter(line); err != nil {
 			return c.end(err)
@@ -303,8 +306,6 @@ func (c *conn) frame() error {
 	switch c.kind {
 	case unknown:
 		return nil
-	case fetch:
-		line = mendDate(line)
 	case text, capability:
 		line = withoutRev2(line)
 		if rest, ok := bytes.CutPrefix(line, []byte("* BYE ")); ok {

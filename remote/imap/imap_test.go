@@ -728,3 +728,47 @@ func TestConnectionsBreakUnderManyReaders(t *testing.T) {
 	}
 	all.Wait()
 }
+
+// Servers answer a request for a piece of a message in more ways than the grammar has.
+func TestPieces(t *testing.T) {
+	body := mail(1)[0].body
+	body += strings.Repeat("0123456789\r\n", 1000)
+	for _, c := range []struct {
+		name   string
+		answer func(off, n int) string
+		want   error
+	}{
+		{"as it should", func(off, n int) string { return fmt.Sprintf("<%d> {%d}\r\n%s", off, n, body[off:off+n]) }, nil},
+		{"the length repeated", func(off, n int) string { return fmt.Sprintf("<%d.%d> {%d}\r\n%s", off, n, n, body[off:off+n]) }, nil},
+		{"the whole body", func(int, int) string { return fmt.Sprintf(" {%d}\r\n%s", len(body), body) }, remote.ErrUnsupported},
+		{"more than was asked for", func(off, n int) string {
+			return fmt.Sprintf("<%d> {%d}\r\n%s", off, n+10, body[off:off+n+10])
+		}, remote.ErrUnsupported},
+		{"the beginning", func(_, n int) string { return fmt.Sprintf("<0> {%d}\r\n%s", n, body[:n]) }, remote.ErrUnsupported},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newServer(t, fullCaps, mail(1)...)
+			s.row = func(_ *peer, n int, l *letter, items string) (string, bool) {
+				var off, size int
+				if i := strings.Index(items, "BODY.PEEK[]<"); i < 0 {
+					return "", false
+				} else if _, err := fmt.Sscanf(items[i:], "BODY.PEEK[]<%d.%d>", &off, &size); err != nil {
+					return "", false
+				}
+				return fmt.Sprintf("* %d FETCH (UID %d BODY[]%s)\r\n", n, l.uid, c.answer(off, size)), true
+			}
+			a := s.open()
+			for _, off := range []int{1000, 2000} {
+				piece, err := a.Piece(inTime(t), remote.Foreground, "INBOX", 7, 1, int64(off), 500)
+				if c.want != nil {
+					wantError(t, err, c.want)
+				} else if err != nil || string(piece) != body[off:off+500] {
+					t.Errorf("at %d: %q, %v", off, piece, err)
+				}
+			}
+			if n := len(s.said("UID FETCH")); n != 2 {
+				t.Errorf("%d commands for two pieces", n)
+			}
+		})
+	}
+}

@@ -2,6 +2,7 @@ package imap
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	goimap "github.com/emersion/go-imap/v2"
@@ -10,7 +11,11 @@ import (
 	"github.com/mailfs/mailfs/remote"
 )
 
-// Piece implements remote.Account: BODY.PEEK[]<off.n> of RFC 9051, section 6.4.5.
+// errOtherPiece is what readPiece says where something else came than was asked for.
+var errOtherPiece = fmt.Errorf("%w: it sends another part of the body than was asked for", remote.ErrUnsupported)
+
+// Piece implements remote.Account: BODY.PEEK[]<off.n> of RFC 9051, section 6.4.5. ErrUnsupported where the server answers
+// with something else, as with the whole body.
 func (a *Account) Piece(ctx context.Context, prio remote.Priority, mailbox string, validity uint32, uid remote.UID,
 	off, n int64) ([]byte, error) {
 	b := box{lane: bodies, mailbox: mailbox, validity: validity, prio: prio}
@@ -20,10 +25,14 @@ func (a *Account) Piece(ctx context.Context, prio remote.Priority, mailbox strin
 	}}
 	for try := range 2 { // as with whole bodies, an answer may have been taken for another one
 		var piece []byte
+		var other bool
 		err := a.pool.use(ctx, b.fetching(set, false), func(s *session) error {
 			return s.fetch(set, options, try > 0, func(data *imapclient.FetchMessageData) error {
-				got, err := readPiece(data, uid, off)
-				if got != nil {
+				got, err := readPiece(data, uid, off, n)
+				switch {
+				case errors.Is(err, errOtherPiece):
+					other, err = true, nil
+				case got != nil:
 					piece = got
 				}
 				return err
@@ -34,8 +43,10 @@ func (a *Account) Piece(ctx context.Context, prio remote.Priority, mailbox strin
 			return nil, ctx.Err() // piece may still be written
 		case err != nil:
 			return nil, fmt.Errorf("UID %d in %q: %w", uid, mailbox, err)
-		case piece != nil && int64(len(piece)) <= n:
+		case piece != nil:
 			return piece, nil
+		case other:
+			return nil, fmt.Errorf("UID %d in %q: %w", uid, mailbox, errOtherPiece)
 		}
 	}
 	there, err := a.search(ctx, b, set, 1)
@@ -47,16 +58,19 @@ func (a *Account) Piece(ctx context.Context, prio remote.Priority, mailbox strin
 	return nil, fmt.Errorf("UID %d in %q: %w", uid, mailbox, err)
 }
 
-// readPiece reads one FETCH response; nil when it does not hold the piece. An error is the end of the connection.
-func readPiece(data *imapclient.FetchMessageData, uid remote.UID, off int64) (piece []byte, err error) {
-	found := false
+// readPiece reads one FETCH response; nil when it does not hold the piece, with errOtherPiece if it holds another one. Any
+// other error is the end of the connection.
+func readPiece(data *imapclient.FetchMessageData, uid remote.UID, off, n int64) (piece []byte, err error) {
+	found, other := false, false
 	for item := data.Next(); item != nil; item = data.Next() {
 		switch item := item.(type) {
 		case imapclient.FetchItemDataUID:
 			found = remote.UID(item.UID) == uid
 		case imapclient.FetchItemDataBodySection:
 			s := item.Section
-			if s.Specifier != goimap.PartSpecifierNone || len(s.Part) > 0 || s.Partial == nil || s.Partial.Offset != off {
+			if s.Specifier != goimap.PartSpecifierNone || len(s.Part) > 0 || s.Partial == nil || s.Partial.Offset != off ||
+				item.Literal != nil && item.Literal.Size() > n {
+				other = true
 				continue
 			}
 			if item.Literal == nil { // an empty string, or NIL
@@ -66,8 +80,11 @@ func readPiece(data *imapclient.FetchMessageData, uid remote.UID, off int64) (pi
 			}
 		}
 	}
-	if !found {
+	switch {
+	case !found:
 		return nil, nil
+	case piece == nil && other:
+		return nil, errOtherPiece
 	}
 	return piece, nil
 }

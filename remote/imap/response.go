@@ -2,6 +2,7 @@ package imap
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"time"
 )
@@ -95,6 +96,28 @@ func mendDate(line []byte) []byte {
 	}
 	return bytes.Join([][]byte{line[:i+len(dateItem)], dateStand, value[end:]}, nil)
 }
+
+// mendOrigin cuts the length from the origin of a part of a body section: some servers say `BODY[]<0.n>` as the command did,
+// where the grammar has `BODY[]<0>` (RFC 9051, section 9), and go-imap would end the connection.
+func mendOrigin(line []byte) []byte {
+	open := bytes.Index(line, []byte("]<"))
+	if open < 0 {
+		return line
+	}
+	from := open + 2
+	dot := from + digits(line[from:])
+	if dot == from || dot == len(line) || line[dot] != '.' {
+		return line
+	}
+	end := dot + 1 + digits(line[dot+1:])
+	if end == dot+1 || !bytes.HasPrefix(line[end:], []byte("> ")) || inQuotes(line[:open]) {
+		return line
+	}
+	return slices.Concat(line[:dot], line[end:])
+}
+
+// digits returns how many digits b begins with.
+func digits(b []byte) int { return len(b) - len(bytes.TrimLeft(b, "0123456789")) }
 
 // inQuotes tells whether a quoted string is open at the end of b, which begins outside of one.
 func inQuotes(b []byte) bool {
