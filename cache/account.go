@@ -47,7 +47,8 @@ type Account struct {
 	onArrival func(Arrival) bool
 
 	// How often the size that the server announced for a message was the right one, and how often it was not.
-	right, wrong atomic.Int64
+	right, wrong           atomic.Int64
+	partsRight, partsWrong atomic.Int64 // of parts
 
 	whole atomic.Bool // the server has no pieces of messages
 

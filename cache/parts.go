@@ -18,6 +18,7 @@ type PartFile struct {
 	Name string
 	view view
 	part *remote.Part // nil for the header
+	here bool         // the part was found in the message itself, and is as long as it says
 }
 
 // Parts returns what a message consists of: its header as headers.txt, its text as body.txt and body.html, all else under
@@ -39,7 +40,11 @@ func (m *Mailbox) Parts(ctx context.Context, ref Ref) ([]PartFile, error) {
 	if err := json.Unmarshal(v, found); err != nil {
 		return nil, fmt.Errorf("parts of UID %d in %s: %w", ref.UID, m.name, err)
 	}
-	return partFiles(found.Root), nil
+	files := partFiles(found.Root)
+	for i := range files {
+		files[i].here = found.Whole
+	}
+	return files, nil
 }
 
 // partFiles names the files of a message.
@@ -58,12 +63,12 @@ func partFiles(root *remote.Part) []PartFile {
 			}
 		case text && p.Type == "text/plain" && (name == "" || !plain):
 			plain = true
-			files = append(files, PartFile{given.unique("body.txt"), bodyView + view(p.Number), p})
+			files = append(files, PartFile{Name: given.unique("body.txt"), view: bodyView + view(p.Number), part: p})
 		case text && p.Type == "text/html" && (name == "" || !html):
 			html = true
-			files = append(files, PartFile{given.unique("body.html"), bodyView + view(p.Number), p})
+			files = append(files, PartFile{Name: given.unique("body.html"), view: bodyView + view(p.Number), part: p})
 		default:
-			files = append(files, PartFile{given.unique(partName(p, name)), partView + view(p.Number), p})
+			files = append(files, PartFile{Name: given.unique(partName(p, name)), view: partView + view(p.Number), part: p})
 		}
 	}
 	add(root)
@@ -111,10 +116,23 @@ func (m *Mailbox) KnownPartSize(ref Ref, f PartFile) (int64, bool) {
 	if size, ok := m.knownSize(ref, f.view); ok {
 		return size, true
 	}
-	if strings.HasPrefix(string(f.view), string(partView)) && verbatim(f.part.Encoding) {
+	if f.verbatim() && (f.here || m.account.partSizesHold()) {
 		return f.part.Size, true
 	}
 	return 0, false
+}
+
+// verbatim tells whether the file holds the part as it is in the message.
+func (f *PartFile) verbatim() bool {
+	return strings.HasPrefix(string(f.view), string(partView)) && verbatim(f.part.Encoding)
+}
+
+// enoughParts is how many parts must have been as long as the server's account of the structure says before that is
+// relied on.
+const enoughParts = 4
+
+func (a *Account) partSizesHold() bool {
+	return a.partsWrong.Load() == 0 && a.partsRight.Load() >= enoughParts
 }
 
 // askSizes asks the server how long the encoded parts of a message are when they are decoded.
@@ -184,6 +202,13 @@ func (m *Mailbox) part(ctx context.Context, ref Ref, f PartFile) ([]byte, error)
 	switch {
 	case err != nil:
 		return nil, err
+	case !f.verbatim() || f.here:
+	case int64(len(data)) == f.part.Size:
+		m.account.partsRight.Add(1)
+	default:
+		m.account.partsWrong.Add(1)
+	}
+	switch {
 	case !body:
 		return decodeContent(f.part.Encoding, data), nil
 	case f.part.Type == "text/html":

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/mailfs/mailfs/remote"
 )
@@ -148,7 +149,7 @@ func (m *Mailbox) dissectAll(ctx context.Context, prio remote.Priority, validity
 			if !landed.first(uid) {
 				return
 			}
-			if root == nil {
+			if root == nil || doubtful(root) {
 				garbled = append(garbled, uid)
 				a.bodies.add(m.viewKey(Ref{validity, uid}, garbledView), nil)
 				return
@@ -186,6 +187,16 @@ func (m *Mailbox) dissectAll(ctx context.Context, prio remote.Priority, validity
 			got(uid, found, err)
 		})
 	}
+}
+
+// doubtful tells whether a structure is one that servers are at odds about: a multipart of no parts, and a message that is
+// nothing but another message, where they number its parts in several ways.
+func doubtful(root *remote.Part) bool {
+	var hollow func(p *remote.Part) bool
+	hollow = func(p *remote.Part) bool {
+		return p.IsMultipart() && len(p.Parts) == 0 || slices.ContainsFunc(p.Parts, hollow)
+	}
+	return isMessage(root.Type) || hollow(root)
 }
 
 // anatomyOf takes a message apart.

@@ -285,6 +285,65 @@ func partsOf(t *testing.T, dir string) map[string]seenParts {
 	return all
 }
 
+// What the server says of the structure may be wrong: files in .parts are as long as what is read from them, and hold what is in
+// the message.
+func TestPartsOfWrongStructures(t *testing.T) {
+	t.Parallel()
+	c := dovecot.Dial(t, "wrongparts")
+	head := func(n int) string { return fmt.Sprintf("From: a@example.com\r\nSubject: structure %d\r\n", n) }
+	inner := head(99) + "Content-Type: multipart/mixed; boundary=y\r\n\r\n--y\r\n\r\ninner text\r\n--y--\r\n"
+	table := "a;b\r\n1;2\r\n3;4"
+	for n := range 8 {
+		c.Put("INBOX", harness.Mail{Body: []byte(head(n) + "Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n\r\nsome text\r\n" +
+			"--x\r\nContent-Type: text/csv\r\nContent-Disposition: attachment; filename=table.csv\r\n\r\n" + table + "\r\n--x--\r\n")})
+	}
+	c.Put("INBOX", harness.Mail{Body: []byte(head(8) + "Content-Type: message/rfc822\r\n\r\n" + inner)})
+	for _, lie := range []struct {
+		name string
+		lie  func(*harness.Lie, string) string
+	}{
+		{"as it is", func(_ *harness.Lie, line string) string { return line }},
+		{"more bytes", harness.WrongStructure(20)},
+		{"fewer bytes", harness.WrongStructure(-4)},
+		{"nothing in it", harness.Hollow},
+	} {
+		t.Run(lie.name, func(t *testing.T) {
+			t.Parallel()
+			proxy := run.Proxy(t, dovecot.IMAP, harness.ProxyOptions{Lie: lie.lie})
+			m := run.Mount(t, "--tls=off", inTheClear("wrongparts", proxy.Port))
+			messages := names(filepath.Join(m.Path, "INBOX", ".parts"))
+			if len(messages) != 9 {
+				t.Fatalf("%d messages", len(messages))
+			}
+			for _, message := range messages {
+				dir := filepath.Join(m.Path, "INBOX", ".parts", message)
+				want := map[string]string{"headers.txt": "", "body.txt": "some text", "table.csv": table}
+				if strings.Contains(message, "structure-8") {
+					want = map[string]string{"headers.txt": "", "structure-99.eml": inner}
+				}
+				files := names(dir)
+				if len(files) != len(want) {
+					t.Errorf("%s holds %q", message, files)
+				}
+				for _, name := range files {
+					info, err := os.Stat(filepath.Join(dir, name))
+					if err != nil {
+						t.Error(err)
+						continue
+					}
+					content, err := os.ReadFile(filepath.Join(dir, name))
+					if err != nil || int64(len(content)) != info.Size() {
+						t.Errorf("%s/%s: %d bytes (%v), st_size was %d", message, name, len(content), err, info.Size())
+					}
+					if text, ok := want[name]; !ok || text != "" && strings.TrimSpace(string(content)) != strings.TrimSpace(text) {
+						t.Errorf("%s/%s holds %q", message, name, content)
+					}
+				}
+			}
+		})
+	}
+}
+
 // The names of parts are those that they give themselves, made fit for a file and for each other.
 func TestPartNames(t *testing.T) {
 	t.Parallel()

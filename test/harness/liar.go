@@ -86,6 +86,30 @@ func WithoutSASL(_ *Lie, line string) string {
 	return regexp.MustCompile(` (AUTH=\S*[A-Z]|SASL-IR)\b`).ReplaceAllString(line, "")
 }
 
+// WrongStructure tells of the parts that are not encoded that they are more bytes, or fewer.
+func WrongStructure(more int) func(*Lie, string) string {
+	octets := regexp.MustCompile(`("[78]bit") (\d+)`)
+	return func(_ *Lie, line string) string {
+		if !strings.Contains(line, "BODYSTRUCTURE ") {
+			return line
+		}
+		return octets.ReplaceAllStringFunc(line, func(said string) string {
+			m := octets.FindStringSubmatch(said)
+			n, _ := strconv.Atoi(m[2])
+			return fmt.Sprintf("%s %d", m[1], max(0, n+more))
+		})
+	}
+}
+
+// Hollow tells of every multipart that there is nothing in it.
+func Hollow(_ *Lie, line string) string {
+	if i := strings.Index(line, "BODYSTRUCTURE (("); i >= 0 {
+		end := strings.LastIndex(line, " BODY[")
+		return line[:i] + `BODYSTRUCTURE ("multipart" "mixed" ("boundary" "x") NIL NIL "7bit" 100 NIL NIL NIL NIL)` + line[end:]
+	}
+	return line
+}
+
 // Forbidden lets nobody open a mailbox.
 func Forbidden(mailbox string) func(*Lie, string) string {
 	return func(l *Lie, line string) string {
