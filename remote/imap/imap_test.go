@@ -698,6 +698,40 @@ func TestConnectionLostAgainAndAgain(t *testing.T) {
 	}
 }
 
+// A server that ends the connection over some messages doesn't keep the others from being listed; one that ends it over all
+// is out of order.
+func TestListingEndsTheConnection(t *testing.T) {
+	for _, fatal := range []uint32{1, 2, 40} {
+		s := newServer(t, fullCaps, mail(upTo(40)...)...)
+		s.row = func(c *peer, n int, l *letter, items string) (string, bool) {
+			if l.uid > 40-fatal && strings.Contains(items, "HEADER") {
+				c.w.Flush()
+				c.Close()
+				return "", true
+			}
+			return "", false
+		}
+		a := remote.Retry(s.open())
+		var v view
+		_, err := a.Sync(inTime(t), "INBOX", remote.Version{}, remote.Version{}, nil, v.take)
+		if fatal == 40 {
+			wantError(t, err, remote.ErrUnreachable)
+			if len(v.messages) > mostFatal {
+				t.Errorf("%d messages are listed by a server that ends over each", len(v.messages))
+			}
+			continue
+		}
+		if err != nil || len(v.messages) != 40 {
+			t.Fatalf("%d messages, %v", len(v.messages), err)
+		}
+		for uid, m := range v.messages {
+			if header := m.Header != nil; header != (uint32(uid) <= 40-fatal) || m.Size == 0 || m.Date.IsZero() {
+				t.Errorf("%d: %+v", uid, m)
+			}
+		}
+	}
+}
+
 // TestConnectionsBreakUnderManyReaders ends connections in the middle of answers while commands are being sent on them.
 func TestConnectionsBreakUnderManyReaders(t *testing.T) {
 	s := newServer(t, fullCaps, mail(upTo(200)...)...)

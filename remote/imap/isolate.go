@@ -46,10 +46,52 @@ func (y *syncing) isolate(ctx context.Context, set *remote.UIDSet) error {
 		}
 		y.count(err)
 		suspect := set.Ranges()[0].First
-		if err := y.piecemeal(ctx, suspect); err != nil {
+		if err := y.piecemeal(ctx, suspect, false); err != nil {
 			return err
 		}
 		set = set.Minus(remote.NewUIDSet(suspect))
+	}
+	return nil
+}
+
+// mostFatal is how many messages a server may end the connection over. If there are more it is out of order, or the
+// network is.
+const mostFatal = 2
+
+// outlive lists messages amid which the connection was lost. Where it is lost again, at the same one, that is listed item
+// by item, and the others without it.
+func (y *syncing) outlive(ctx context.Context, set *remote.UIDSet) error {
+	for set.Len() > 0 {
+		first := set.Ranges()[0].First
+		came, partial, err := y.fetch(ctx, set, y.want(), true)
+		if ctx.Err() != nil {
+			return err
+		}
+		set = set.Minus(came)
+		switch {
+		case errors.Is(err, errGarbled):
+			return y.isolate(ctx, set)
+		case refused(err):
+			y.doubt()
+			return y.settle(ctx, partial)
+		case err == nil:
+			return y.settle(ctx, partial)
+		case !errors.Is(err, remote.ErrLost):
+			return err
+		case !set.Contains(first):
+			continue // it came further this time
+		}
+		y.mu.Lock()
+		y.fatal++
+		most := y.fatal > mostFatal
+		y.mu.Unlock()
+		if most {
+			return err
+		}
+		if err := y.piecemeal(ctx, first, true); err != nil {
+			return err
+		}
+		set = set.Minus(remote.NewUIDSet(first))
 	}
 	return nil
 }
@@ -62,15 +104,16 @@ func (y *syncing) settle(ctx context.Context, partial []remote.Message) error {
 		return nil
 	}
 	for _, m := range partial {
-		if err := y.piecemeal(ctx, m.UID); err != nil {
+		if err := y.piecemeal(ctx, m.UID, false); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// piecemeal lists one message with whichever items can be had one by one.
-func (y *syncing) piecemeal(ctx context.Context, uid remote.UID) error {
+// piecemeal lists one message with whichever items can be had one by one. Where it is fatal to connections, what ends one
+// more of them can't be had.
+func (y *syncing) piecemeal(ctx context.Context, uid remote.UID, fatal bool) error {
 	m := remote.Message{UID: uid, Key: strconv.FormatUint(uint64(uid), 10)}
 	var without []string
 	for _, item := range []struct {
@@ -81,7 +124,7 @@ func (y *syncing) piecemeal(ctx context.Context, uid remote.UID) error {
 			break
 		}
 		part, got, err := y.a.one(ctx, y.box, uid, item.items, true)
-		if err != nil && !refused(err) && !errors.Is(err, errGarbled) {
+		if err != nil && !refused(err) && !errors.Is(err, errGarbled) && !(fatal && errors.Is(err, remote.ErrLost)) {
 			return err
 		}
 		if got == 0 {

@@ -119,6 +119,7 @@ type syncing struct {
 	garbled  int        // answers that go-imap could not parse, at this level
 	level    int        // into levels
 	doubtful bool       // the server has refused to list something
+	fatal    int        // messages over which the server ends the connection
 }
 
 // all brings the caller from since to now.
@@ -194,7 +195,7 @@ func (y *syncing) rest(ctx context.Context, there *remote.UIDSet) error {
 	return y.run(ctx, []job{func(ctx context.Context) error {
 		for n := 0; n < enough && missing.Len() > 0; n++ {
 			first := missing.Ranges()[0].First
-			if err := y.piecemeal(ctx, first); err != nil {
+			if err := y.piecemeal(ctx, first, false); err != nil {
 				return err
 			}
 			missing = missing.Minus(remote.NewUIDSet(first))
@@ -304,6 +305,8 @@ func (y *syncing) list(ctx context.Context, set *remote.UIDSet) error {
 			return y.isolate(ctx, set.Minus(came))
 		case refused(err):
 			y.doubt()
+		case errors.Is(err, remote.ErrLost):
+			return y.outlive(ctx, set.Minus(came))
 		case err != nil:
 			return err
 		}
