@@ -64,7 +64,7 @@ func (c *Cache) Account(name string, r remote.Account, o AccountOptions) (*Accou
 	if o.Store != "" {
 		err := a.attach(o.Store, o.Label)
 		if err != nil && o.Optional && !errors.Is(err, ErrStoreNewer) {
-			a.without(o.Store, err)
+			a.log.Warn("nothing is kept on disk: "+err.Error(), "store", o.Store)
 			err = nil
 		}
 		if err != nil {

@@ -198,17 +198,21 @@ func (m *Mailbox) part(ctx context.Context, ref Ref, f PartFile) ([]byte, error)
 			return content, err
 		}
 	}
-	data, err := m.section(ctx, ref, remote.Section{Number: f.part.Number})
+	section := remote.Section{Number: f.part.Number}
+	data, err := m.section(ctx, ref, section)
 	switch {
 	case err != nil:
 		return nil, err
 	case !f.verbatim() || f.here:
 	case int64(len(data)) == f.part.Size:
 		m.account.partsRight.Add(1)
-	default:
+	default: // one of the two is another part, or counted in another way
 		m.account.partsWrong.Add(1)
+		data, err = m.sectionOfWhole(ctx, ref, section)
 	}
 	switch {
+	case err != nil:
+		return nil, err
 	case !body:
 		return decodeContent(f.part.Encoding, data), nil
 	case f.part.Type == "text/html":
@@ -243,18 +247,8 @@ func (m *Mailbox) decodable(ref Ref) *anatomy {
 
 // section returns a section of a message, from the message if it is at hand or can't be taken apart by the server.
 func (m *Mailbox) section(ctx context.Context, ref Ref, s remote.Section) (content []byte, err error) {
-	cut := func(body []byte, err error) ([]byte, error) {
-		if err != nil {
-			return nil, err
-		}
-		whole, err := dissect(body)
-		if err != nil {
-			return nil, err
-		}
-		return whole.section(s), nil
-	}
 	if body, ok := m.atHand(ref); ok {
-		return cut(body, nil)
+		return sectionOf(body, s)
 	}
 	a := m.account
 	err = remote.ErrUnsupported
@@ -269,10 +263,31 @@ func (m *Mailbox) section(ctx context.Context, ref Ref, s remote.Section) (conte
 		}
 	}
 	if errors.Is(err, remote.ErrUnsupported) {
-		m.bringWhole(ctx, remote.Foreground, ref.UIDValidity, []remote.UID{ref.UID},
-			func(_ remote.UID, body []byte, failed error) { content, err = cut(body, failed) })
+		return m.sectionOfWhole(ctx, ref, s)
 	}
 	return content, err
+}
+
+// sectionOfWhole brings a message to return a section of it.
+func (m *Mailbox) sectionOfWhole(ctx context.Context, ref Ref, s remote.Section) (content []byte, err error) {
+	if body, ok := m.atHand(ref); ok {
+		return sectionOf(body, s)
+	}
+	m.bringWhole(ctx, remote.Foreground, ref.UIDValidity, []remote.UID{ref.UID}, func(_ remote.UID, body []byte, failed error) {
+		if err = failed; err == nil {
+			content, err = sectionOf(body, s)
+		}
+	})
+	return content, err
+}
+
+// sectionOf returns a section of a message.
+func sectionOf(body []byte, s remote.Section) ([]byte, error) {
+	whole, err := dissect(body)
+	if err != nil {
+		return nil, err
+	}
+	return whole.section(s), nil
 }
 
 // legibleHeader returns a header with each field in a line of its own, decoded to UTF-8, in order.

@@ -24,7 +24,8 @@ func (a *Account) attach(dir, label string) error {
 		}
 	}
 	if errors.Is(err, ErrStoreHeld) || full(err) {
-		a.without(dir, err)
+		a.unkept = err
+		a.log.Warn("nothing is kept on disk: "+err.Error(), "store", dir)
 		return nil
 	}
 	if err != nil {
@@ -41,13 +42,8 @@ func (a *Account) attach(dir, label string) error {
 	return nil
 }
 
-// without notes why nothing is kept on disk.
-func (a *Account) without(dir string, why error) {
-	a.unkept = why
-	a.log.Warn("nothing is kept on disk: "+why.Error(), "store", dir)
-}
-
-// Unkept returns why the account does without the store that it was given; nil if it does not.
+// Unkept returns why the account does without a store that it could have: another process has it, or the disk is full. It is
+// nil otherwise.
 func (a *Account) Unkept() error { return a.unkept }
 
 // putLabel says in a store whose it is.

@@ -149,7 +149,7 @@ func (m *Mailbox) dissectAll(ctx context.Context, prio remote.Priority, validity
 			if !landed.first(uid) {
 				return
 			}
-			if root == nil || doubtful(root) {
+			if root == nil || hollow(root) {
 				garbled = append(garbled, uid)
 				a.bodies.add(m.viewKey(Ref{validity, uid}, garbledView), nil)
 				return
@@ -189,14 +189,10 @@ func (m *Mailbox) dissectAll(ctx context.Context, prio remote.Priority, validity
 	}
 }
 
-// doubtful tells whether a structure is one that servers are at odds about: a multipart of no parts, and a message that is
-// nothing but another message, where they number its parts in several ways.
-func doubtful(root *remote.Part) bool {
-	var hollow func(p *remote.Part) bool
-	hollow = func(p *remote.Part) bool {
-		return p.IsMultipart() && len(p.Parts) == 0 || slices.ContainsFunc(p.Parts, hollow)
-	}
-	return isMessage(root.Type) || hollow(root)
+// hollow tells whether there is a multipart of no parts in a structure, as some servers have it for what they can't take
+// apart.
+func hollow(p *remote.Part) bool {
+	return p.IsMultipart() && len(p.Parts) == 0 || slices.ContainsFunc(p.Parts, hollow)
 }
 
 // anatomyOf takes a message apart.
