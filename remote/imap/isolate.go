@@ -46,7 +46,7 @@ func (y *syncing) isolate(ctx context.Context, set *remote.UIDSet) error {
 		}
 		y.count(err)
 		suspect := set.Ranges()[0].First
-		if err := y.piecemeal(ctx, suspect, false); err != nil {
+		if err := y.piecemeal(ctx, suspect); err != nil {
 			return err
 		}
 		set = set.Minus(remote.NewUIDSet(suspect))
@@ -59,8 +59,15 @@ func (y *syncing) isolate(ctx context.Context, set *remote.UIDSet) error {
 const mostFatal = 2
 
 // outlive lists messages amid which the connection was lost. Where it is lost again, at the same one, that is listed item
-// by item, and the others without it.
+// by item, if the others can be listed without it.
 func (y *syncing) outlive(ctx context.Context, set *remote.UIDSet) error {
+	var fatal []remote.Message
+	done := func(partial []remote.Message) error {
+		if len(fatal) > 0 {
+			y.send(ctx, remote.Delta{Messages: fatal})
+		}
+		return y.settle(ctx, partial)
+	}
 	for set.Len() > 0 {
 		first := set.Ranges()[0].First
 		came, partial, err := y.fetch(ctx, set, y.want(), true)
@@ -73,9 +80,9 @@ func (y *syncing) outlive(ctx context.Context, set *remote.UIDSet) error {
 			return y.isolate(ctx, set)
 		case refused(err):
 			y.doubt()
-			return y.settle(ctx, partial)
+			return done(partial)
 		case err == nil:
-			return y.settle(ctx, partial)
+			return done(partial)
 		case !errors.Is(err, remote.ErrLost):
 			return err
 		case !set.Contains(first):
@@ -88,12 +95,14 @@ func (y *syncing) outlive(ctx context.Context, set *remote.UIDSet) error {
 		if most {
 			return err
 		}
-		if err := y.piecemeal(ctx, first, true); err != nil {
+		m, err := y.items(ctx, first, true)
+		if err != nil {
 			return err
 		}
+		fatal = append(fatal, m)
 		set = set.Minus(remote.NewUIDSet(first))
 	}
-	return nil
+	return done(nil)
 }
 
 // settle lists messages that came without all that was asked for: item by item, or, if there are many, as they are.
@@ -104,16 +113,25 @@ func (y *syncing) settle(ctx context.Context, partial []remote.Message) error {
 		return nil
 	}
 	for _, m := range partial {
-		if err := y.piecemeal(ctx, m.UID, false); err != nil {
+		if err := y.piecemeal(ctx, m.UID); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// piecemeal lists one message with whichever items can be had one by one. Where it is fatal to connections, what ends one
-// more of them can't be had.
-func (y *syncing) piecemeal(ctx context.Context, uid remote.UID, fatal bool) error {
+// piecemeal lists one message with whichever items can be had one by one.
+func (y *syncing) piecemeal(ctx context.Context, uid remote.UID) error {
+	m, err := y.items(ctx, uid, false)
+	if err == nil {
+		y.send(ctx, remote.Delta{Messages: []remote.Message{m}})
+	}
+	return err
+}
+
+// items returns what can be had of one message item by item. Where it is fatal to connections, what ends one more of them
+// can't be had.
+func (y *syncing) items(ctx context.Context, uid remote.UID, fatal bool) (remote.Message, error) {
 	m := remote.Message{UID: uid, Key: strconv.FormatUint(uint64(uid), 10)}
 	var without []string
 	for _, item := range []struct {
@@ -125,7 +143,7 @@ func (y *syncing) piecemeal(ctx context.Context, uid remote.UID, fatal bool) err
 		}
 		part, got, err := y.a.one(ctx, y.box, uid, item.items, true)
 		if err != nil && !refused(err) && !errors.Is(err, errGarbled) && !(fatal && errors.Is(err, remote.ErrLost)) {
-			return err
+			return m, err
 		}
 		if got == 0 {
 			without = append(without, item.name)
@@ -143,8 +161,7 @@ func (y *syncing) piecemeal(ctx context.Context, uid remote.UID, fatal bool) err
 		}
 	}
 	y.a.log.Warn("a message had to be listed item by item", "mailbox", y.mailbox, "uid", uid, "without", without)
-	y.send(ctx, remote.Delta{Messages: []remote.Message{m}})
-	return nil
+	return m, nil
 }
 
 // bare lists messages of which nothing can be had but that they are there.

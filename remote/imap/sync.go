@@ -195,7 +195,7 @@ func (y *syncing) rest(ctx context.Context, there *remote.UIDSet) error {
 	return y.run(ctx, []job{func(ctx context.Context) error {
 		for n := 0; n < enough && missing.Len() > 0; n++ {
 			first := missing.Ranges()[0].First
-			if err := y.piecemeal(ctx, first, false); err != nil {
+			if err := y.piecemeal(ctx, first); err != nil {
 				return err
 			}
 			missing = missing.Minus(remote.NewUIDSet(first))
