@@ -52,18 +52,7 @@ func (m *Mailbox) handOn(ctx context.Context, ref Ref, f *flight, body []byte) {
 	m.mu.Lock()
 	m.arrived += f.ahead
 	m.mu.Unlock()
-	j := job{key: a.diskKey(m, ref), body: body, then: func() {
-		if t := m.Known(); t != nil && t.validity == ref.UIDValidity {
-			if e, ok := t.Find(ref.UID); ok && e.Size == int64(len(body)) {
-				select {
-				case a.arrivals <- Arrival{m, e, body, f}:
-					return
-				default: // whoever reads it will ask
-				}
-			}
-		}
-		m.settle(ref, f, false)
-	}}
+	j := job{key: a.diskKey(m, ref), body: body, then: func() { m.offer(ref, f, body) }}
 	promised := a.disk.promise(ctx, j)
 	f.land(body, nil)
 	if promised {
@@ -71,6 +60,29 @@ func (m *Mailbox) handOn(ctx context.Context, ref Ref, f *flight, body []byte) {
 	} else {
 		m.settle(ref, f, false)
 	}
+}
+
+// handOnKept is handOn for a body that was on disk.
+func (m *Mailbox) handOnKept(ref Ref, f *flight, body []byte) {
+	m.mu.Lock()
+	m.arrived += f.ahead
+	m.mu.Unlock()
+	f.land(body, nil)
+	m.offer(ref, f, body)
+}
+
+// offer has a body handed on that has landed and is on disk.
+func (m *Mailbox) offer(ref Ref, f *flight, body []byte) {
+	if t := m.Known(); t != nil && t.validity == ref.UIDValidity {
+		if e, ok := t.Find(ref.UID); ok && e.Size == int64(len(body)) {
+			select {
+			case m.account.arrivals <- Arrival{m, e, body, f}:
+				return
+			default: // whoever reads it will ask
+			}
+		}
+	}
+	m.settle(ref, f, false)
 }
 
 // settle ends a flight that was to be handed on. If it was taken to where readers find it, and is on disk, its memory is

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -261,14 +262,18 @@ func (m *Mailbox) bringHeader(ctx context.Context, key bodyKey, f *flight) {
 func (m *Mailbox) bring(ctx context.Context, prio remote.Priority, flights map[remote.UID]*flight, validity uint32) {
 	a := m.account
 	var missing []remote.UID
-	for uid, f := range flights {
-		key := bodyKey{mailbox: m, ref: Ref{validity, uid}}
+	for _, uid := range slices.Sorted(maps.Keys(flights)) { // the order in which readers come, as a rule
+		f, key := flights[uid], bodyKey{mailbox: m, ref: Ref{validity, uid}}
 		if a.store != nil {
 			a.disk.await(ctx, a.diskKey(m, key.ref))
 			if body, ok := a.disk.read(a.diskKey(m, key.ref)); ok {
 				a.fromDisk.Add(1)
 				m.verify(key.ref, int64(len(body)))
-				m.land(key, f, body, nil)
+				if f.handOn && a.SizesHold() {
+					m.handOnKept(key.ref, f, body)
+				} else {
+					m.land(key, f, body, nil)
+				}
 				continue
 			}
 		}
@@ -277,7 +282,6 @@ func (m *Mailbox) bring(ctx context.Context, prio remote.Priority, flights map[r
 	if len(missing) == 0 {
 		return
 	}
-	slices.Sort(missing) // the order in which readers come, as a rule
 	var landed landings
 	err := a.remote.Bodies(ctx, prio, m.name, validity, missing, func(uid remote.UID, body []byte) {
 		if flights[uid] == nil || !landed.first(uid) {

@@ -316,7 +316,8 @@ func (m *Mailbox) fetchAhead(t *Table, uids []remote.UID, trace remote.UID) {
 	m.mu.Lock()
 	for _, uid := range uids {
 		key := bodyKey{mailbox: m, ref: Ref{validity, uid}}
-		if m.flights[key] != nil || a.bodies.has(key) || a.store != nil && a.disk.has(a.diskKey(m, key.ref)) {
+		handOn := trace != 0 && uid != trace && a.store != nil && a.onArrival != nil
+		if m.flights[key] != nil || a.bodies.has(key) || !handOn && a.store != nil && a.disk.has(a.diskKey(m, key.ref)) {
 			continue
 		}
 		flights[uid] = m.take(key)
@@ -324,7 +325,7 @@ func (m *Mailbox) fetchAhead(t *Table, uids []remote.UID, trace remote.UID) {
 		a.bodies.ahead.Add(flights[uid].ahead)
 		m.queued += flights[uid].ahead
 		flights[uid].place = m.queued
-		flights[uid].handOn = trace != 0 && uid != trace && a.store != nil && a.onArrival != nil
+		flights[uid].handOn = handOn
 	}
 	m.mu.Unlock()
 	if len(flights) == 0 {

@@ -43,12 +43,19 @@ func resident(t *testing.T, name string) bool {
 }
 
 // Who reads one message after the other finds what follows with the kernel, whole, and nobody is asked for it; it is on
-// disk as well. Sizes go across the boundaries of pages and of what is read at a time.
+// disk as well, and comes from there in the next mount. Sizes go across the boundaries of pages and of what is read at a
+// time.
 func TestAWalkFindsWhatFollowsWithTheKernel(t *testing.T) {
-	const messages, reads = 300, 60
-	s := newSynthetic(map[string]int{"INBOX": messages})
+	s := newSynthetic(map[string]int{"INBOX": 300})
 	s.bodySize = func(uid remote.UID) int { return int(uid)*41%4000*72 + 40 }
 	dir := t.TempDir()
+	for _, from := range []string{"server", "disk"} {
+		t.Run(from, func(t *testing.T) { walkThrough(t, s, dir) })
+	}
+}
+
+func walkThrough(t *testing.T, s *synthetic, dir string) {
+	const messages, reads = 300, 60
 	m := mountWith(t, time.Hour, map[string]*synthetic{"": s}, cache.AccountOptions{Store: dir})
 	names := m.names(t, "INBOX")
 	read := func(i int) {
