@@ -81,10 +81,12 @@ func (r *route) add(f *folder, path []string, in func(f *folder, path []string) 
 
 // step goes to a mailbox and returns those that are next on the way, if somebody travels along this route.
 func (r *route) step(m *cache.Mailbox) []*cache.Mailbox {
-	at := r.places[m]
-	if at > r.last && at <= r.last+1+skipped {
+	at, ok := r.places[m]
+	switch {
+	case ok && at == r.last:
+	case ok && at > r.last && at <= r.last+1+skipped:
 		r.steps++
-	} else if at != r.last {
+	default:
 		r.steps = 0
 	}
 	r.last = at

@@ -86,7 +86,8 @@ func (s *session) whyNot(mailbox string, err error) error {
 	if !ok {
 		return s.fault(err)
 	}
-	if no.Code == goimap.ResponseCodeNoPerm {
+	// Cyrus has no code for it.
+	if no.Code == goimap.ResponseCodeNoPerm || no.Code == "" && strings.EqualFold(no.Text, "Permission denied") {
 		return fmt.Errorf("%w: %q: the server says %q", remote.ErrForbidden, mailbox, shorten(no.Text))
 	}
 	gone := no.Code == goimap.ResponseCodeNonExistent || no.Code == goimap.ResponseCodeTryCreate

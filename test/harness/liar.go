@@ -110,12 +110,12 @@ func Hollow(_ *Lie, line string) string {
 	return line
 }
 
-// Forbidden lets nobody open a mailbox.
-func Forbidden(mailbox string) func(*Lie, string) string {
+// Forbidden lets nobody open a mailbox, and says so.
+func Forbidden(mailbox, says string) func(*Lie, string) string {
 	return func(l *Lie, line string) string {
 		tag, command, _ := strings.Cut(l.last(), " ")
 		if strings.HasPrefix(command, "EXAMINE ") && strings.Contains(command, mailbox) && strings.HasPrefix(line, tag+" ") {
-			return tag + " NO [NOPERM] not for you\r\n"
+			return tag + " NO " + says + "\r\n"
 		}
 		return line
 	}
