@@ -36,6 +36,8 @@ type server struct {
 	memory  *imapmemserver.Server
 	running *imapserver.Server
 	client  *imapclient.Client
+
+	appended int64
 }
 
 func newServer(t *testing.T) *server {
@@ -103,19 +105,26 @@ func (s *server) put(mailbox string, n, size int) [][]byte {
 		id := serial.Add(1)
 		m := fmt.Appendf(nil, "From: a%d@example.org\r\nTo: b@example.org\r\nSubject: message %d\r\nMessage-ID: <%d@x>\r\n\r\n", id, id, id)
 		m = append(m, bytes.Repeat(fmt.Appendf(nil, "line %d\r\n", id), 1+size/8)...)
-		c := s.client.Append(mailbox, int64(len(m)), &goimap.AppendOptions{Time: time.Unix(1.7e9+id*60, 0)})
-		if _, err := c.Write(m); err != nil {
-			s.t.Fatal(err)
-		}
-		if err := c.Close(); err != nil {
-			s.t.Fatal(err)
-		}
-		if _, err := c.Wait(); err != nil {
-			s.t.Fatal(err)
-		}
+		s.append(mailbox, m)
 		all = append(all, m)
 	}
 	return all
+}
+
+// append stores a message. It arrives some time after the one before.
+func (s *server) append(mailbox string, m []byte) {
+	s.t.Helper()
+	s.appended++
+	c := s.client.Append(mailbox, int64(len(m)), &goimap.AppendOptions{Time: time.Unix(1.7e9+s.appended*60, 0)})
+	if _, err := c.Write(m); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := c.Close(); err != nil {
+		s.t.Fatal(err)
+	}
+	if _, err := c.Wait(); err != nil {
+		s.t.Fatal(err)
+	}
 }
 
 var serial atomic.Int64
@@ -510,6 +519,39 @@ func TestUIDValidityComesBack(t *testing.T) {
 		if seen[0] == seen[1] || seen[0] != seen[2] {
 			t.Errorf("the server's UIDVALIDITY was %d", seen)
 		}
+	}
+}
+
+// A mailbox is restored from a backup, and gives UIDs to new messages that others had.
+func TestUIDNEXTGoesBack(t *testing.T) {
+	for _, dir := range []string{"", t.TempDir()} {
+		s := newServer(t)
+		mail := s.put("INBOX", 5, 100)
+		_, a := s.open(cache.Options{}, cache.AccountOptions{Store: dir})
+		m := inbox(t, a)
+		compare := func() {
+			t.Helper()
+			tb := table(t, m)
+			if tb.Len() != len(mail) {
+				t.Fatalf("%d messages of %d", tb.Len(), len(mail))
+			}
+			for i := range mail {
+				if got := read(t, m, tb.At(i)); !bytes.Equal(got, mail[i]) {
+					t.Errorf("%s: %q", tb.At(i).Name, got)
+				}
+			}
+		}
+		compare()
+		s.stop()
+		s.empty()
+		s.start(s.address)
+		mail = mail[:2]
+		for _, old := range mail {
+			s.append("INBOX", old)
+		}
+		compare()
+		mail = append(mail, s.put("INBOX", 4, 100)...)
+		compare()
 	}
 }
 

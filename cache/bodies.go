@@ -62,12 +62,12 @@ func (b *bodies) has(k bodyKey) bool {
 	return b.lru.Contains(k)
 }
 
-// forget drops what is kept of a mailbox but for what is of one UIDVALIDITY.
-func (b *bodies) forget(m *Mailbox, but uint32) {
+// forget drops what is kept of the messages of a mailbox that are void.
+func (b *bodies) forget(m *Mailbox, void func(Ref) bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, k := range b.lru.Keys() {
-		if k.mailbox == m && k.ref.UIDValidity != but {
+		if k.mailbox == m && void(k.ref) {
 			b.lru.Remove(k)
 		}
 	}

@@ -537,6 +537,19 @@ func (d *disk) forget(account *accountDir, mailbox string, but uint32) {
 	}
 }
 
+// forgetFrom removes the bodies of a mailbox from a UID on.
+func (d *disk) forgetFrom(account *accountDir, mailbox string, from Ref) {
+	<-account.scanned // then all are known
+	hash := mailboxHash(mailbox)
+	d.mu.Lock()
+	defer d.sweep()
+	for _, k := range d.lru.Keys() {
+		if k.account == account && k.mailbox == hash && k.ref.UIDValidity == from.UIDValidity && k.ref.UID >= from.UID {
+			d.lru.Remove(k)
+		}
+	}
+}
+
 // scan finds the files of earlier runs, and removes what such a run was writing when it ended.
 func (d *disk) scan(account *accountDir) {
 	defer close(account.scanned)

@@ -153,12 +153,26 @@ func (m *Mailbox) sync(ctx context.Context, now remote.Version) (*Table, error) 
 	t, change := d.finish(time.Now())
 	change.Mailbox = m
 	before := m.version
+	if before.UIDValidity == version.UIDValidity && version.UIDNext != 0 && version.UIDNext < before.UIDNext {
+		m.wentBack(before.UIDNext, version)
+	}
 	m.draft, m.version = nil, version
 	if t != old {
 		m.publish(old, t, &change)
 	}
 	m.save(old, t, version, before != version, change)
 	return t, nil
+}
+
+// wentBack forgets messages whose UIDs the server will give to others: UIDNEXT is less than it was, which a mailbox that was
+// restored may do, against RFC 9051, section 2.3.1.1.
+func (m *Mailbox) wentBack(from remote.UID, to remote.Version) {
+	m.log.Warn("UIDNEXT went back: what is kept of the messages from there on is forgotten", "from", from, "to", to.UIDNext)
+	a, first := m.account, Ref{to.UIDValidity, to.UIDNext}
+	a.bodies.forget(m, func(r Ref) bool { return r.UIDValidity == first.UIDValidity && r.UID >= first.UID })
+	if a.store != nil && !a.keep {
+		a.disk.forgetFrom(a.store, m.name, first)
+	}
 }
 
 // publish puts a table in place and tells of it.
@@ -183,7 +197,7 @@ func (m *Mailbox) publish(old, t *Table, change *Change) {
 	m.table.set(t)
 	m.mu.Unlock()
 	if old != nil && t.validity != old.validity { // it may come back, and mean other messages
-		m.account.bodies.forget(m, t.validity)
+		m.account.bodies.forget(m, func(r Ref) bool { return r.UIDValidity != t.validity })
 	}
 	if old != nil {
 		m.account.changed(*change)
