@@ -43,11 +43,14 @@ func (a *account) visit(m *cache.Mailbox) {
 	if j.top != top {
 		j.top, j.routes = top, a.routes(top)
 	}
+	var next []*cache.Mailbox
 	for _, r := range j.routes {
-		if next := r.step(m); next != nil {
-			a.cache.Expect(next)
-			return
+		if n := r.step(m); next == nil {
+			next = n
 		}
+	}
+	if len(next) > 0 {
+		a.cache.Expect(next)
 	}
 }
 
