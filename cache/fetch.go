@@ -24,15 +24,13 @@ func (m *Mailbox) Bytes(ctx context.Context, ref Ref, off int64, n int) (data []
 			return data, func() {}, err
 		}
 	}
-	body, f := m.board(bodyKey{mailbox: m, ref: ref}, true)
+	body, f, err := m.ride(ctx, bodyKey{mailbox: m, ref: ref}, true)
+	if err != nil {
+		return nil, nil, err
+	}
 	done = func() {}
 	if f != nil {
 		done = func() { m.leave(f) }
-		if err := m.account.wait(ctx, f); err != nil {
-			done()
-			return nil, nil, err
-		}
-		body = f.body
 	}
 	if m.account.store != nil {
 		m.account.disk.await(ctx, m.account.diskKey(m, ref))
@@ -73,14 +71,29 @@ func (m *Mailbox) Header(ctx context.Context, ref Ref) ([]byte, error) {
 
 // fetch returns a body or a header from memory, from disk, or from the server, once for all who wait for it.
 func (m *Mailbox) fetch(ctx context.Context, key bodyKey) ([]byte, error) {
-	body, f := m.board(key, false)
-	if f == nil {
-		return body, nil
+	body, _, err := m.ride(ctx, key, false)
+	return body, err
+}
+
+// ride returns a body or a header and, where somebody has to leave it, the flight that brought it. What was fetched ahead
+// may have been lost before the reader came, which is no news to him: he asks himself then.
+func (m *Mailbox) ride(ctx context.Context, key bodyKey, briefly bool) ([]byte, *flight, error) {
+	for again := false; ; again = true {
+		body, f := m.board(key, briefly)
+		if f == nil {
+			return body, nil, nil
+		}
+		err := m.account.wait(ctx, f)
+		if err == nil {
+			return f.body, f, nil
+		}
+		if briefly {
+			m.leave(f)
+		}
+		if again || f.place == 0 || !away(err) || errors.Is(err, remote.ErrTimeout) {
+			return nil, nil, err
+		}
 	}
-	if err := m.account.wait(ctx, f); err != nil {
-		return nil, err
-	}
-	return f.body, nil
 }
 
 // board returns a body or a header that is in memory, or else the flight that brings it, which has begun. briefly is who

@@ -103,6 +103,9 @@ func (p *pool) use(ctx context.Context, q *request, f func(*session) error) erro
 	go func() {
 		defer p.wg.Done()
 		err := p.serve(q, f)
+		if errors.Is(err, remote.ErrLost) {
+			p.dropIdle(q.session)
+		}
 		p.release(q)
 		result <- err
 	}()
@@ -597,6 +600,18 @@ func (p *pool) watch(s *session) {
 	defer p.mu.Unlock()
 	p.drop(s)
 	p.schedule()
+}
+
+// dropIdle ends the connections that nobody uses after another one was lost: what has ended that has mostly ended them too,
+// and who tries again shall not meet one after the other.
+func (p *pool) dropIdle(lost *session) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, s := range slices.Clone(p.sessions) {
+		if s != lost && s.users == 0 && !s.draining && p.drop(s) {
+			s.conn.shut(remote.ErrClosed)
+		}
+	}
 }
 
 func (p *pool) drop(s *session) bool {
