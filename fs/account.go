@@ -8,7 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/hanwen/go-fuse/v2/fs"
+	gofs "github.com/hanwen/go-fuse/v2/fs"
 
 	"github.com/mailfs/mailfs/cache"
 	"github.com/mailfs/mailfs/remote"
@@ -18,7 +18,7 @@ import (
 type account struct {
 	cache *cache.Account
 	fsys  *filesystem
-	inode *fs.Inode // of the account's directory, which lives as long as the mount
+	inode *gofs.Inode // of the account's directory, which lives as long as the mount
 
 	top atomic.Pointer[folder] // nil before the first LIST
 

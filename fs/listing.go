@@ -5,7 +5,7 @@ import (
 	"sort"
 	"syscall"
 
-	"github.com/hanwen/go-fuse/v2/fs"
+	gofs "github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
 
 	"github.com/mailfs/mailfs/cache"
@@ -18,7 +18,7 @@ import (
 // The position after an entry is its number for the former and messageOffset|UID for a message, so that it means the
 // same in every listing of the mailbox, whatever has come or gone before it.
 type listing struct {
-	node      fs.NodeLookuper
+	node      gofs.NodeLookuper
 	directory *directory // nil for the root
 	folders   []fuse.DirEntry
 	mailbox   *cache.Mailbox // nil where there is no mail
@@ -34,15 +34,15 @@ type listing struct {
 const messageOffset = 1 << 62
 
 var (
-	_ fs.FileReaddirenter = (*listing)(nil)
-	_ fs.FileLookuper     = (*listing)(nil)
-	_ fs.FileSeekdirer    = (*listing)(nil)
+	_ gofs.FileReaddirenter = (*listing)(nil)
+	_ gofs.FileLookuper     = (*listing)(nil)
+	_ gofs.FileSeekdirer    = (*listing)(nil)
 )
 
 // directoryNode is a node that can be listed.
 type directoryNode interface {
-	fs.InodeEmbedder
-	fs.NodeLookuper
+	gofs.InodeEmbedder
+	gofs.NodeLookuper
 }
 
 // newListing returns a listing of "." and "..".
@@ -121,7 +121,7 @@ const (
 
 // Lookup returns the node of the entry that was read last, for a kernel that reads entries and attributes in one. An
 // error lists the entry without attributes.
-func (l *listing) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+func (l *listing) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
 	i := l.next - 1 - len(l.folders)
 	switch {
 	case l.directory == nil || name != l.entry.Name:

@@ -8,7 +8,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/hanwen/go-fuse/v2/fs"
+	gofs "github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
 
 	"github.com/mailfs/mailfs/cache"
@@ -44,14 +44,14 @@ type contents struct {
 }
 
 var (
-	_ fs.NodeGetattrer      = (*directory)(nil)
-	_ fs.NodeLookuper       = (*directory)(nil)
-	_ fs.NodeOpendirHandler = (*directory)(nil)
-	_ fs.NodeGetxattrer     = (*directory)(nil)
+	_ gofs.NodeGetattrer      = (*directory)(nil)
+	_ gofs.NodeLookuper       = (*directory)(nil)
+	_ gofs.NodeOpendirHandler = (*directory)(nil)
+	_ gofs.NodeGetxattrer     = (*directory)(nil)
 )
 
-func (d *directory) stable() fs.StableAttr {
-	return fs.StableAttr{Mode: syscall.S_IFDIR, Ino: d.fsys.inodes.directory(d.account.cache.Name(), d.path)}
+func (d *directory) stable() gofs.StableAttr {
+	return gofs.StableAttr{Mode: syscall.S_IFDIR, Ino: d.fsys.inodes.directory(d.account.cache.Name(), d.path)}
 }
 
 // where says in logs which directory it is.
@@ -97,14 +97,14 @@ func (d *directory) settle() {
 	}
 }
 
-func (d *directory) Getattr(_ context.Context, _ fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
+func (d *directory) Getattr(_ context.Context, _ gofs.FileHandle, out *fuse.AttrOut) syscall.Errno {
 	d.tell(&out.Attr)
 	out.SetTimeout(remember)
 	return 0
 }
 
 // Lookup answers from what is known, and asks the server only for a name that is not there.
-func (d *directory) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+func (d *directory) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
 	d.lookups.Add(1)
 	if len(d.path) == 0 && d.IsRoot() {
 		if status := d.fsys.lookupStatus(ctx, &d.Inode, name, out); status != nil {
@@ -138,7 +138,7 @@ func (d *directory) Lookup(ctx context.Context, name string, out *fuse.EntryOut)
 }
 
 // lookup finds a folder or a message in what is known; nil if there is none of that name.
-func (d *directory) lookup(ctx context.Context, f *folder, name string, out *fuse.EntryOut) *fs.Inode {
+func (d *directory) lookup(ctx context.Context, f *folder, name string, out *fuse.EntryOut) *gofs.Inode {
 	if f.child(name) != nil {
 		return d.subdirectory(ctx, name, out)
 	}
@@ -157,7 +157,7 @@ func (d *directory) lookup(ctx context.Context, f *folder, name string, out *fus
 }
 
 // subdirectory returns the node of a folder in the directory.
-func (d *directory) subdirectory(ctx context.Context, name string, out *fuse.EntryOut) *fs.Inode {
+func (d *directory) subdirectory(ctx context.Context, name string, out *fuse.EntryOut) *gofs.Inode {
 	child := &directory{node: node{fsys: d.fsys}, account: d.account, path: append(d.path[:len(d.path):len(d.path)], name)}
 	inode := d.known(name, child.stable())
 	if inode == nil {
@@ -169,8 +169,8 @@ func (d *directory) subdirectory(ctx context.Context, name string, out *fuse.Ent
 }
 
 // message returns the node of a message in the directory.
-func (d *directory) message(ctx context.Context, m *cache.Mailbox, e cache.Entry, out *fuse.EntryOut) *fs.Inode {
-	stable := fs.StableAttr{Mode: syscall.S_IFREG, Ino: d.messageInode(m, e.Ref)}
+func (d *directory) message(ctx context.Context, m *cache.Mailbox, e cache.Entry, out *fuse.EntryOut) *gofs.Inode {
+	stable := gofs.StableAttr{Mode: syscall.S_IFREG, Ino: d.messageInode(m, e.Ref)}
 	inode := d.known(e.Name, stable)
 	if inode == nil {
 		inode = d.NewInode(ctx, &message{node: node{fsys: d.fsys}, directory: d, mailbox: m, ref: e.Ref}, stable)
@@ -180,7 +180,7 @@ func (d *directory) message(ctx context.Context, m *cache.Mailbox, e cache.Entry
 }
 
 // known returns the child that the kernel may know under a name, if it is the one that is meant.
-func (d *directory) known(name string, stable fs.StableAttr) *fs.Inode {
+func (d *directory) known(name string, stable gofs.StableAttr) *gofs.Inode {
 	if child := d.GetChild(name); child != nil && child.StableAttr() == stable {
 		return child
 	}
@@ -199,7 +199,7 @@ func (d *directory) messageInode(m *cache.Mailbox, ref cache.Ref) uint64 {
 }
 
 // OpendirHandle lists the directory as it is now. The kernel keeps what it reads until the directory changes.
-func (d *directory) OpendirHandle(ctx context.Context, _ uint32) (fs.FileHandle, uint32, syscall.Errno) {
+func (d *directory) OpendirHandle(ctx context.Context, _ uint32) (gofs.FileHandle, uint32, syscall.Errno) {
 	f, t, err := d.open(ctx)
 	if err != nil {
 		return nil, 0, d.fsys.errno("listing "+d.where(), err)

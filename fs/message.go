@@ -6,7 +6,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/hanwen/go-fuse/v2/fs"
+	gofs "github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
 
 	"github.com/mailfs/mailfs/cache"
@@ -29,13 +29,13 @@ type message struct {
 const unsettled = -1
 
 var (
-	_ fs.NodeGetattrer   = (*message)(nil)
-	_ fs.NodeOpener      = (*message)(nil)
-	_ fs.NodeFlusher     = (*message)(nil)
-	_ fs.NodeReader      = (*message)(nil)
-	_ fs.NodeLseeker     = (*message)(nil)
-	_ fs.NodeGetxattrer  = (*message)(nil)
-	_ fs.NodeListxattrer = (*message)(nil)
+	_ gofs.NodeGetattrer   = (*message)(nil)
+	_ gofs.NodeOpener      = (*message)(nil)
+	_ gofs.NodeFlusher     = (*message)(nil)
+	_ gofs.NodeReader      = (*message)(nil)
+	_ gofs.NodeLseeker     = (*message)(nil)
+	_ gofs.NodeGetxattrer  = (*message)(nil)
+	_ gofs.NodeListxattrer = (*message)(nil)
 )
 
 // tell fills in the attributes, notes that the kernel has them, and returns for how long it may keep them.
@@ -77,7 +77,7 @@ func (m *message) settle(size int64) {
 	forgetAttributes(&m.Inode)
 }
 
-func (m *message) Getattr(ctx context.Context, _ fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
+func (m *message) Getattr(ctx context.Context, _ gofs.FileHandle, out *fuse.AttrOut) syscall.Errno {
 	var e cache.Entry
 	known := false
 	if t := m.mailbox.Known(); t != nil && t.UIDValidity() == m.ref.UIDValidity {
@@ -107,7 +107,7 @@ func (m *message) Getattr(ctx context.Context, _ fs.FileHandle, out *fuse.AttrOu
 // Open makes sure that the size is right before anybody reads. When the sizes of all accounts have proved to be
 // right, it has the kernel open files on its own from then on, which makes reading from the kernel's cache several
 // times as fast.
-func (m *message) Open(ctx context.Context, flags uint32) (fs.FileHandle, uint32, syscall.Errno) {
+func (m *message) Open(ctx context.Context, flags uint32) (gofs.FileHandle, uint32, syscall.Errno) {
 	if flags&syscall.O_ACCMODE != syscall.O_RDONLY {
 		return nil, 0, syscall.EROFS
 	}
@@ -127,14 +127,14 @@ func (m *message) Open(ctx context.Context, flags uint32) (fs.FileHandle, uint32
 }
 
 // Flush has the kernel not ask again: there is nothing to write back.
-func (m *message) Flush(context.Context, fs.FileHandle) syscall.Errno { return syscall.ENOSYS }
+func (m *message) Flush(context.Context, gofs.FileHandle) syscall.Errno { return syscall.ENOSYS }
 
 // Lseek has the kernel look for holes on its own: there are none.
-func (m *message) Lseek(context.Context, fs.FileHandle, uint64, uint32) (uint64, syscall.Errno) {
+func (m *message) Lseek(context.Context, gofs.FileHandle, uint64, uint32) (uint64, syscall.Errno) {
 	return 0, syscall.ENOSYS
 }
 
-func (m *message) Read(ctx context.Context, _ fs.FileHandle, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
+func (m *message) Read(ctx context.Context, _ gofs.FileHandle, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
 	data, done, err := m.mailbox.Bytes(ctx, m.ref, off, len(dest))
 	if err != nil {
 		return nil, m.errno("reading", err)

@@ -10,7 +10,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/hanwen/go-fuse/v2/fs"
+	gofs "github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
 
 	"github.com/mailfs/mailfs/cache"
@@ -62,7 +62,7 @@ func mount(mountpoint string, accounts []*cache.Account, single bool, o Options,
 	for _, a := range accounts {
 		fsys.accounts = append(fsys.accounts, &account{cache: a, fsys: fsys})
 	}
-	var top fs.InodeEmbedder
+	var top gofs.InodeEmbedder
 	if single {
 		if len(accounts) != 1 {
 			return nil, fmt.Errorf("mounting at %s: %d accounts in place of one", mountpoint, len(accounts))
@@ -81,12 +81,12 @@ func mount(mountpoint string, accounts []*cache.Account, single bool, o Options,
 
 	entries, absences := remember, rememberNegative
 	logger := slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug)
-	options := &fs.Options{
+	options := &gofs.Options{
 		// Without AttrTimeout: each answer says how long its attributes hold, and 0 shall mean 0.
 		EntryTimeout:    &entries,
 		NegativeTimeout: &absences,
 		NullPermissions: true,
-		RootStableAttr:  &fs.StableAttr{Ino: rootInode},
+		RootStableAttr:  &gofs.StableAttr{Ino: rootInode},
 		Logger:          logger,
 		MountOptions: fuse.MountOptions{
 			AllowOther: o.AllowOther,
@@ -103,7 +103,7 @@ func mount(mountpoint string, accounts []*cache.Account, single bool, o Options,
 		},
 	}
 	mountDirectly(&options.MountOptions)
-	server, err := fuse.NewServer(watch(signalled{fs.NewNodeFS(top, options)}), mountpoint, &options.MountOptions)
+	server, err := fuse.NewServer(watch(signalled{gofs.NewNodeFS(top, options)}), mountpoint, &options.MountOptions)
 	if err != nil {
 		return nil, explain(mountpoint, options.DirectMountStrict, err)
 	}

@@ -4,7 +4,7 @@ import (
 	"sync"
 	"syscall"
 
-	"github.com/hanwen/go-fuse/v2/fs"
+	gofs "github.com/hanwen/go-fuse/v2/fs"
 
 	"github.com/mailfs/mailfs/cache"
 )
@@ -189,7 +189,7 @@ func (d *directory) forgetFolders(old, now *folder) {
 
 // forgetEntry has the kernel forget a name, as if it were removed here: who has it open sees that it has no link any
 // more. Where the kernel won't (a directory that is in use), it at least looks it up again next time.
-func forgetEntry(parent *fs.Inode, name string, child *fs.Inode) {
+func forgetEntry(parent *gofs.Inode, name string, child *gofs.Inode) {
 	if errno := parent.NotifyDelete(name, child); errno != 0 && errno != syscall.ENOENT {
 		parent.NotifyEntry(name)
 	}
@@ -197,4 +197,4 @@ func forgetEntry(parent *fs.Inode, name string, child *fs.Inode) {
 
 // forgetAttributes has the kernel ask for the attributes of an inode before it uses them again. It waits for nobody.
 // That the kernel does not know the inode is as good.
-func forgetAttributes(inode *fs.Inode) { inode.NotifyContent(-1, 0) }
+func forgetAttributes(inode *gofs.Inode) { inode.NotifyContent(-1, 0) }

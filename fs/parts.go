@@ -7,7 +7,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/hanwen/go-fuse/v2/fs"
+	gofs "github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
 
 	"github.com/mailfs/mailfs/cache"
@@ -24,13 +24,13 @@ type parts struct {
 }
 
 var (
-	_ fs.NodeGetattrer      = (*parts)(nil)
-	_ fs.NodeLookuper       = (*parts)(nil)
-	_ fs.NodeOpendirHandler = (*parts)(nil)
-	_ fs.NodeGetxattrer     = (*parts)(nil)
+	_ gofs.NodeGetattrer      = (*parts)(nil)
+	_ gofs.NodeLookuper       = (*parts)(nil)
+	_ gofs.NodeOpendirHandler = (*parts)(nil)
+	_ gofs.NodeGetxattrer     = (*parts)(nil)
 )
 
-func (p *parts) Getattr(_ context.Context, _ fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
+func (p *parts) Getattr(_ context.Context, _ gofs.FileHandle, out *fuse.AttrOut) syscall.Errno {
 	p.fsys.viewDirectory(&out.Attr, p.fsys.modified(p.mailbox))
 	out.SetTimeout(rememberView)
 	return 0
@@ -40,7 +40,7 @@ func (p *parts) inodes(validity uint32) mailboxInodes {
 	return p.fsys.inodes.inView(partsName, p.directory.account.cache.Name(), p.mailbox.Name(), validity)
 }
 
-func (p *parts) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+func (p *parts) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
 	e, err := find(ctx, p.mailbox, name+cache.Suffix)
 	if err != nil {
 		return nil, p.fsys.errno("looking up "+p.directory.whereIn(partsName, name), err)
@@ -49,7 +49,7 @@ func (p *parts) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*f
 	out.SetEntryTimeout(rememberView)
 	out.SetAttrTimeout(remember)
 	ino := p.fsys.inodes.message(p.inodes(e.UIDValidity), e.UID)
-	stable := fs.StableAttr{Mode: syscall.S_IFDIR, Ino: ino}
+	stable := gofs.StableAttr{Mode: syscall.S_IFDIR, Ino: ino}
 	if inode := p.GetChild(name); inode != nil && inode.StableAttr() == stable {
 		return inode, 0
 	}
@@ -57,7 +57,7 @@ func (p *parts) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*f
 	return p.NewInode(ctx, child, stable), 0
 }
 
-func (p *parts) OpendirHandle(ctx context.Context, _ uint32) (fs.FileHandle, uint32, syscall.Errno) {
+func (p *parts) OpendirHandle(ctx context.Context, _ uint32) (gofs.FileHandle, uint32, syscall.Errno) {
 	table, err := p.mailbox.Table(ctx)
 	if err != nil {
 		return nil, 0, p.fsys.errno("listing "+p.directory.whereIn(partsName), err)
@@ -84,13 +84,13 @@ type messageParts struct {
 }
 
 var (
-	_ fs.NodeGetattrer      = (*messageParts)(nil)
-	_ fs.NodeLookuper       = (*messageParts)(nil)
-	_ fs.NodeOpendirHandler = (*messageParts)(nil)
-	_ fs.NodeGetxattrer     = (*messageParts)(nil)
+	_ gofs.NodeGetattrer      = (*messageParts)(nil)
+	_ gofs.NodeLookuper       = (*messageParts)(nil)
+	_ gofs.NodeOpendirHandler = (*messageParts)(nil)
+	_ gofs.NodeGetxattrer     = (*messageParts)(nil)
 )
 
-func (d *messageParts) Getattr(_ context.Context, _ fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
+func (d *messageParts) Getattr(_ context.Context, _ gofs.FileHandle, out *fuse.AttrOut) syscall.Errno {
 	d.fsys.viewDirectory(&out.Attr, d.modified)
 	out.SetTimeout(remember)
 	return 0
@@ -119,8 +119,8 @@ func (d *messageParts) files(ctx context.Context) ([]cache.PartFile, syscall.Err
 	return nil, e
 }
 
-func (d *messageParts) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
-	stable := fs.StableAttr{Mode: syscall.S_IFREG, Ino: d.inode(name)}
+func (d *messageParts) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
+	stable := gofs.StableAttr{Mode: syscall.S_IFREG, Ino: d.inode(name)}
 	if inode := d.GetChild(name); inode != nil {
 		inode.Operations().(*viewFile).lookUp(out)
 		return inode, 0
@@ -146,7 +146,7 @@ func (d *messageParts) Lookup(ctx context.Context, name string, out *fuse.EntryO
 	return nil, syscall.ENOENT
 }
 
-func (d *messageParts) OpendirHandle(ctx context.Context, _ uint32) (fs.FileHandle, uint32, syscall.Errno) {
+func (d *messageParts) OpendirHandle(ctx context.Context, _ uint32) (gofs.FileHandle, uint32, syscall.Errno) {
 	files, errno := d.files(ctx)
 	if errno != 0 {
 		return nil, 0, errno

@@ -4,7 +4,7 @@ import (
 	"context"
 	"syscall"
 
-	"github.com/hanwen/go-fuse/v2/fs"
+	gofs "github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
@@ -13,20 +13,20 @@ import (
 type readOnly struct{}
 
 var (
-	_ fs.NodeSetattrer     = readOnly{}
-	_ fs.NodeSetxattrer    = readOnly{}
-	_ fs.NodeRemovexattrer = readOnly{}
-	_ fs.NodeMkdirer       = readOnly{}
-	_ fs.NodeMknoder       = readOnly{}
-	_ fs.NodeLinker        = readOnly{}
-	_ fs.NodeSymlinker     = readOnly{}
-	_ fs.NodeCreater       = readOnly{}
-	_ fs.NodeUnlinker      = readOnly{}
-	_ fs.NodeRmdirer       = readOnly{}
-	_ fs.NodeRenamer       = readOnly{}
+	_ gofs.NodeSetattrer     = readOnly{}
+	_ gofs.NodeSetxattrer    = readOnly{}
+	_ gofs.NodeRemovexattrer = readOnly{}
+	_ gofs.NodeMkdirer       = readOnly{}
+	_ gofs.NodeMknoder       = readOnly{}
+	_ gofs.NodeLinker        = readOnly{}
+	_ gofs.NodeSymlinker     = readOnly{}
+	_ gofs.NodeCreater       = readOnly{}
+	_ gofs.NodeUnlinker      = readOnly{}
+	_ gofs.NodeRmdirer       = readOnly{}
+	_ gofs.NodeRenamer       = readOnly{}
 )
 
-func (readOnly) Setattr(context.Context, fs.FileHandle, *fuse.SetAttrIn, *fuse.AttrOut) syscall.Errno {
+func (readOnly) Setattr(context.Context, gofs.FileHandle, *fuse.SetAttrIn, *fuse.AttrOut) syscall.Errno {
 	return syscall.EROFS
 }
 
@@ -34,24 +34,24 @@ func (readOnly) Setxattr(context.Context, string, []byte, uint32) syscall.Errno 
 
 func (readOnly) Removexattr(context.Context, string) syscall.Errno { return syscall.EROFS }
 
-func (readOnly) Mkdir(context.Context, string, uint32, *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+func (readOnly) Mkdir(context.Context, string, uint32, *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
 	return nil, syscall.EROFS
 }
 
-func (readOnly) Mknod(context.Context, string, uint32, uint32, *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+func (readOnly) Mknod(context.Context, string, uint32, uint32, *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
 	return nil, syscall.EROFS
 }
 
-func (readOnly) Link(context.Context, fs.InodeEmbedder, string, *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+func (readOnly) Link(context.Context, gofs.InodeEmbedder, string, *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
 	return nil, syscall.EROFS
 }
 
-func (readOnly) Symlink(context.Context, string, string, *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+func (readOnly) Symlink(context.Context, string, string, *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
 	return nil, syscall.EROFS
 }
 
 func (readOnly) Create(context.Context, string, uint32, uint32, *fuse.EntryOut) (
-	*fs.Inode, fs.FileHandle, uint32, syscall.Errno) {
+	*gofs.Inode, gofs.FileHandle, uint32, syscall.Errno) {
 	return nil, nil, 0, syscall.EROFS
 }
 
@@ -59,6 +59,6 @@ func (readOnly) Unlink(context.Context, string) syscall.Errno { return syscall.E
 
 func (readOnly) Rmdir(context.Context, string) syscall.Errno { return syscall.EROFS }
 
-func (readOnly) Rename(context.Context, string, fs.InodeEmbedder, string, uint32) syscall.Errno {
+func (readOnly) Rename(context.Context, string, gofs.InodeEmbedder, string, uint32) syscall.Errno {
 	return syscall.EROFS
 }

@@ -14,7 +14,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/hanwen/go-fuse/v2/fs"
+	gofs "github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
@@ -60,7 +60,7 @@ func (f *filesystem) errno(doing string, err error) syscall.Errno {
 
 // node is what all nodes have in common.
 type node struct {
-	fs.Inode
+	gofs.Inode
 	readOnly
 	fsys *filesystem
 }
@@ -79,11 +79,11 @@ type root struct {
 }
 
 var (
-	_ fs.NodeOnAdder        = (*root)(nil)
-	_ fs.NodeGetattrer      = (*root)(nil)
-	_ fs.NodeLookuper       = (*root)(nil)
-	_ fs.NodeOpendirHandler = (*root)(nil)
-	_ fs.NodeGetxattrer     = (*root)(nil)
+	_ gofs.NodeOnAdder        = (*root)(nil)
+	_ gofs.NodeGetattrer      = (*root)(nil)
+	_ gofs.NodeLookuper       = (*root)(nil)
+	_ gofs.NodeOpendirHandler = (*root)(nil)
+	_ gofs.NodeGetxattrer     = (*root)(nil)
 )
 
 func (r *root) OnAdd(ctx context.Context) {
@@ -99,14 +99,14 @@ func (r *root) OnAdd(ctx context.Context) {
 	}
 }
 
-func (r *root) Getattr(_ context.Context, _ fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
+func (r *root) Getattr(_ context.Context, _ gofs.FileHandle, out *fuse.AttrOut) syscall.Errno {
 	r.fsys.attributes(&out.Attr, syscall.S_IFDIR|r.fsys.options.DirMode, r.fsys.mounted)
 	out.Nlink = 2 + uint32(len(r.fsys.accounts))
 	out.SetTimeout(remember)
 	return 0
 }
 
-func (r *root) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+func (r *root) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
 	if status := r.fsys.lookupStatus(ctx, &r.Inode, name, out); status != nil {
 		return status, 0
 	}
@@ -119,7 +119,7 @@ func (r *root) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*fs
 	return child, 0
 }
 
-func (r *root) OpendirHandle(context.Context, uint32) (fs.FileHandle, uint32, syscall.Errno) {
+func (r *root) OpendirHandle(context.Context, uint32) (gofs.FileHandle, uint32, syscall.Errno) {
 	l := newListing(r)
 	children := r.Children()
 	for _, name := range slices.Sorted(maps.Keys(children)) {

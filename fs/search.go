@@ -7,7 +7,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/hanwen/go-fuse/v2/fs"
+	gofs "github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
 
 	"github.com/mailfs/mailfs/cache"
@@ -24,25 +24,25 @@ type searches struct {
 }
 
 var (
-	_ fs.NodeGetattrer      = (*searches)(nil)
-	_ fs.NodeLookuper       = (*searches)(nil)
-	_ fs.NodeOpendirHandler = (*searches)(nil)
-	_ fs.NodeGetxattrer     = (*searches)(nil)
+	_ gofs.NodeGetattrer      = (*searches)(nil)
+	_ gofs.NodeLookuper       = (*searches)(nil)
+	_ gofs.NodeOpendirHandler = (*searches)(nil)
+	_ gofs.NodeGetxattrer     = (*searches)(nil)
 )
 
-func (s *searches) Getattr(_ context.Context, _ fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
+func (s *searches) Getattr(_ context.Context, _ gofs.FileHandle, out *fuse.AttrOut) syscall.Errno {
 	s.fsys.viewDirectory(&out.Attr, s.fsys.mounted)
 	out.SetTimeout(rememberView)
 	return 0
 }
 
 // OpendirHandle lists nothing: any query is there.
-func (s *searches) OpendirHandle(context.Context, uint32) (fs.FileHandle, uint32, syscall.Errno) {
+func (s *searches) OpendirHandle(context.Context, uint32) (gofs.FileHandle, uint32, syscall.Errno) {
 	return newViewListing(s), 0, 0
 }
 
 // Lookup understands the query; it is searched for when somebody looks into the directory.
-func (s *searches) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+func (s *searches) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
 	q, err := cache.ParseQuery(name)
 	if err != nil {
 		s.fsys.log.Warn("searching "+s.directory.where(), "error", err)
@@ -65,10 +65,10 @@ type found struct {
 }
 
 var (
-	_ fs.NodeGetattrer      = (*found)(nil)
-	_ fs.NodeLookuper       = (*found)(nil)
-	_ fs.NodeOpendirHandler = (*found)(nil)
-	_ fs.NodeGetxattrer     = (*found)(nil)
+	_ gofs.NodeGetattrer      = (*found)(nil)
+	_ gofs.NodeLookuper       = (*found)(nil)
+	_ gofs.NodeOpendirHandler = (*found)(nil)
+	_ gofs.NodeGetxattrer     = (*found)(nil)
 )
 
 func (s *found) inode() uint64 {
@@ -80,14 +80,14 @@ func (s *found) inode() uint64 {
 }
 
 // answer fills in the answer to a lookup of the directory and returns its inode.
-func (s *found) answer(ctx context.Context, parent *fs.Inode, out *fuse.EntryOut) *fs.Inode {
+func (s *found) answer(ctx context.Context, parent *gofs.Inode, out *fuse.EntryOut) *gofs.Inode {
 	s.fsys.viewDirectory(&out.Attr, s.modified())
 	out.SetAttrTimeout(rememberView)
 	out.SetEntryTimeout(rememberView)
-	return parent.NewInode(ctx, s, fs.StableAttr{Mode: syscall.S_IFDIR, Ino: s.inode()})
+	return parent.NewInode(ctx, s, gofs.StableAttr{Mode: syscall.S_IFDIR, Ino: s.inode()})
 }
 
-func (s *found) Getattr(_ context.Context, _ fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
+func (s *found) Getattr(_ context.Context, _ gofs.FileHandle, out *fuse.AttrOut) syscall.Errno {
 	s.fsys.viewDirectory(&out.Attr, s.modified())
 	out.SetTimeout(rememberView)
 	return 0
@@ -118,7 +118,7 @@ func (s *found) at() *directory {
 	return &directory{node: node{fsys: s.fsys}, account: s.directory.account, path: s.path}
 }
 
-func (s *found) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+func (s *found) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
 	f, err := s.folder(ctx)
 	if err != nil {
 		return nil, s.fsys.errno("looking up "+name+" in "+s.where(), err)
@@ -156,9 +156,9 @@ func (s *found) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*f
 }
 
 // message returns the node of a message that is found here: the one it has in its mailbox.
-func (s *found) message(ctx context.Context, m *cache.Mailbox, e cache.Entry, out *fuse.EntryOut) *fs.Inode {
+func (s *found) message(ctx context.Context, m *cache.Mailbox, e cache.Entry, out *fuse.EntryOut) *gofs.Inode {
 	d := s.at()
-	stable := fs.StableAttr{Mode: syscall.S_IFREG, Ino: d.messageInode(m, e.Ref)}
+	stable := gofs.StableAttr{Mode: syscall.S_IFREG, Ino: d.messageInode(m, e.Ref)}
 	inode := d.known(e.Name, stable)
 	if inode == nil {
 		if inode = s.GetChild(e.Name); inode == nil || inode.StableAttr() != stable {
@@ -169,7 +169,7 @@ func (s *found) message(ctx context.Context, m *cache.Mailbox, e cache.Entry, ou
 	return inode
 }
 
-func (s *found) OpendirHandle(ctx context.Context, _ uint32) (fs.FileHandle, uint32, syscall.Errno) {
+func (s *found) OpendirHandle(ctx context.Context, _ uint32) (gofs.FileHandle, uint32, syscall.Errno) {
 	f, err := s.folder(ctx)
 	if err != nil {
 		return nil, 0, s.fsys.errno("searching "+s.where(), err)

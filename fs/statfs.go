@@ -6,14 +6,14 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/hanwen/go-fuse/v2/fs"
+	gofs "github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
 // quotaPatience is how long df waits for servers to tell their quotas.
 const quotaPatience = 2 * time.Second
 
-var _ fs.NodeStatfser = (*node)(nil)
+var _ gofs.NodeStatfser = (*node)(nil)
 
 // Statfs tells the quotas of all accounts together, for df. Where a server tells none, or not in time, it counts as 0.
 func (n *node) Statfs(ctx context.Context, out *fuse.StatfsOut) syscall.Errno {

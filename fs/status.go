@@ -5,7 +5,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/hanwen/go-fuse/v2/fs"
+	gofs "github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
@@ -21,14 +21,14 @@ type statusDir struct {
 }
 
 var (
-	_ fs.NodeGetattrer      = (*statusDir)(nil)
-	_ fs.NodeLookuper       = (*statusDir)(nil)
-	_ fs.NodeOpendirHandler = (*statusDir)(nil)
-	_ fs.NodeGetxattrer     = (*statusDir)(nil)
+	_ gofs.NodeGetattrer      = (*statusDir)(nil)
+	_ gofs.NodeLookuper       = (*statusDir)(nil)
+	_ gofs.NodeOpendirHandler = (*statusDir)(nil)
+	_ gofs.NodeGetxattrer     = (*statusDir)(nil)
 )
 
 // lookupStatus returns the hidden directory, if that is the name and there is one.
-func (f *filesystem) lookupStatus(ctx context.Context, parent *fs.Inode, name string, out *fuse.EntryOut) *fs.Inode {
+func (f *filesystem) lookupStatus(ctx context.Context, parent *gofs.Inode, name string, out *fuse.EntryOut) *gofs.Inode {
 	if name != statusDirName || f.options.Status == nil {
 		return nil
 	}
@@ -36,17 +36,17 @@ func (f *filesystem) lookupStatus(ctx context.Context, parent *fs.Inode, name st
 	out.Nlink = 2
 	out.SetAttrTimeout(remember)
 	d := &statusDir{node{fsys: f}}
-	return parent.NewInode(ctx, d, fs.StableAttr{Mode: syscall.S_IFDIR, Ino: statusInode})
+	return parent.NewInode(ctx, d, gofs.StableAttr{Mode: syscall.S_IFDIR, Ino: statusInode})
 }
 
-func (d *statusDir) Getattr(_ context.Context, _ fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
+func (d *statusDir) Getattr(_ context.Context, _ gofs.FileHandle, out *fuse.AttrOut) syscall.Errno {
 	d.fsys.attributes(&out.Attr, syscall.S_IFDIR|d.fsys.options.DirMode, d.fsys.mounted)
 	out.Nlink = 2
 	out.SetTimeout(remember)
 	return 0
 }
 
-func (d *statusDir) OpendirHandle(context.Context, uint32) (fs.FileHandle, uint32, syscall.Errno) {
+func (d *statusDir) OpendirHandle(context.Context, uint32) (gofs.FileHandle, uint32, syscall.Errno) {
 	l := newListing(d)
 	l.add(statusFileName, statusInode+1)
 	return l, 0, 0
@@ -54,7 +54,7 @@ func (d *statusDir) OpendirHandle(context.Context, uint32) (fs.FileHandle, uint3
 
 // Lookup makes a new file each time, which holds what there is to say at that time and never changes: so it can be opened
 // without asking and read from the kernel's pages like any other file.
-func (d *statusDir) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+func (d *statusDir) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
 	if name != statusFileName {
 		return nil, syscall.ENOENT
 	}
@@ -63,7 +63,7 @@ func (d *statusDir) Lookup(ctx context.Context, name string, out *fuse.EntryOut)
 	out.SetEntryTimeout(1) // a nanosecond; 0 would mean the default
 	out.SetAttrTimeout(remember)
 	ino := statusInode + 1 + d.fsys.statusFiles.Add(1)
-	return d.NewInode(ctx, s, fs.StableAttr{Mode: syscall.S_IFREG, Ino: ino}), 0
+	return d.NewInode(ctx, s, gofs.StableAttr{Mode: syscall.S_IFREG, Ino: ino}), 0
 }
 
 // statusInode is the inode of the hidden directory; those of its files come after it. No directory and no message has
@@ -78,11 +78,11 @@ type statusFile struct {
 }
 
 var (
-	_ fs.NodeGetattrer  = (*statusFile)(nil)
-	_ fs.NodeOpener     = (*statusFile)(nil)
-	_ fs.NodeFlusher    = (*statusFile)(nil)
-	_ fs.NodeReader     = (*statusFile)(nil)
-	_ fs.NodeGetxattrer = (*statusFile)(nil)
+	_ gofs.NodeGetattrer  = (*statusFile)(nil)
+	_ gofs.NodeOpener     = (*statusFile)(nil)
+	_ gofs.NodeFlusher    = (*statusFile)(nil)
+	_ gofs.NodeReader     = (*statusFile)(nil)
+	_ gofs.NodeGetxattrer = (*statusFile)(nil)
 )
 
 func (s *statusFile) tell(out *fuse.Attr) {
@@ -92,13 +92,13 @@ func (s *statusFile) tell(out *fuse.Attr) {
 	out.Blocks = (out.Size + 511) / 512
 }
 
-func (s *statusFile) Getattr(_ context.Context, _ fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
+func (s *statusFile) Getattr(_ context.Context, _ gofs.FileHandle, out *fuse.AttrOut) syscall.Errno {
 	s.tell(&out.Attr)
 	out.SetTimeout(remember)
 	return 0
 }
 
-func (s *statusFile) Open(_ context.Context, flags uint32) (fs.FileHandle, uint32, syscall.Errno) {
+func (s *statusFile) Open(_ context.Context, flags uint32) (gofs.FileHandle, uint32, syscall.Errno) {
 	if flags&syscall.O_ACCMODE != syscall.O_RDONLY {
 		return nil, 0, syscall.EROFS
 	}
@@ -108,9 +108,9 @@ func (s *statusFile) Open(_ context.Context, flags uint32) (fs.FileHandle, uint3
 	return nil, fuse.FOPEN_KEEP_CACHE | fuse.FOPEN_NOFLUSH, 0
 }
 
-func (s *statusFile) Flush(context.Context, fs.FileHandle) syscall.Errno { return 0 }
+func (s *statusFile) Flush(context.Context, gofs.FileHandle) syscall.Errno { return 0 }
 
-func (s *statusFile) Read(_ context.Context, _ fs.FileHandle, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
+func (s *statusFile) Read(_ context.Context, _ gofs.FileHandle, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
 	off = min(off, int64(len(s.content)))
 	return fuse.ReadResultData(s.content[off:min(off+int64(len(dest)), int64(len(s.content)))]), 0
 }

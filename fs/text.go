@@ -5,7 +5,7 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/hanwen/go-fuse/v2/fs"
+	gofs "github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
 
 	"github.com/mailfs/mailfs/cache"
@@ -25,13 +25,13 @@ type texts struct {
 }
 
 var (
-	_ fs.NodeGetattrer      = (*texts)(nil)
-	_ fs.NodeLookuper       = (*texts)(nil)
-	_ fs.NodeOpendirHandler = (*texts)(nil)
-	_ fs.NodeGetxattrer     = (*texts)(nil)
+	_ gofs.NodeGetattrer      = (*texts)(nil)
+	_ gofs.NodeLookuper       = (*texts)(nil)
+	_ gofs.NodeOpendirHandler = (*texts)(nil)
+	_ gofs.NodeGetxattrer     = (*texts)(nil)
 )
 
-func (t *texts) Getattr(_ context.Context, _ fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
+func (t *texts) Getattr(_ context.Context, _ gofs.FileHandle, out *fuse.AttrOut) syscall.Errno {
 	t.fsys.viewDirectory(&out.Attr, t.fsys.modified(t.mailbox))
 	out.SetTimeout(rememberView)
 	return 0
@@ -41,7 +41,7 @@ func (t *texts) inodes(validity uint32) mailboxInodes {
 	return t.fsys.inodes.inView(textsName, t.directory.account.cache.Name(), t.mailbox.Name(), validity)
 }
 
-func (t *texts) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+func (t *texts) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
 	base, ok := strings.CutSuffix(name, textSuffix)
 	if !ok {
 		return nil, syscall.ENOENT
@@ -51,7 +51,7 @@ func (t *texts) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*f
 		return nil, t.fsys.errno("looking up "+t.directory.whereIn(textsName, name), err)
 	}
 	ino := t.fsys.inodes.message(t.inodes(e.UIDValidity), e.UID)
-	stable := fs.StableAttr{Mode: syscall.S_IFREG, Ino: ino}
+	stable := gofs.StableAttr{Mode: syscall.S_IFREG, Ino: ino}
 	inode := t.GetChild(name)
 	if inode == nil || inode.StableAttr() != stable {
 		m, ref := t.mailbox, e.Ref
@@ -66,7 +66,7 @@ func (t *texts) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*f
 	return inode, 0
 }
 
-func (t *texts) OpendirHandle(ctx context.Context, _ uint32) (fs.FileHandle, uint32, syscall.Errno) {
+func (t *texts) OpendirHandle(ctx context.Context, _ uint32) (gofs.FileHandle, uint32, syscall.Errno) {
 	table, err := t.mailbox.Table(ctx)
 	if err != nil {
 		return nil, 0, t.fsys.errno("listing "+t.directory.whereIn(textsName), err)

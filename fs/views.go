@@ -8,7 +8,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/hanwen/go-fuse/v2/fs"
+	gofs "github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
 
 	"github.com/mailfs/mailfs/cache"
@@ -20,8 +20,8 @@ import (
 const rememberView = 10 * time.Second
 
 // lookupView returns the view of a name; nil if the directory has none.
-func (d *directory) lookupView(ctx context.Context, f *folder, name string, out *fuse.EntryOut) *fs.Inode {
-	var child fs.InodeEmbedder
+func (d *directory) lookupView(ctx context.Context, f *folder, name string, out *fuse.EntryOut) *gofs.Inode {
+	var child gofs.InodeEmbedder
 	switch {
 	case name == searchName && (f.mailbox != nil || len(d.path) == 0):
 		child = &searches{node{fsys: d.fsys}, d}
@@ -38,7 +38,7 @@ func (d *directory) lookupView(ctx context.Context, f *folder, name string, out 
 	out.SetAttrTimeout(rememberView)
 	out.SetEntryTimeout(rememberView)
 	ino := d.fsys.inodes.view(name, d.account.cache.Name(), d.path)
-	return d.NewInode(ctx, child, fs.StableAttr{Mode: syscall.S_IFDIR, Ino: ino})
+	return d.NewInode(ctx, child, gofs.StableAttr{Mode: syscall.S_IFDIR, Ino: ino})
 }
 
 // viewDirectory fills in the attributes of a directory in a view. It counts no subdirectories: one link says that it
@@ -87,13 +87,13 @@ type viewListing struct {
 }
 
 var (
-	_ fs.FileReaddirenter = (*viewListing)(nil)
-	_ fs.FileLookuper     = (*viewListing)(nil)
-	_ fs.FileSeekdirer    = (*viewListing)(nil)
+	_ gofs.FileReaddirenter = (*viewListing)(nil)
+	_ gofs.FileLookuper     = (*viewListing)(nil)
+	_ gofs.FileSeekdirer    = (*viewListing)(nil)
 )
 
 // newViewListing returns a listing of "." and "..".
-func newViewListing(n fs.InodeEmbedder) *viewListing {
+func newViewListing(n gofs.InodeEmbedder) *viewListing {
 	l := &viewListing{}
 	self := n.EmbeddedInode()
 	above := self
@@ -136,7 +136,7 @@ func (l *viewListing) Seekdir(_ context.Context, off uint64) syscall.Errno {
 }
 
 // Lookup declines, so that the entry is listed without attributes.
-func (l *viewListing) Lookup(context.Context, string, *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+func (l *viewListing) Lookup(context.Context, string, *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
 	return nil, syscall.EAGAIN
 }
 
@@ -156,12 +156,12 @@ type viewFile struct {
 }
 
 var (
-	_ fs.NodeGetattrer  = (*viewFile)(nil)
-	_ fs.NodeOpener     = (*viewFile)(nil)
-	_ fs.NodeFlusher    = (*viewFile)(nil)
-	_ fs.NodeReader     = (*viewFile)(nil)
-	_ fs.NodeLseeker    = (*viewFile)(nil)
-	_ fs.NodeGetxattrer = (*viewFile)(nil)
+	_ gofs.NodeGetattrer  = (*viewFile)(nil)
+	_ gofs.NodeOpener     = (*viewFile)(nil)
+	_ gofs.NodeFlusher    = (*viewFile)(nil)
+	_ gofs.NodeReader     = (*viewFile)(nil)
+	_ gofs.NodeLseeker    = (*viewFile)(nil)
+	_ gofs.NodeGetxattrer = (*viewFile)(nil)
 )
 
 // tell fills in the attributes and notes that the kernel has them.
@@ -187,7 +187,7 @@ func (f *viewFile) lookUp(out *fuse.EntryOut) {
 	out.SetAttrTimeout(0)
 }
 
-func (f *viewFile) Getattr(ctx context.Context, _ fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
+func (f *viewFile) Getattr(ctx context.Context, _ gofs.FileHandle, out *fuse.AttrOut) syscall.Errno {
 	size, err := f.size(ctx)
 	if err != nil {
 		return f.errno(err)
@@ -198,7 +198,7 @@ func (f *viewFile) Getattr(ctx context.Context, _ fs.FileHandle, out *fuse.AttrO
 }
 
 // Open finds out the size before anybody reads, as long as the kernel asks for leave to open files.
-func (f *viewFile) Open(ctx context.Context, flags uint32) (fs.FileHandle, uint32, syscall.Errno) {
+func (f *viewFile) Open(ctx context.Context, flags uint32) (gofs.FileHandle, uint32, syscall.Errno) {
 	if flags&syscall.O_ACCMODE != syscall.O_RDONLY {
 		return nil, 0, syscall.EROFS
 	}
@@ -213,13 +213,13 @@ func (f *viewFile) Open(ctx context.Context, flags uint32) (fs.FileHandle, uint3
 	return nil, fuse.FOPEN_KEEP_CACHE | fuse.FOPEN_NOFLUSH, 0
 }
 
-func (f *viewFile) Flush(context.Context, fs.FileHandle) syscall.Errno { return syscall.ENOSYS }
+func (f *viewFile) Flush(context.Context, gofs.FileHandle) syscall.Errno { return syscall.ENOSYS }
 
-func (f *viewFile) Lseek(context.Context, fs.FileHandle, uint64, uint32) (uint64, syscall.Errno) {
+func (f *viewFile) Lseek(context.Context, gofs.FileHandle, uint64, uint32) (uint64, syscall.Errno) {
 	return 0, syscall.ENOSYS
 }
 
-func (f *viewFile) Read(ctx context.Context, _ fs.FileHandle, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
+func (f *viewFile) Read(ctx context.Context, _ gofs.FileHandle, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
 	content, err := f.bytes(ctx)
 	if err != nil {
 		return nil, f.errno(err)
