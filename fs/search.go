@@ -43,7 +43,7 @@ func (s *searches) OpendirHandle(context.Context, uint32) (gofs.FileHandle, uint
 
 // Lookup understands the query; it is searched for when somebody looks into the directory.
 func (s *searches) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
-	q, err := cache.ParseQuery(name)
+	q, err := parseQuery(name)
 	if err != nil {
 		s.fsys.log.Warn("searching "+s.directory.where(), "error", err)
 		return nil, errno(err)

@@ -1,4 +1,4 @@
-package cache
+package fs
 
 import (
 	"fmt"
@@ -11,17 +11,18 @@ import (
 	"github.com/mailfs/mailfs/remote"
 )
 
-// ParseQuery reads a search as people write it: terms with spaces between them, all of which must hold.
+// parseQuery reads a query as people write it: terms with spaces between them. A message must fit all of them.
 //
-//	from:alice  to:bob  subject:invoice  body:total  text:tax   what is in a field, the text, or anywhere
-//	since:2026-01-31  before:2026-02-28                         when it arrived: on that day or later; before it
+//	from:alice  to:bob  subject:invoice  body:total  text:tax   in that field, in the text, or anywhere
+//	since:2026-01-31  before:2026-02-28                         arrived on that day or later; before that day
 //	larger:10k  smaller:5M                                      bytes, with k, M or G for 1024 of the next smaller unit
 //	unread  flagged  answered
 //	word  "some words"                                          text: is meant
 //
-// Values may be quoted; in quotes \" is a quote and \\ a backslash. What can't be understood is ErrQuery, which says where.
-func ParseQuery(s string) (remote.Query, error) {
-	p := queryParser{rest: s, whole: s}
+// Values may be quoted; in quotes \" is a quote and \\ a backslash. A query that breaks these rules is remote.ErrQuery, which
+// names the character where it does.
+func parseQuery(s string) (remote.Query, error) {
+	p := queryParser{text: s, rest: s}
 	if !utf8.ValidString(s) {
 		return remote.Query{}, p.wrong("this is not UTF-8")
 	}
@@ -45,15 +46,16 @@ func ParseQuery(s string) (remote.Query, error) {
 }
 
 type queryParser struct {
-	whole, rest string
-	any         bool // a term was read
-	query       remote.Query
+	text  string // the query as written
+	rest  string // the end of text that has not been read
+	any   bool   // at least one term was read
+	query remote.Query
 }
 
-// wrong says what is wrong with what comes next.
+// wrong returns an error about the query at the beginning of rest.
 func (p *queryParser) wrong(format string, args ...any) error {
-	at := utf8.RuneCountInString(p.whole[:len(p.whole)-len(p.rest)]) + 1
-	return fmt.Errorf("%w: at character %d of %q: %s", remote.ErrQuery, at, p.whole, fmt.Sprintf(format, args...))
+	at := utf8.RuneCountInString(p.text[:len(p.text)-len(p.rest)]) + 1
+	return fmt.Errorf("%w: at character %d of %q: %s", remote.ErrQuery, at, p.text, fmt.Sprintf(format, args...))
 }
 
 // term reads one term.
@@ -88,7 +90,7 @@ func (p *queryParser) term() error {
 	return nil
 }
 
-// keyed reads the value of a term with a key.
+// keyed reads the value of a term like from:alice. key is in lower case, after follows the colon.
 func (p *queryParser) keyed(key, after string) (err error) {
 	q := &p.query
 	texts := map[string]*[]string{
@@ -130,7 +132,7 @@ func (p *queryParser) keyed(key, after string) (err error) {
 	return nil
 }
 
-// value reads a value: a quoted one, or what comes before the next space.
+// value reads a quoted value, or one that ends at the next space.
 func (p *queryParser) value() (string, error) {
 	if !strings.HasPrefix(p.rest, `"`) {
 		end := strings.IndexFunc(p.rest, unicode.IsSpace)
@@ -171,8 +173,8 @@ func (p *queryParser) value() (string, error) {
 	return "", p.wrong("the quote does not end")
 }
 
-// querySize reads a number of bytes.
-func querySize(s string) (int64, bool) {
+// querySize reads a number of bytes like 10k. ok is false where s is none.
+func querySize(s string) (n int64, ok bool) {
 	shift := 0
 	switch {
 	case strings.HasSuffix(s, "k"), strings.HasSuffix(s, "K"):
@@ -185,9 +187,9 @@ func querySize(s string) (int64, bool) {
 	if shift > 0 {
 		s = s[:len(s)-1]
 	}
-	n, err := strconv.ParseUint(s, 10, 32)
+	number, err := strconv.ParseUint(s, 10, 32)
 	if err != nil {
 		return 0, false
 	}
-	return int64(n) << shift, true
+	return int64(number) << shift, true
 }
