@@ -26,6 +26,10 @@ func TestErrno(t *testing.T) {
 		{remote.ErrNoMailbox, syscall.ENOENT, syscall.ESTALE},
 		{remote.ErrStale, syscall.ESTALE, syscall.ESTALE},
 		{remote.ErrServer, syscall.EIO, syscall.EIO},
+		{remote.ErrClosed, syscall.EHOSTDOWN, syscall.EHOSTDOWN},
+		{remote.ErrTooComplex, syscall.EFBIG, syscall.EFBIG},
+		{remote.ErrQuery, syscall.EINVAL, syscall.EINVAL},
+		{remote.ErrUnsupported, syscall.ENOTSUP, syscall.ENOTSUP},
 		{context.Canceled, syscall.EINTR, syscall.EINTR},
 		{context.DeadlineExceeded, syscall.ETIMEDOUT, syscall.ETIMEDOUT},
 		{fmt.Errorf("%w: %w", remote.ErrUnreachable, remote.ErrLost), syscall.EHOSTDOWN, syscall.EHOSTDOWN},
@@ -41,6 +45,18 @@ func TestErrno(t *testing.T) {
 		}
 		if got := openErrno(err); got != c.was {
 			t.Errorf("openErrno(%v) = %v, want %v", err, got, c.was)
+		}
+	}
+}
+
+func TestEveryErrorOfRemoteHasADecidedErrno(t *testing.T) {
+	for _, err := range remote.Errors() {
+		decided := false
+		for _, row := range errnos {
+			decided = decided || row.err == err
+		}
+		if !decided {
+			t.Errorf("nobody has decided on an errno for %q", err)
 		}
 	}
 }

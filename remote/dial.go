@@ -316,17 +316,6 @@ func Classify(err error) error {
 	}
 }
 
-// known tells whether an error says already what happened in this package's words.
-func known(err error) bool {
-	for _, e := range []error{ErrUnreachable, ErrLost, ErrTimeout, ErrLogin, ErrCertificate, ErrNoMessage, ErrNoMailbox,
-		ErrForbidden, ErrStale, ErrServer, ErrUnsupported, ErrClosed} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return false
-}
-
 // Stats returns what went through the dialer's connections.
 func (d *Dialer) Stats() Stats {
 	return Stats{BytesIn: d.in.Load(), BytesOut: d.out.Load(), Dials: d.dials.Load(), Connections: int(d.up.Load())}

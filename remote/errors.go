@@ -1,36 +1,57 @@
 package remote
 
-import "errors"
-
-// What can happen to mail, in the mail's words. Errors of the protocols wrap one of these; package fs turns them into an
-// errno, cmd into a line for people.
-var (
-	// ErrUnreachable: the server can't be reached (name, route, refused connection, broken TLS), or was a moment ago.
-	ErrUnreachable = errors.New("server can't be reached")
-	// ErrLost: the connection ended in the middle of something. It wraps into ErrUnreachable for whom it is the end.
-	ErrLost = errors.New("connection lost")
-	// ErrTimeout: no answer within the timeout.
-	ErrTimeout = errors.New("no answer in time")
-	// ErrLogin: the server refused user and password, or there is no password.
-	ErrLogin = errors.New("login refused")
-	// ErrCertificate: the server's certificate is not trusted, or TLS can't be had. Nothing secret was sent.
-	ErrCertificate = errors.New("connection is not safe")
-	// ErrNoMessage: the message is not on the server (any more).
-	ErrNoMessage = errors.New("no such message")
-	// ErrNoMailbox: the mailbox is not on the server (any more).
-	ErrNoMailbox = errors.New("no such mailbox")
-	// ErrForbidden: the mailbox is there, but not for this user.
-	ErrForbidden = errors.New("not allowed by the server")
-	// ErrStale: the mailbox was made anew under the same name (other UIDVALIDITY).
-	ErrStale = errors.New("mailbox was replaced on the server")
-	// ErrServer: the server answered NO or BAD, or what can't be understood.
-	ErrServer = errors.New("server answered with an error")
-	// ErrUnsupported: the server can't do this.
-	ErrUnsupported = errors.New("not supported by the server")
-	// ErrTooComplex: the message has more parts, deeper ones, or a longer header than is dealt with.
-	ErrTooComplex = errors.New("message is too complex")
-	// ErrQuery: a search can't be understood.
-	ErrQuery = errors.New("not a query")
-	// ErrClosed: the account was closed.
-	ErrClosed = errors.New("account is closed")
+import (
+	"errors"
+	"slices"
 )
+
+// What can happen to mail, in the mail's words. Every error of a protocol wraps one of these. Package fs turns them into an
+// errno, cmd/mailfs into a line for people; the tests of both go through [Errors].
+var (
+	// ErrUnreachable: the server can't be reached (name, route, refused connection, broken TLS), or could not a moment ago.
+	ErrUnreachable = kind("server can't be reached")
+	// ErrLost: the connection ended in the middle of a command. [Retry] makes it ErrUnreachable if that happens twice.
+	ErrLost = kind("connection lost")
+	// ErrTimeout: no answer within the timeout.
+	ErrTimeout = kind("no answer in time")
+	// ErrLogin: the server refused user and password, or there is no password.
+	ErrLogin = kind("login refused")
+	// ErrCertificate: the server's certificate is not trusted, or the server has no TLS. Nothing secret was sent.
+	ErrCertificate = kind("connection is not safe")
+	// ErrNoMessage: the message is not on the server (any more).
+	ErrNoMessage = kind("no such message")
+	// ErrNoMailbox: the mailbox is not on the server (any more).
+	ErrNoMailbox = kind("no such mailbox")
+	// ErrForbidden: the mailbox is there, but this user may not open it.
+	ErrForbidden = kind("not allowed by the server")
+	// ErrStale: the mailbox was made anew under the same name (its UIDVALIDITY is another one).
+	ErrStale = kind("mailbox was replaced on the server")
+	// ErrServer: the server answered NO or BAD, or something that can't be understood.
+	ErrServer = kind("server answered with an error")
+	// ErrUnsupported: the protocol or the server can't do this.
+	ErrUnsupported = kind("not supported by the server")
+	// ErrTooComplex: the message has more parts, deeper ones, or a longer header than mailfs reads.
+	ErrTooComplex = kind("message is too complex")
+	// ErrQuery: the words of a search can't be understood.
+	ErrQuery = kind("not a query")
+	// ErrClosed: the account was closed.
+	ErrClosed = kind("account is closed")
+)
+
+// kinds holds all errors made by kind; it is written only while the package is initialised.
+var kinds []error
+
+// kind makes an error that Errors returns. Only the variables above are made with it.
+func kind(text string) error {
+	err := errors.New(text)
+	kinds = append(kinds, err)
+	return err
+}
+
+// Errors returns every error of this package that an error of a protocol may wrap.
+func Errors() []error { return slices.Clone(kinds) }
+
+// known tells whether an error wraps one of Errors.
+func known(err error) bool {
+	return slices.ContainsFunc(kinds, func(kind error) bool { return errors.Is(err, kind) })
+}

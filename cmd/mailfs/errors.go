@@ -93,13 +93,33 @@ func (e *accountError) explain() string {
 		return text
 	case errors.Is(err, remote.ErrTimeout):
 		return e.explainSilence()
-	case errors.Is(err, remote.ErrServer):
-		return join("the server answered with an error", after(err, remote.ErrServer))
-	case errors.Is(err, remote.ErrUnsupported):
-		return join("the server can't do what mailfs needs", after(err, remote.ErrUnsupported))
-	default:
+	}
+	for _, s := range sentences {
+		if errors.Is(err, s.err) {
+			return join(s.text, after(err, s.err))
+		}
+	}
+	if errors.Is(err, remote.ErrUnreachable) || errors.Is(err, remote.ErrLost) {
 		return e.explainNetwork()
 	}
+	return join("mailfs failed", err.Error()) // no error of an account that package remote promises
+}
+
+// sentences say what happened where the server, the network and the connection are as they should be. The first that fits
+// counts; what the error says beside it follows the sentence.
+var sentences = []struct {
+	err  error
+	text string
+}{
+	{remote.ErrServer, "the server answered with an error"},
+	{remote.ErrUnsupported, "the server can't do what mailfs needs"},
+	{remote.ErrForbidden, "the server does not let this user open the mailbox"},
+	{remote.ErrNoMailbox, "the mailbox is not on the server any more"},
+	{remote.ErrNoMessage, "the message is not on the server any more"},
+	{remote.ErrStale, "the mailbox was deleted and made again on the server; try again"},
+	{remote.ErrTooComplex, "the message has too many parts or too long a header"},
+	{remote.ErrQuery, "the search can't be understood"},
+	{remote.ErrClosed, "mailfs has closed the connections of this account"},
 }
 
 // explainSilence says what it may mean that no answer came, by what was asked.

@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -175,6 +176,28 @@ func TestLines(t *testing.T) {
 				t.Errorf("the password shows: %s", got)
 			}
 		})
+	}
+}
+
+func TestEveryErrorOfRemoteHasASentenceOfItsOwn(t *testing.T) {
+	sentence := func(err error) string {
+		return (&accountError{server: remote.Server{Protocol: "imap", Host: "h", User: "u"}, err: err}).explain()
+	}
+	unknown, _, _ := strings.Cut(sentence(errors.New("reason")), ": reason")
+	others := map[string]error{}
+	for _, err := range remote.Errors() {
+		got := sentence(err)
+		if strings.HasPrefix(got, unknown) {
+			t.Errorf("%q has the sentence of an error that nobody knows: %s", err, got)
+		}
+		if other := others[got]; other != nil {
+			t.Errorf("%q and %q have the same sentence: %s", err, other, got)
+		}
+		others[got] = err
+		reason := fmt.Errorf("%w: the server says \"because\"", err)
+		if err != remote.ErrTimeout && !strings.Contains(sentence(reason), `: the server says "because"`) {
+			t.Errorf("what the server says is lost: %s", sentence(reason))
+		}
 	}
 }
 
