@@ -12,7 +12,7 @@ type Arrival struct {
 	Entry   Entry
 	Body    []byte // whole; only valid during the call it is handed to
 
-	flight *flight
+	fetch *fetch
 }
 
 // oneRead is how many bytes the kernel asks for at a time.
@@ -32,7 +32,7 @@ func (a *Account) OnArrival(f func(Arrival) bool) {
 			case <-ctx.Done():
 				return
 			case r := <-a.arrivals:
-				r.Mailbox.settle(r.Entry.Ref, r.flight, !r.late() && f(r))
+				r.Mailbox.settle(r.Entry.Ref, r.fetch, !r.late() && f(r))
 			}
 		}
 	})
@@ -42,12 +42,12 @@ func (a *Account) OnArrival(f func(Arrival) bool) {
 func (r Arrival) late() bool {
 	r.Mailbox.mu.Lock()
 	defer r.Mailbox.mu.Unlock()
-	return (r.flight.kept || r.flight.readers > 0) && len(r.Body) <= oneRead
+	return (r.fetch.kept || r.fetch.readers > 0) && len(r.Body) <= oneRead
 }
 
-// handOn lands a flight whose body readers shall not have to ask for. Those who ask before it is handed on get it all the
-// same, since the flight stays where they can join it until then.
-func (m *Mailbox) handOn(ctx context.Context, ref Ref, f *flight, body []byte) {
+// handOn lands a fetch whose body readers shall not have to ask for. Those who ask before it is handed on get it all the
+// same, since the fetch stays where they can join it until then.
+func (m *Mailbox) handOn(ctx context.Context, ref Ref, f *fetch, body []byte) {
 	a := m.account
 	m.mu.Lock()
 	m.arrived += f.ahead
@@ -63,7 +63,7 @@ func (m *Mailbox) handOn(ctx context.Context, ref Ref, f *flight, body []byte) {
 }
 
 // handOnKept is handOn for a body that was on disk.
-func (m *Mailbox) handOnKept(ref Ref, f *flight, body []byte) {
+func (m *Mailbox) handOnKept(ref Ref, f *fetch, body []byte) {
 	m.mu.Lock()
 	m.arrived += f.ahead
 	m.mu.Unlock()
@@ -72,7 +72,7 @@ func (m *Mailbox) handOnKept(ref Ref, f *flight, body []byte) {
 }
 
 // offer has a body handed on that has landed and is on disk.
-func (m *Mailbox) offer(ref Ref, f *flight, body []byte) {
+func (m *Mailbox) offer(ref Ref, f *fetch, body []byte) {
 	if t := m.Known(); t != nil && t.validity == ref.UIDValidity {
 		if e, ok := t.Find(ref.UID); ok && e.Size == int64(len(body)) {
 			select {
@@ -85,14 +85,14 @@ func (m *Mailbox) offer(ref Ref, f *flight, body []byte) {
 	m.settle(ref, f, false)
 }
 
-// settle ends a flight that was to be handed on. If it was taken to where readers find it, and is on disk, its memory is
+// settle ends a fetch that was to be handed on. If it was taken to where readers find it, and is on disk, its memory is
 // used again when nobody looks at it; else it goes to memory.
-func (m *Mailbox) settle(ref Ref, f *flight, taken bool) {
+func (m *Mailbox) settle(ref Ref, f *fetch, taken bool) {
 	key := bodyKey{mailbox: m, ref: ref}
 	m.account.bodies.ahead.Add(-f.ahead)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	delete(m.flights, key)
+	delete(m.inflight, key)
 	switch {
 	case !taken || f.kept:
 		m.account.bodies.add(key, f.body)

@@ -22,14 +22,14 @@ func TestSpent(t *testing.T) {
 		"not handed on":                    {readers: 1},
 	} {
 		a := &Account{bodies: newBodies(1 << 20)}
-		m := &Mailbox{account: a, flights: map[bodyKey]*flight{}}
+		m := &Mailbox{account: a, inflight: map[bodyKey]*fetch{}}
 		key := bodyKey{mailbox: m, ref: Ref{1, 2}}
 		f := m.take(key)
 		body := remote.Buffer(size)
 		f.land(body, nil)
 		for range c.readers {
 			if _, boarded := m.board(key, true); boarded != f {
-				t.Fatalf("%s: the flight is not found", name)
+				t.Fatalf("%s: the fetch is not found", name)
 			}
 		}
 		if c.kept {

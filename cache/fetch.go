@@ -75,9 +75,9 @@ func (m *Mailbox) fetch(ctx context.Context, key bodyKey) ([]byte, error) {
 	return body, err
 }
 
-// ride returns a body or a header and, where somebody has to leave it, the flight that brought it. What was fetched ahead
+// ride returns a body or a header and, where somebody has to leave it, the fetch that brought it. What was fetched ahead
 // may have been lost before the reader came, which is no news to him: he asks himself then.
-func (m *Mailbox) ride(ctx context.Context, key bodyKey, briefly bool) ([]byte, *flight, error) {
+func (m *Mailbox) ride(ctx context.Context, key bodyKey, briefly bool) ([]byte, *fetch, error) {
 	for again := false; ; again = true {
 		body, f := m.board(key, briefly)
 		if f == nil {
@@ -96,16 +96,16 @@ func (m *Mailbox) ride(ctx context.Context, key bodyKey, briefly bool) ([]byte, 
 	}
 }
 
-// board returns a body or a header that is in memory, or else the flight that brings it, which has begun. briefly is who
-// will leave the flight when he is done with what it brought; others may keep that.
-func (m *Mailbox) board(key bodyKey, briefly bool) ([]byte, *flight) {
+// board returns a body or a header that is in memory, or else the fetch that brings it, which has begun. briefly is who
+// will leave the fetch when he is done with what it brought; others may keep that.
+func (m *Mailbox) board(key bodyKey, briefly bool) ([]byte, *fetch) {
 	if body, ok := m.account.bodies.get(key); ok {
 		m.account.fromMemory.Add(1)
 		return body, nil
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	f := m.flights[key]
+	f := m.inflight[key]
 	if f != nil {
 		m.hasten(key, f)
 	} else {
@@ -115,10 +115,10 @@ func (m *Mailbox) board(key bodyKey, briefly bool) ([]byte, *flight) {
 		f = m.take(key)
 		switch {
 		case key.header:
-			m.depart(map[bodyKey]*flight{key: f})
+			m.depart(map[bodyKey]*fetch{key: f})
 		case m.reading == 0:
 			m.reading++
-			m.depart(map[bodyKey]*flight{key: f})
+			m.depart(map[bodyKey]*fetch{key: f})
 		default:
 			m.gather(key, f)
 		}
@@ -132,7 +132,7 @@ func (m *Mailbox) board(key bodyKey, briefly bool) ([]byte, *flight) {
 }
 
 // leave ends the stay of a reader who boarded briefly.
-func (m *Mailbox) leave(f *flight) {
+func (m *Mailbox) leave(f *fetch) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if f.readers--; f.readers == 0 && f.spent {
@@ -141,19 +141,19 @@ func (m *Mailbox) leave(f *flight) {
 	}
 }
 
-// take begins a flight that others can wait for. m.mu is held.
-func (m *Mailbox) take(key bodyKey) *flight {
-	if m.flights == nil {
-		m.flights = map[bodyKey]*flight{}
+// take begins a fetch that others can wait for. m.mu is held.
+func (m *Mailbox) take(key bodyKey) *fetch {
+	if m.inflight == nil {
+		m.inflight = map[bodyKey]*fetch{}
 	}
-	f := newFlight()
-	m.flights[key] = f
+	f := newFetch()
+	m.inflight[key] = f
 	return f
 }
 
-// join returns the flight that is on its way already; nil if none is. m.mu is held.
-func (m *Mailbox) join(key bodyKey) *flight {
-	f := m.flights[key]
+// join returns the fetch that is on its way already; nil if none is. m.mu is held.
+func (m *Mailbox) join(key bodyKey) *fetch {
+	f := m.inflight[key]
 	if f != nil {
 		f.kept = true
 	}
@@ -167,8 +167,8 @@ const (
 	hastenEvery = 100 * time.Millisecond
 )
 
-// hasten has somebody who waits for a flight wait no longer than he must. m.mu is held.
-func (m *Mailbox) hasten(key bodyKey, f *flight) {
+// hasten has somebody who waits for a fetch wait no longer than he must. m.mu is held.
+func (m *Mailbox) hasten(key bodyKey, f *fetch) {
 	if f.place == 0 || f.ahead > smallTrace || f.place-m.arrived < farBehind || time.Since(m.hastened) < hastenEvery {
 		return
 	}
@@ -185,7 +185,7 @@ func (m *Mailbox) hasten(key bodyKey, f *flight) {
 			case <-asking.Done():
 			}
 		}()
-		// That it fails is no matter: the flight goes on.
+		// That it fails is no matter: the fetch goes on.
 		_ = a.remote.Bodies(asking, remote.Foreground, m.name, key.ref.UIDValidity, []remote.UID{key.ref.UID},
 			func(_ remote.UID, body []byte) {
 				m.verify(key.ref, int64(len(body)))
@@ -198,13 +198,13 @@ func (m *Mailbox) hasten(key bodyKey, f *flight) {
 	})
 }
 
-// land ends a flight for all who wait. What it brought is in memory before it is not in the air any more.
-func (m *Mailbox) land(key bodyKey, f *flight, body []byte, err error) {
+// land ends a fetch for all who wait. What it brought is in memory before it is not in the air any more.
+func (m *Mailbox) land(key bodyKey, f *fetch, body []byte, err error) {
 	if err == nil {
 		m.account.bodies.add(key, body)
 	}
 	m.mu.Lock()
-	delete(m.flights, key)
+	delete(m.inflight, key)
 	m.arrived += f.ahead
 	m.mu.Unlock()
 	m.account.bodies.ahead.Add(-f.ahead)
@@ -215,10 +215,10 @@ func (m *Mailbox) land(key bodyKey, f *flight, body []byte, err error) {
 // single one waits for nobody.
 const together = time.Millisecond
 
-// gather puts a flight among those that depart together. m.mu is held.
-func (m *Mailbox) gather(key bodyKey, f *flight) {
+// gather puts a fetch among those that depart together. m.mu is held.
+func (m *Mailbox) gather(key bodyKey, f *fetch) {
 	if m.gathered == nil {
-		m.gathered = map[bodyKey]*flight{}
+		m.gathered = map[bodyKey]*fetch{}
 		time.AfterFunc(together, func() {
 			m.mu.Lock()
 			defer m.mu.Unlock()
@@ -231,16 +231,16 @@ func (m *Mailbox) gather(key bodyKey, f *flight) {
 }
 
 // depart begins the fetch that a reader waits for: of one header, or of bodies. m.mu is held.
-func (m *Mailbox) depart(flights map[bodyKey]*flight) {
+func (m *Mailbox) depart(fetches map[bodyKey]*fetch) {
 	running := m.account.run(func(ctx context.Context) {
-		batches := map[uint32]map[remote.UID]*flight{}
-		for key, f := range flights {
+		batches := map[uint32]map[remote.UID]*fetch{}
+		for key, f := range fetches {
 			if key.header {
 				m.bringHeader(ctx, key, f)
 				return
 			}
 			if batches[key.ref.UIDValidity] == nil {
-				batches[key.ref.UIDValidity] = map[remote.UID]*flight{}
+				batches[key.ref.UIDValidity] = map[remote.UID]*fetch{}
 			}
 			batches[key.ref.UIDValidity][key.ref.UID] = f
 		}
@@ -252,14 +252,14 @@ func (m *Mailbox) depart(flights map[bodyKey]*flight) {
 		m.reading--
 	})
 	if !running {
-		for key, f := range flights {
-			delete(m.flights, key)
+		for key, f := range fetches {
+			delete(m.inflight, key)
 			f.land(nil, remote.ErrClosed)
 		}
 	}
 }
 
-func (m *Mailbox) bringHeader(ctx context.Context, key bodyKey, f *flight) {
+func (m *Mailbox) bringHeader(ctx context.Context, key bodyKey, f *fetch) {
 	var header []byte
 	var err error
 	if index := m.account.index; index != nil {
@@ -271,12 +271,12 @@ func (m *Mailbox) bringHeader(ctx context.Context, key bodyKey, f *flight) {
 	m.land(key, f, header, err)
 }
 
-// bring brings messages whose flights have begun: from disk, and what is not there with one command from the server.
-func (m *Mailbox) bring(ctx context.Context, prio remote.Priority, flights map[remote.UID]*flight, validity uint32) {
+// bring brings messages whose fetches have begun: from disk, and what is not there with one command from the server.
+func (m *Mailbox) bring(ctx context.Context, prio remote.Priority, fetches map[remote.UID]*fetch, validity uint32) {
 	a := m.account
 	var missing []remote.UID
-	for _, uid := range slices.Sorted(maps.Keys(flights)) { // the order in which readers come, as a rule
-		f, key := flights[uid], bodyKey{mailbox: m, ref: Ref{validity, uid}}
+	for _, uid := range slices.Sorted(maps.Keys(fetches)) { // the order in which readers come, as a rule
+		f, key := fetches[uid], bodyKey{mailbox: m, ref: Ref{validity, uid}}
 		if a.store != nil {
 			a.disk.await(ctx, a.diskKey(m, key.ref))
 			if body, ok := a.disk.read(a.diskKey(m, key.ref)); ok {
@@ -297,19 +297,19 @@ func (m *Mailbox) bring(ctx context.Context, prio remote.Priority, flights map[r
 	}
 	var landed landings
 	err := a.remote.Bodies(ctx, prio, m.name, validity, missing, func(uid remote.UID, body []byte) {
-		if flights[uid] == nil || !landed.first(uid) {
+		if fetches[uid] == nil || !landed.first(uid) {
 			return
 		}
 		ref := Ref{validity, uid}
 		m.verify(ref, int64(len(body)))
-		if f := flights[uid]; f.handOn && a.SizesHold() {
+		if f := fetches[uid]; f.handOn && a.SizesHold() {
 			m.handOn(ctx, ref, f, body)
 			return
 		}
 		if a.store != nil {
 			a.disk.put(ctx, a.diskKey(m, ref), body) // first, since readers wait until it is written
 		}
-		m.land(bodyKey{mailbox: m, ref: ref}, flights[uid], body, nil)
+		m.land(bodyKey{mailbox: m, ref: ref}, fetches[uid], body, nil)
 	})
 	a.noted(err)
 	if errors.Is(err, remote.ErrStale) || err == nil && landed.count() < len(missing) {
@@ -321,7 +321,7 @@ func (m *Mailbox) bring(ctx context.Context, prio remote.Priority, flights map[r
 			if failed == nil {
 				failed = fmt.Errorf("%w: UID %d in %s", remote.ErrNoMessage, uid, m.name)
 			}
-			m.land(bodyKey{mailbox: m, ref: Ref{validity, uid}}, flights[uid], nil, failed)
+			m.land(bodyKey{mailbox: m, ref: Ref{validity, uid}}, fetches[uid], nil, failed)
 		}
 	}
 }

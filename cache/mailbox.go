@@ -36,9 +36,9 @@ type Mailbox struct {
 	syncing atomic.Pointer[progress] // nil while none runs
 
 	mu       sync.Mutex // guards what follows
-	flights  map[bodyKey]*flight
+	inflight map[bodyKey]*fetch
 	reading  int                  // commands under way for readers who wait
-	gathered map[bodyKey]*flight  // that will be the next of them
+	gathered map[bodyKey]*fetch   // that will be the next of them
 	queued   int64                // bytes asked for ahead of readers so far
 	arrived  int64                // of these, what has come, or won't
 	hastened time.Time            // when one of them was asked for on its own

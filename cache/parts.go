@@ -30,8 +30,8 @@ func (m *Mailbox) Parts(ctx context.Context, ref Ref) ([]PartFile, error) {
 	if len(want) > 0 {
 		m.bringAhead(validity, want, anatomyView, m.bringAnatomies)
 	}
-	v, err := m.made(ctx, ref, anatomyView, func(ctx context.Context, f *flight) {
-		m.bringAnatomies(ctx, remote.Foreground, map[remote.UID]*flight{ref.UID: f}, ref.UIDValidity)
+	v, err := m.made(ctx, ref, anatomyView, func(ctx context.Context, f *fetch) {
+		m.bringAnatomies(ctx, remote.Foreground, map[remote.UID]*fetch{ref.UID: f}, ref.UIDValidity)
 	})
 	if err != nil {
 		return nil, err
@@ -163,7 +163,7 @@ func (m *Mailbox) askSizes(ctx context.Context, ref Ref) {
 // the header with a line for each field, decoded. The caller must not change it. Errors as with Text.
 func (m *Mailbox) PartBytes(ctx context.Context, ref Ref, f PartFile) ([]byte, error) {
 	m.account.lastRead.Store(time.Now().UnixNano())
-	return m.made(ctx, ref, f.view, func(ctx context.Context, landing *flight) {
+	return m.made(ctx, ref, f.view, func(ctx context.Context, landing *fetch) {
 		content, ok := m.readView(ref, f.view)
 		if ok {
 			m.land(m.viewKey(ref, f.view), landing, content, nil)

@@ -53,7 +53,7 @@ func (m *Mailbox) large(ref Ref) int64 {
 		return 0
 	}
 	m.mu.Lock()
-	coming := m.flights[key] != nil
+	coming := m.inflight[key] != nil
 	m.mu.Unlock()
 	if coming || m.account.store != nil && m.account.disk.has(m.account.diskKey(m, ref)) {
 		return 0
@@ -117,7 +117,7 @@ func (m *Mailbox) piece(ctx context.Context, ref Ref, size int64, number uint32)
 		}
 		from = to
 	}
-	f := m.flights[key]
+	f := m.inflight[key]
 	m.mu.Unlock()
 	if f != nil {
 		err := m.account.wait(ctx, f)
@@ -131,7 +131,7 @@ func (m *Mailbox) piece(ctx context.Context, ref Ref, size int64, number uint32)
 
 // missing tells whether something is neither here nor on its way. m.mu is held.
 func (m *Mailbox) missing(key bodyKey) bool {
-	return m.flights[key] == nil && !m.account.bodies.has(key)
+	return m.inflight[key] == nil && !m.account.bodies.has(key)
 }
 
 // largeRead returns what is known of the reading of a message. m.mu is held.
@@ -155,13 +155,13 @@ func (m *Mailbox) largeRead(ref Ref) *largeRead {
 // fetchPieces begins to fetch the pieces from..to-1 with one command. m.mu is held.
 func (m *Mailbox) fetchPieces(prio remote.Priority, r *largeRead, size int64, from, to uint32) {
 	a := m.account
-	flights := map[bodyKey]*flight{}
+	fetches := map[bodyKey]*fetch{}
 	if r.file == nil && from == 1 && a.store != nil { // before any piece comes: they may come in any order
 		r.file = a.disk.fill(a.diskKey(m, r.ref), size)
 	}
 	for n := from; n < to; n++ {
 		key := bodyKey{mailbox: m, ref: r.ref, piece: n}
-		flights[key] = m.take(key)
+		fetches[key] = m.take(key)
 	}
 	running := a.run(func(ctx context.Context) {
 		off, n := int64(from-1)*pieceSize, int64(to-from)*pieceSize
@@ -183,15 +183,15 @@ func (m *Mailbox) fetchPieces(prio remote.Priority, r *largeRead, size int64, fr
 			key := bodyKey{mailbox: m, ref: r.ref, piece: n}
 			piece := data[:min(pieceSize, len(data))]
 			data = data[len(piece):]
-			m.land(key, flights[key], piece, err)
+			m.land(key, fetches[key], piece, err)
 			if err == nil {
 				m.fill(r, n, piece)
 			}
 		}
 	})
 	if !running {
-		for key, f := range flights {
-			delete(m.flights, key)
+		for key, f := range fetches {
+			delete(m.inflight, key)
 			f.land(nil, remote.ErrClosed)
 		}
 	}

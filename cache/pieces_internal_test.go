@@ -34,18 +34,18 @@ func TestPiecesComeInAnyOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := a.Mailbox(remote.Mailbox{Name: "INBOX"})
-	m.flights = map[bodyKey]*flight{}
+	m.inflight = map[bodyKey]*fetch{}
 	size, ref := int64(len(s.body)), Ref{1, 2}
 	last := uint32((size + pieceSize - 1) / pieceSize)
 	m.mu.Lock()
 	r := m.largeRead(ref)
-	var flights []*flight
+	var fetches []*fetch
 	for n := uint32(1); n <= last; n++ {
 		m.fetchPieces(remote.Foreground, r, size, n, n+1)
-		flights = append(flights, m.flights[bodyKey{mailbox: m, ref: ref, piece: n}])
+		fetches = append(fetches, m.inflight[bodyKey{mailbox: m, ref: ref, piece: n}])
 	}
 	m.mu.Unlock()
-	for _, f := range flights[1:] {
+	for _, f := range fetches[1:] {
 		<-f.done
 	}
 	close(s.later)

@@ -312,27 +312,27 @@ func (t *Table) trace(uids []remote.UID) remote.UID {
 // fetchAhead begins to fetch what is not here already. If trace is not 0, all but that is handed on when it has arrived.
 func (m *Mailbox) fetchAhead(t *Table, uids []remote.UID, trace remote.UID) {
 	a, validity := m.account, t.validity
-	flights := map[remote.UID]*flight{}
+	fetches := map[remote.UID]*fetch{}
 	m.mu.Lock()
 	for _, uid := range uids {
 		key := bodyKey{mailbox: m, ref: Ref{validity, uid}}
 		handOn := trace != 0 && uid != trace && a.store != nil && a.onArrival != nil
-		if m.flights[key] != nil || a.bodies.has(key) || !handOn && a.store != nil && a.disk.has(a.diskKey(m, key.ref)) {
+		if m.inflight[key] != nil || a.bodies.has(key) || !handOn && a.store != nil && a.disk.has(a.diskKey(m, key.ref)) {
 			continue
 		}
-		flights[uid] = m.take(key)
-		flights[uid].ahead = t.size(t.Index(uid)) >> 1
-		a.bodies.ahead.Add(flights[uid].ahead)
-		m.queued += flights[uid].ahead
-		flights[uid].place = m.queued
-		flights[uid].handOn = handOn
+		fetches[uid] = m.take(key)
+		fetches[uid].ahead = t.size(t.Index(uid)) >> 1
+		a.bodies.ahead.Add(fetches[uid].ahead)
+		m.queued += fetches[uid].ahead
+		fetches[uid].place = m.queued
+		fetches[uid].handOn = handOn
 	}
 	m.mu.Unlock()
-	if len(flights) == 0 {
+	if len(fetches) == 0 {
 		return
 	}
-	if !a.run(func(ctx context.Context) { m.bring(ctx, remote.Readahead, flights, validity) }) {
-		for uid, f := range flights {
+	if !a.run(func(ctx context.Context) { m.bring(ctx, remote.Readahead, fetches, validity) }) {
+		for uid, f := range fetches {
 			m.land(bodyKey{mailbox: m, ref: Ref{validity, uid}}, f, nil, remote.ErrClosed)
 		}
 	}

@@ -18,8 +18,8 @@ import (
 func (m *Mailbox) Text(ctx context.Context, ref Ref) ([]byte, error) {
 	m.account.lastRead.Store(time.Now().UnixNano())
 	m.textsAhead(ref)
-	return m.made(ctx, ref, textView, func(ctx context.Context, f *flight) {
-		m.bringTexts(ctx, remote.Foreground, map[remote.UID]*flight{ref.UID: f}, ref.UIDValidity)
+	return m.made(ctx, ref, textView, func(ctx context.Context, f *fetch) {
+		m.bringTexts(ctx, remote.Foreground, map[remote.UID]*fetch{ref.UID: f}, ref.UIDValidity)
 	})
 }
 
@@ -92,32 +92,32 @@ func (m *Mailbox) next(walks *readahead, ref Ref) ([]remote.UID, uint32) {
 
 // bringAhead has views made that are not here already.
 func (m *Mailbox) bringAhead(validity uint32, uids []remote.UID, v view,
-	bring func(context.Context, remote.Priority, map[remote.UID]*flight, uint32)) {
+	bring func(context.Context, remote.Priority, map[remote.UID]*fetch, uint32)) {
 	a := m.account
-	flights := map[remote.UID]*flight{}
+	fetches := map[remote.UID]*fetch{}
 	m.mu.Lock()
 	for _, uid := range uids {
 		ref := Ref{validity, uid}
 		key := m.viewKey(ref, v)
-		if m.flights[key] == nil && !a.bodies.has(key) {
-			flights[uid] = m.take(key)
+		if m.inflight[key] == nil && !a.bodies.has(key) {
+			fetches[uid] = m.take(key)
 		}
 	}
 	m.mu.Unlock()
-	if len(flights) == 0 {
+	if len(fetches) == 0 {
 		return
 	}
-	if !a.run(func(ctx context.Context) { bring(ctx, remote.Readahead, flights, validity) }) {
-		for uid, f := range flights {
+	if !a.run(func(ctx context.Context) { bring(ctx, remote.Readahead, fetches, validity) }) {
+		for uid, f := range fetches {
 			m.land(m.viewKey(Ref{validity, uid}, v), f, nil, remote.ErrClosed)
 		}
 	}
 }
 
-// bringTexts makes texts whose flights have begun.
-func (m *Mailbox) bringTexts(ctx context.Context, prio remote.Priority, flights map[remote.UID]*flight, validity uint32) {
+// bringTexts makes texts whose fetches have begun.
+func (m *Mailbox) bringTexts(ctx context.Context, prio remote.Priority, fetches map[remote.UID]*fetch, validity uint32) {
 	var unknown []remote.UID
-	for uid, f := range flights {
+	for uid, f := range fetches {
 		ref := Ref{validity, uid}
 		if text, ok := m.readView(ref, textView); ok {
 			m.keepSize(ref, textView, int64(len(text)))
@@ -130,13 +130,13 @@ func (m *Mailbox) bringTexts(ctx context.Context, prio remote.Priority, flights 
 		ref := Ref{validity, uid}
 		text := makeText(found.Header, found.Root, content)
 		m.keepSize(ref, textView, int64(len(text)))
-		m.landView(ref, textView, flights[uid], text, nil)
+		m.landView(ref, textView, fetches[uid], text, nil)
 	}
 	fail := func(uid remote.UID, err error) {
 		if errors.Is(err, remote.ErrTooComplex) {
 			err = fmt.Errorf("text of UID %d in %s: %w", uid, m.name, err)
 		}
-		m.land(m.viewKey(Ref{validity, uid}, textView), flights[uid], nil, err)
+		m.land(m.viewKey(Ref{validity, uid}, textView), fetches[uid], nil, err)
 	}
 	groups := map[string]*sections{} // by what is asked for
 	var mu sync.Mutex                // guards groups

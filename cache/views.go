@@ -50,8 +50,8 @@ func (m *Mailbox) readView(ref Ref, v view) ([]byte, bool) {
 	return m.account.disk.read(m.viewOnDisk(ref, v))
 }
 
-// landView ends a flight of a view, which is kept on disk.
-func (m *Mailbox) landView(ref Ref, v view, f *flight, content []byte, err error) {
+// landView ends a fetch of a view, which is kept on disk.
+func (m *Mailbox) landView(ref Ref, v view, f *fetch, content []byte, err error) {
 	m.land(m.viewKey(ref, v), f, content, err)
 	if err == nil && m.account.store != nil {
 		m.account.disk.write(m.viewOnDisk(ref, v), content)
@@ -59,13 +59,13 @@ func (m *Mailbox) landView(ref Ref, v view, f *flight, content []byte, err error
 }
 
 // made returns a view from memory or disk, or has it made by bring, once for all who wait for it.
-func (m *Mailbox) made(ctx context.Context, ref Ref, v view, bring func(context.Context, *flight)) ([]byte, error) {
+func (m *Mailbox) made(ctx context.Context, ref Ref, v view, bring func(context.Context, *fetch)) ([]byte, error) {
 	key := m.viewKey(ref, v)
 	if content, ok := m.account.bodies.get(key); ok {
 		return content, nil
 	}
 	m.mu.Lock()
-	f := m.flights[key]
+	f := m.inflight[key]
 	if f == nil {
 		if content, ok := m.account.bodies.get(key); ok { // it landed between the two looks
 			m.mu.Unlock()
@@ -73,7 +73,7 @@ func (m *Mailbox) made(ctx context.Context, ref Ref, v view, bring func(context.
 		}
 		f = m.take(key)
 		if !m.account.run(func(ctx context.Context) { bring(ctx, f) }) {
-			delete(m.flights, key)
+			delete(m.inflight, key)
 			f.land(nil, remote.ErrClosed)
 		}
 	}
@@ -98,22 +98,22 @@ func (m *Mailbox) atHand(ref Ref) ([]byte, bool) {
 // bringWhole brings messages as a reader of them would, and hands them on one by one. Those that are gone are left out.
 func (m *Mailbox) bringWhole(ctx context.Context, prio remote.Priority, validity uint32, uids []remote.UID,
 	got func(remote.UID, []byte, error)) {
-	flights, mine := map[remote.UID]*flight{}, map[remote.UID]*flight{}
+	fetches, mine := map[remote.UID]*fetch{}, map[remote.UID]*fetch{}
 	m.mu.Lock()
 	for _, uid := range uids {
 		key := bodyKey{mailbox: m, ref: Ref{validity, uid}}
 		if f := m.join(key); f != nil {
-			flights[uid] = f
+			fetches[uid] = f
 			continue
 		}
 		mine[uid] = m.take(key)
-		flights[uid] = mine[uid]
+		fetches[uid] = mine[uid]
 	}
 	m.mu.Unlock()
 	if len(mine) > 0 {
 		m.bring(ctx, prio, mine, validity)
 	}
-	for uid, f := range flights {
+	for uid, f := range fetches {
 		err := m.account.wait(ctx, f)
 		got(uid, f.body, err)
 	}
@@ -233,10 +233,10 @@ func (m *Mailbox) keptAnatomy(ref Ref) *anatomy {
 	return found
 }
 
-// bringAnatomies finds out what parts messages have whose flights have begun.
-func (m *Mailbox) bringAnatomies(ctx context.Context, prio remote.Priority, flights map[remote.UID]*flight, validity uint32) {
-	uids := make([]remote.UID, 0, len(flights))
-	for uid := range flights {
+// bringAnatomies finds out what parts messages have whose fetches have begun.
+func (m *Mailbox) bringAnatomies(ctx context.Context, prio remote.Priority, fetches map[remote.UID]*fetch, validity uint32) {
+	uids := make([]remote.UID, 0, len(fetches))
+	for uid := range fetches {
 		uids = append(uids, uid)
 	}
 	m.dissectAll(ctx, prio, validity, uids, func(uid remote.UID, found *anatomy, err error) {
@@ -249,6 +249,6 @@ func (m *Mailbox) bringAnatomies(ctx context.Context, prio remote.Priority, flig
 		if ref := (Ref{validity, uid}); err == nil && !bytes.Equal(v, m.indexedView(ref, anatomyView)) {
 			m.indexView(ref, anatomyView, v)
 		}
-		m.land(m.viewKey(Ref{validity, uid}, anatomyView), flights[uid], v, err)
+		m.land(m.viewKey(Ref{validity, uid}, anatomyView), fetches[uid], v, err)
 	})
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/mailfs/mailfs/remote"
 )
 
-// flight is one fetch that several may wait for. What it brings is set before done is closed.
-type flight struct {
+// fetch is one fetch that several may wait for. What it brings is set before done is closed.
+type fetch struct {
 	landed atomic.Bool
 	done   chan struct{}
 	body   []byte // of a message or a header
@@ -28,10 +28,10 @@ type flight struct {
 	spent   bool // its memory is used again when the last of them is done
 }
 
-func newFlight() *flight { return &flight{done: make(chan struct{})} }
+func newFetch() *fetch { return &fetch{done: make(chan struct{})} }
 
-// land ends a flight. What lands second is not looked at.
-func (f *flight) land(body []byte, err error) {
+// land ends a fetch. What lands second is not looked at.
+func (f *fetch) land(body []byte, err error) {
 	if f.landed.CompareAndSwap(false, true) {
 		f.body, f.err = body, err
 		close(f.done)
@@ -53,8 +53,8 @@ func (a *Account) run(f func(context.Context)) bool {
 // that keeps us waiting for ever, one byte at a time.
 const trickle = 128
 
-// wait waits for a flight until it lands, ctx ends, or the server has been silent for the timeout.
-func (a *Account) wait(ctx context.Context, f *flight) error {
+// wait waits for a fetch until it lands, ctx ends, or the server has been silent for the timeout.
+func (a *Account) wait(ctx context.Context, f *fetch) error {
 	select { // without a timer, where it has landed already
 	case <-f.done:
 		return f.err
@@ -85,7 +85,7 @@ func (a *Account) wait(ctx context.Context, f *flight) error {
 const patience = 5 * time.Second
 
 // waitForNews is wait for who has an answer already.
-func (a *Account) waitForNews(ctx context.Context, f *flight) error {
+func (a *Account) waitForNews(ctx context.Context, f *fetch) error {
 	heard := a.remote.Stats().BytesIn
 	patience := min(patience, a.options.Timeout)
 	if a.silentSince.Load() == heard {
@@ -102,11 +102,11 @@ func (a *Account) waitForNews(ctx context.Context, f *flight) error {
 
 // kept is a value that is loaded anew when it is asked for and has grown old.
 type kept[T any] struct {
-	mu     sync.Mutex // guards what follows; never held while loading
-	value  T
-	have   bool
-	since  time.Time // when the load of value began; what happened later may be missing in it
-	flight *flight
+	mu      sync.Mutex // guards what follows; never held while loading
+	value   T
+	have    bool
+	since   time.Time // when the load of value began; what happened later may be missing in it
+	loading *fetch    // nil while nothing is loaded
 }
 
 // known returns the value as it is, and whether there is one.
@@ -120,7 +120,7 @@ func (k *kept[T]) known() (T, bool) {
 func (k *kept[T]) fresh(maxAge time.Duration) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.flight != nil || k.have && remote.Elapsed(k.since) < maxAge
+	return k.loading != nil || k.have && remote.Elapsed(k.since) < maxAge
 }
 
 // set replaces the value by one that is as fresh as it is.
@@ -154,13 +154,13 @@ func (k *kept[T]) get(ctx context.Context, a *Account, maxAge time.Duration, loa
 		defer k.mu.Unlock()
 		return k.value, nil
 	}
-	if k.flight == nil {
+	if k.loading == nil {
 		since := time.Now()
-		f := newFlight()
+		f := newFetch()
 		running := a.run(func(ctx context.Context) {
 			v, err := load(ctx)
 			k.mu.Lock()
-			k.flight = nil
+			k.loading = nil
 			if err == nil {
 				k.value, k.have, k.since = v, true, since
 			}
@@ -172,9 +172,9 @@ func (k *kept[T]) get(ctx context.Context, a *Account, maxAge time.Duration, loa
 			var none T
 			return none, remote.ErrClosed
 		}
-		k.flight = f
+		k.loading = f
 	}
-	f, have := k.flight, k.have
+	f, have := k.loading, k.have
 	k.mu.Unlock()
 
 	wait := a.wait
@@ -190,7 +190,7 @@ func (k *kept[T]) get(ctx context.Context, a *Account, maxAge time.Duration, loa
 	return none, err
 }
 
-// landings notes which flights of a batch have landed.
+// landings notes which fetches of a batch have landed.
 type landings struct {
 	mu   sync.Mutex // guards what follows
 	done map[remote.UID]bool
