@@ -45,8 +45,8 @@ func (r Arrival) late() bool {
 	return (r.fetch.kept || r.fetch.readers > 0) && len(r.Body) <= oneRead
 }
 
-// handOn lands a fetch whose body readers shall not have to ask for. Those who ask before it is handed on get it all the
-// same, since the fetch stays where they can join it until then.
+// handOn ends a fetch whose body readers shall not have to ask for. Those who ask before it is handed on get it all the
+// same, since the fetch stays where they can attach to it until then.
 func (m *Mailbox) handOn(ctx context.Context, ref Ref, f *fetch, body []byte) {
 	a := m.account
 	m.mu.Lock()
@@ -54,7 +54,7 @@ func (m *Mailbox) handOn(ctx context.Context, ref Ref, f *fetch, body []byte) {
 	m.mu.Unlock()
 	j := job{key: a.diskKey(m, ref), body: body, then: func() { m.offer(ref, f, body) }}
 	promised := a.disk.promise(ctx, j)
-	f.land(body, nil)
+	f.finish(body, nil)
 	if promised {
 		a.disk.queue <- j
 	} else {
@@ -67,11 +67,11 @@ func (m *Mailbox) handOnKept(ref Ref, f *fetch, body []byte) {
 	m.mu.Lock()
 	m.arrived += f.ahead
 	m.mu.Unlock()
-	f.land(body, nil)
+	f.finish(body, nil)
 	m.offer(ref, f, body)
 }
 
-// offer has a body handed on that has landed and is on disk.
+// offer has a body handed on that has come and is on disk.
 func (m *Mailbox) offer(ref Ref, f *fetch, body []byte) {
 	if t := m.Known(); t != nil && t.validity == ref.UIDValidity {
 		if e, ok := t.Find(ref.UID); ok && e.Size == int64(len(body)) {

@@ -24,23 +24,23 @@ func TestSpent(t *testing.T) {
 		a := &Account{bodies: newBodies(1 << 20)}
 		m := &Mailbox{account: a, inflight: map[bodyKey]*fetch{}}
 		key := bodyKey{mailbox: m, ref: Ref{1, 2}}
-		f := m.take(key)
+		f := m.start(key)
 		body := remote.Buffer(size)
-		f.land(body, nil)
+		f.finish(body, nil)
 		for range c.readers {
-			if _, boarded := m.board(key, true); boarded != f {
+			if _, found := m.getOrStart(key, true); found != f {
 				t.Fatalf("%s: the fetch is not found", name)
 			}
 		}
 		if c.kept {
-			m.board(key, false)
+			m.getOrStart(key, false)
 		}
 		m.settle(key.ref, f, c.taken)
 		for i := range c.readers {
 			if other := remote.Buffer(size); same(other, body) {
 				t.Fatalf("%s: its memory is used again with %d readers", name, c.readers-i)
 			}
-			m.leave(f)
+			m.release(f)
 		}
 		other := remote.Buffer(size)
 		if again := same(other, body); again != c.again {

@@ -24,13 +24,13 @@ func (m *Mailbox) Bytes(ctx context.Context, ref Ref, off int64, n int) (data []
 			return data, func() {}, err
 		}
 	}
-	body, f, err := m.ride(ctx, bodyKey{mailbox: m, ref: ref}, true)
+	body, f, err := m.get(ctx, bodyKey{mailbox: m, ref: ref}, true)
 	if err != nil {
 		return nil, nil, err
 	}
 	done = func() {}
 	if f != nil {
-		done = func() { m.leave(f) }
+		done = func() { m.release(f) }
 	}
 	if m.account.store != nil {
 		m.account.disk.await(ctx, m.account.diskKey(m, ref))
@@ -54,7 +54,7 @@ func (m *Mailbox) Size(ctx context.Context, ref Ref) (int64, error) {
 			return size, err
 		}
 	}
-	body, err := m.fetch(ctx, bodyKey{mailbox: m, ref: ref})
+	body, err := m.getToKeep(ctx, bodyKey{mailbox: m, ref: ref})
 	return int64(len(body)), err
 }
 
@@ -66,20 +66,20 @@ func (m *Mailbox) Header(ctx context.Context, ref Ref) ([]byte, error) {
 		}
 		return body, nil
 	}
-	return m.fetch(ctx, bodyKey{mailbox: m, ref: ref, header: true})
+	return m.getToKeep(ctx, bodyKey{mailbox: m, ref: ref, header: true})
 }
 
-// fetch returns a body or a header from memory, from disk, or from the server, once for all who wait for it.
-func (m *Mailbox) fetch(ctx context.Context, key bodyKey) ([]byte, error) {
-	body, _, err := m.ride(ctx, key, false)
+// getToKeep returns a body or a header from memory, from disk, or from the server, once for all who wait for it.
+func (m *Mailbox) getToKeep(ctx context.Context, key bodyKey) ([]byte, error) {
+	body, _, err := m.get(ctx, key, false)
 	return body, err
 }
 
-// ride returns a body or a header and, where somebody has to leave it, the fetch that brought it. What was fetched ahead
+// get returns a body or a header and, where the caller has to release it, the fetch that brought it. What was fetched ahead
 // may have been lost before the reader came, which is no news to him: he asks himself then.
-func (m *Mailbox) ride(ctx context.Context, key bodyKey, briefly bool) ([]byte, *fetch, error) {
+func (m *Mailbox) get(ctx context.Context, key bodyKey, briefly bool) ([]byte, *fetch, error) {
 	for again := false; ; again = true {
-		body, f := m.board(key, briefly)
+		body, f := m.getOrStart(key, briefly)
 		if f == nil {
 			return body, nil, nil
 		}
@@ -88,7 +88,7 @@ func (m *Mailbox) ride(ctx context.Context, key bodyKey, briefly bool) ([]byte, 
 			return f.body, f, nil
 		}
 		if briefly {
-			m.leave(f)
+			m.release(f)
 		}
 		if again || f.place == 0 || !away(err) || errors.Is(err, remote.ErrTimeout) {
 			return nil, nil, err
@@ -96,9 +96,9 @@ func (m *Mailbox) ride(ctx context.Context, key bodyKey, briefly bool) ([]byte, 
 	}
 }
 
-// board returns a body or a header that is in memory, or else the fetch that brings it, which has begun. briefly is who
-// will leave the fetch when he is done with what it brought; others may keep that.
-func (m *Mailbox) board(key bodyKey, briefly bool) ([]byte, *fetch) {
+// getOrStart returns a body or a header that is in memory, or else the fetch that brings it, which has begun. briefly is who
+// will release the fetch when he is done with what it brought; others may keep that.
+func (m *Mailbox) getOrStart(key bodyKey, briefly bool) ([]byte, *fetch) {
 	if body, ok := m.account.bodies.get(key); ok {
 		m.account.fromMemory.Add(1)
 		return body, nil
@@ -107,20 +107,20 @@ func (m *Mailbox) board(key bodyKey, briefly bool) ([]byte, *fetch) {
 	defer m.mu.Unlock()
 	f := m.inflight[key]
 	if f != nil {
-		m.hasten(key, f)
+		m.fetchAlone(key, f)
 	} else {
-		if body, ok := m.account.bodies.get(key); ok { // it landed between the two looks
+		if body, ok := m.account.bodies.get(key); ok { // it came between the two looks
 			return body, nil
 		}
-		f = m.take(key)
+		f = m.start(key)
 		switch {
 		case key.header:
-			m.depart(map[bodyKey]*fetch{key: f})
+			m.send(map[bodyKey]*fetch{key: f})
 		case m.reading == 0:
 			m.reading++
-			m.depart(map[bodyKey]*fetch{key: f})
+			m.send(map[bodyKey]*fetch{key: f})
 		default:
-			m.gather(key, f)
+			m.batch(key, f)
 		}
 	}
 	if briefly {
@@ -131,8 +131,8 @@ func (m *Mailbox) board(key bodyKey, briefly bool) ([]byte, *fetch) {
 	return nil, f
 }
 
-// leave ends the stay of a reader who boarded briefly.
-func (m *Mailbox) leave(f *fetch) {
+// release ends the stay of a reader who called getOrStart briefly.
+func (m *Mailbox) release(f *fetch) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if f.readers--; f.readers == 0 && f.spent {
@@ -141,8 +141,8 @@ func (m *Mailbox) leave(f *fetch) {
 	}
 }
 
-// take begins a fetch that others can wait for. m.mu is held.
-func (m *Mailbox) take(key bodyKey) *fetch {
+// start begins a fetch that others can wait for. m.mu is held.
+func (m *Mailbox) start(key bodyKey) *fetch {
 	if m.inflight == nil {
 		m.inflight = map[bodyKey]*fetch{}
 	}
@@ -151,8 +151,8 @@ func (m *Mailbox) take(key bodyKey) *fetch {
 	return f
 }
 
-// join returns the fetch that is on its way already; nil if none is. m.mu is held.
-func (m *Mailbox) join(key bodyKey) *fetch {
+// attach returns the fetch that is under way already; nil if none is. m.mu is held.
+func (m *Mailbox) attach(key bodyKey) *fetch {
 	f := m.inflight[key]
 	if f != nil {
 		f.kept = true
@@ -163,16 +163,16 @@ func (m *Mailbox) join(key bodyKey) *fetch {
 // A message that is far behind in what is being fetched ahead of another reader is fetched on its own for who waits for it,
 // if it is a small one. Several readers who walk through one mailbox get on without: so it is done once in a while only.
 const (
-	farBehind   = 3 << 19 // bytes: more than one command brings
-	hastenEvery = 100 * time.Millisecond
+	farBehind  = 3 << 19 // bytes: more than one command brings
+	aloneEvery = 100 * time.Millisecond
 )
 
-// hasten has somebody who waits for a fetch wait no longer than he must. m.mu is held.
-func (m *Mailbox) hasten(key bodyKey, f *fetch) {
-	if f.place == 0 || f.ahead > smallTrace || f.place-m.arrived < farBehind || time.Since(m.hastened) < hastenEvery {
+// fetchAlone has somebody who waits for a fetch wait no longer than he must. m.mu is held.
+func (m *Mailbox) fetchAlone(key bodyKey, f *fetch) {
+	if f.place == 0 || f.ahead > smallTrace || f.place-m.arrived < farBehind || time.Since(m.fetchedAlone) < aloneEvery {
 		return
 	}
-	m.hastened = time.Now()
+	m.fetchedAlone = time.Now()
 	f.kept = true // in memory
 	a := m.account
 	a.run(func(ctx context.Context) {
@@ -193,13 +193,13 @@ func (m *Mailbox) hasten(key bodyKey, f *fetch) {
 					a.disk.put(ctx, a.diskKey(m, key.ref), body)
 				}
 				a.bodies.add(key, body)
-				f.land(body, nil)
+				f.finish(body, nil)
 			})
 	})
 }
 
-// land ends a fetch for all who wait. What it brought is in memory before it is not in the air any more.
-func (m *Mailbox) land(key bodyKey, f *fetch, body []byte, err error) {
+// finish ends a fetch for all who wait. What it brought is in memory before it leaves inflight.
+func (m *Mailbox) finish(key bodyKey, f *fetch, body []byte, err error) {
 	if err == nil {
 		m.account.bodies.add(key, body)
 	}
@@ -208,30 +208,30 @@ func (m *Mailbox) land(key bodyKey, f *fetch, body []byte, err error) {
 	m.arrived += f.ahead
 	m.mu.Unlock()
 	m.account.bodies.ahead.Add(-f.ahead)
-	f.land(body, err)
+	f.finish(body, err)
 }
 
 // together is how long a miss waits for others, once one is on its way already: many readers become one command, and a
 // single one waits for nobody.
 const together = time.Millisecond
 
-// gather puts a fetch among those that depart together. m.mu is held.
-func (m *Mailbox) gather(key bodyKey, f *fetch) {
-	if m.gathered == nil {
-		m.gathered = map[bodyKey]*fetch{}
+// batch puts a fetch among those that are sent together. m.mu is held.
+func (m *Mailbox) batch(key bodyKey, f *fetch) {
+	if m.batched == nil {
+		m.batched = map[bodyKey]*fetch{}
 		time.AfterFunc(together, func() {
 			m.mu.Lock()
 			defer m.mu.Unlock()
 			m.reading++
-			m.depart(m.gathered)
-			m.gathered = nil
+			m.send(m.batched)
+			m.batched = nil
 		})
 	}
-	m.gathered[key] = f
+	m.batched[key] = f
 }
 
-// depart begins the fetch that a reader waits for: of one header, or of bodies. m.mu is held.
-func (m *Mailbox) depart(fetches map[bodyKey]*fetch) {
+// send begins the fetch that a reader waits for: of one header, or of bodies. m.mu is held.
+func (m *Mailbox) send(fetches map[bodyKey]*fetch) {
 	running := m.account.run(func(ctx context.Context) {
 		batches := map[uint32]map[remote.UID]*fetch{}
 		for key, f := range fetches {
@@ -254,7 +254,7 @@ func (m *Mailbox) depart(fetches map[bodyKey]*fetch) {
 	if !running {
 		for key, f := range fetches {
 			delete(m.inflight, key)
-			f.land(nil, remote.ErrClosed)
+			f.finish(nil, remote.ErrClosed)
 		}
 	}
 }
@@ -268,7 +268,7 @@ func (m *Mailbox) bringHeader(ctx context.Context, key bodyKey, f *fetch) {
 	if header == nil {
 		header, err = m.account.remote.Header(ctx, m.name, key.ref.UIDValidity, key.ref.UID)
 	}
-	m.land(key, f, header, err)
+	m.finish(key, f, header, err)
 }
 
 // bring brings messages whose fetches have begun: from disk, and what is not there with one command from the server.
@@ -285,7 +285,7 @@ func (m *Mailbox) bring(ctx context.Context, prio remote.Priority, fetches map[r
 				if f.handOn && a.SizesHold() {
 					m.handOnKept(key.ref, f, body)
 				} else {
-					m.land(key, f, body, nil)
+					m.finish(key, f, body, nil)
 				}
 				continue
 			}
@@ -295,9 +295,9 @@ func (m *Mailbox) bring(ctx context.Context, prio remote.Priority, fetches map[r
 	if len(missing) == 0 {
 		return
 	}
-	var landed landings
+	var answered answers
 	err := a.remote.Bodies(ctx, prio, m.name, validity, missing, func(uid remote.UID, body []byte) {
-		if fetches[uid] == nil || !landed.first(uid) {
+		if fetches[uid] == nil || !answered.first(uid) {
 			return
 		}
 		ref := Ref{validity, uid}
@@ -309,19 +309,19 @@ func (m *Mailbox) bring(ctx context.Context, prio remote.Priority, fetches map[r
 		if a.store != nil {
 			a.disk.put(ctx, a.diskKey(m, ref), body) // first, since readers wait until it is written
 		}
-		m.land(bodyKey{mailbox: m, ref: ref}, fetches[uid], body, nil)
+		m.finish(bodyKey{mailbox: m, ref: ref}, fetches[uid], body, nil)
 	})
 	a.noted(err)
-	if errors.Is(err, remote.ErrStale) || err == nil && landed.count() < len(missing) {
+	if errors.Is(err, remote.ErrStale) || err == nil && answered.count() < len(missing) {
 		m.table.expire() // the listing is behind
 	}
 	for _, uid := range missing {
-		if landed.first(uid) {
+		if answered.first(uid) {
 			failed := err
 			if failed == nil {
 				failed = fmt.Errorf("%w: UID %d in %s", remote.ErrNoMessage, uid, m.name)
 			}
-			m.land(bodyKey{mailbox: m, ref: Ref{validity, uid}}, fetches[uid], nil, failed)
+			m.finish(bodyKey{mailbox: m, ref: Ref{validity, uid}}, fetches[uid], nil, failed)
 		}
 	}
 }

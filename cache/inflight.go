@@ -13,14 +13,14 @@ import (
 
 // fetch is one fetch that several may wait for. What it brings is set before done is closed.
 type fetch struct {
-	landed atomic.Bool
-	done   chan struct{}
-	body   []byte // of a message or a header
-	err    error
+	finished atomic.Bool
+	done     chan struct{}
+	body     []byte // of a message or a header
+	err      error
 
 	ahead  int64 // bytes that it counts for in bodies.ahead
 	place  int64 // bytes of the mailbox that had been asked for ahead of readers with it; 0 if it was not one of those
-	handOn bool  // what it brings is handed on, see [Arrival]; set before it departs
+	handOn bool  // what it brings is handed on, see [Arrival]; set before the fetch is sent
 
 	// Guarded by the mailbox's mutex.
 	kept    bool // somebody may keep what it brought
@@ -30,9 +30,9 @@ type fetch struct {
 
 func newFetch() *fetch { return &fetch{done: make(chan struct{})} }
 
-// land ends a fetch. What lands second is not looked at.
-func (f *fetch) land(body []byte, err error) {
-	if f.landed.CompareAndSwap(false, true) {
+// finish ends a fetch. A second call does nothing.
+func (f *fetch) finish(body []byte, err error) {
+	if f.finished.CompareAndSwap(false, true) {
 		f.body, f.err = body, err
 		close(f.done)
 	}
@@ -53,9 +53,9 @@ func (a *Account) run(f func(context.Context)) bool {
 // that keeps us waiting for ever, one byte at a time.
 const trickle = 128
 
-// wait waits for a fetch until it lands, ctx ends, or the server has been silent for the timeout.
+// wait waits for a fetch until it ends, ctx ends, or the server has been silent for the timeout.
 func (a *Account) wait(ctx context.Context, f *fetch) error {
-	select { // without a timer, where it has landed already
+	select { // without a timer, where it has ended already
 	case <-f.done:
 		return f.err
 	default:
@@ -116,7 +116,7 @@ func (k *kept[T]) known() (T, bool) {
 	return k.value, k.have
 }
 
-// fresh tells whether get would return what is known, or join a load that is under way.
+// fresh tells whether get would return what is known, or attach to a load that is under way.
 func (k *kept[T]) fresh(maxAge time.Duration) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -165,7 +165,7 @@ func (k *kept[T]) get(ctx context.Context, a *Account, maxAge time.Duration, loa
 				k.value, k.have, k.since = v, true, since
 			}
 			k.mu.Unlock()
-			f.land(nil, err)
+			f.finish(nil, err)
 		})
 		if !running {
 			k.mu.Unlock()
@@ -190,26 +190,26 @@ func (k *kept[T]) get(ctx context.Context, a *Account, maxAge time.Duration, loa
 	return none, err
 }
 
-// landings notes which fetches of a batch have landed.
-type landings struct {
+// answers notes which messages of a command have been answered.
+type answers struct {
 	mu   sync.Mutex // guards what follows
 	done map[remote.UID]bool
 }
 
-// first notes a landing and tells whether it is the first of this UID.
-func (l *landings) first(uid remote.UID) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.done == nil {
-		l.done = map[remote.UID]bool{}
+// first notes an answer and tells whether it is the first of this UID.
+func (a *answers) first(uid remote.UID) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.done == nil {
+		a.done = map[remote.UID]bool{}
 	}
-	was := l.done[uid]
-	l.done[uid] = true
+	was := a.done[uid]
+	a.done[uid] = true
 	return !was
 }
 
-func (l *landings) count() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return len(l.done)
+func (a *answers) count() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.done)
 }

@@ -35,15 +35,15 @@ type Mailbox struct {
 
 	syncing atomic.Pointer[progress] // nil while none runs
 
-	mu       sync.Mutex // guards what follows
-	inflight map[bodyKey]*fetch
-	reading  int                  // commands under way for readers who wait
-	gathered map[bodyKey]*fetch   // that will be the next of them
-	queued   int64                // bytes asked for ahead of readers so far
-	arrived  int64                // of these, what has come, or won't
-	hastened time.Time            // when one of them was asked for on its own
-	larges   []*largeRead         // the one read last first
-	sizes    map[remote.UID]int64 // of messages whose announced size was wrong, in the present UIDVALIDITY
+	mu           sync.Mutex // guards what follows
+	inflight     map[bodyKey]*fetch
+	reading      int                  // commands under way for readers who wait
+	batched      map[bodyKey]*fetch   // that will be the next of them
+	queued       int64                // bytes asked for ahead of readers so far
+	arrived      int64                // of these, what has come, or won't
+	fetchedAlone time.Time            // when one of them was asked for on its own
+	larges       []*largeRead         // the one read last first
+	sizes        map[remote.UID]int64 // of messages whose announced size was wrong, in the present UIDVALIDITY
 }
 
 // Change tells what became of a mailbox.

@@ -163,10 +163,10 @@ func (m *Mailbox) askSizes(ctx context.Context, ref Ref) {
 // the header with a line for each field, decoded. The caller must not change it. Errors as with Text.
 func (m *Mailbox) PartBytes(ctx context.Context, ref Ref, f PartFile) ([]byte, error) {
 	m.account.lastRead.Store(time.Now().UnixNano())
-	return m.made(ctx, ref, f.view, func(ctx context.Context, landing *fetch) {
+	return m.made(ctx, ref, f.view, func(ctx context.Context, fetching *fetch) {
 		content, ok := m.readView(ref, f.view)
 		if ok {
-			m.land(m.viewKey(ref, f.view), landing, content, nil)
+			m.finish(m.viewKey(ref, f.view), fetching, content, nil)
 			return
 		}
 		content, err := m.part(ctx, ref, f)
@@ -175,7 +175,7 @@ func (m *Mailbox) PartBytes(ctx context.Context, ref Ref, f PartFile) ([]byte, e
 		} else {
 			m.keepSize(ref, f.view, int64(len(content)))
 		}
-		m.landView(ref, f.view, landing, content, err)
+		m.finishView(ref, f.view, fetching, content, err)
 	})
 }
 

@@ -161,7 +161,7 @@ func (m *Mailbox) fetchPieces(prio remote.Priority, r *largeRead, size int64, fr
 	}
 	for n := from; n < to; n++ {
 		key := bodyKey{mailbox: m, ref: r.ref, piece: n}
-		fetches[key] = m.take(key)
+		fetches[key] = m.start(key)
 	}
 	running := a.run(func(ctx context.Context) {
 		off, n := int64(from-1)*pieceSize, int64(to-from)*pieceSize
@@ -183,7 +183,7 @@ func (m *Mailbox) fetchPieces(prio remote.Priority, r *largeRead, size int64, fr
 			key := bodyKey{mailbox: m, ref: r.ref, piece: n}
 			piece := data[:min(pieceSize, len(data))]
 			data = data[len(piece):]
-			m.land(key, fetches[key], piece, err)
+			m.finish(key, fetches[key], piece, err)
 			if err == nil {
 				m.fill(r, n, piece)
 			}
@@ -192,7 +192,7 @@ func (m *Mailbox) fetchPieces(prio remote.Priority, r *largeRead, size int64, fr
 	if !running {
 		for key, f := range fetches {
 			delete(m.inflight, key)
-			f.land(nil, remote.ErrClosed)
+			f.finish(nil, remote.ErrClosed)
 		}
 	}
 }
@@ -228,6 +228,6 @@ func (m *Mailbox) probe(ctx context.Context, ref Ref, size int64) (int64, error)
 		m.verify(ref, size-1+n)
 		return size - 1 + n, nil
 	}
-	body, err := m.fetch(ctx, bodyKey{mailbox: m, ref: ref})
+	body, err := m.getToKeep(ctx, bodyKey{mailbox: m, ref: ref})
 	return int64(len(body)), err
 }

@@ -320,7 +320,7 @@ func (m *Mailbox) fetchAhead(t *Table, uids []remote.UID, trace remote.UID) {
 		if m.inflight[key] != nil || a.bodies.has(key) || !handOn && a.store != nil && a.disk.has(a.diskKey(m, key.ref)) {
 			continue
 		}
-		fetches[uid] = m.take(key)
+		fetches[uid] = m.start(key)
 		fetches[uid].ahead = t.size(t.Index(uid)) >> 1
 		a.bodies.ahead.Add(fetches[uid].ahead)
 		m.queued += fetches[uid].ahead
@@ -333,7 +333,7 @@ func (m *Mailbox) fetchAhead(t *Table, uids []remote.UID, trace remote.UID) {
 	}
 	if !a.run(func(ctx context.Context) { m.bring(ctx, remote.Readahead, fetches, validity) }) {
 		for uid, f := range fetches {
-			m.land(bodyKey{mailbox: m, ref: Ref{validity, uid}}, f, nil, remote.ErrClosed)
+			m.finish(bodyKey{mailbox: m, ref: Ref{validity, uid}}, f, nil, remote.ErrClosed)
 		}
 	}
 }

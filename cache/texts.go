@@ -100,7 +100,7 @@ func (m *Mailbox) bringAhead(validity uint32, uids []remote.UID, v view,
 		ref := Ref{validity, uid}
 		key := m.viewKey(ref, v)
 		if m.inflight[key] == nil && !a.bodies.has(key) {
-			fetches[uid] = m.take(key)
+			fetches[uid] = m.start(key)
 		}
 	}
 	m.mu.Unlock()
@@ -109,7 +109,7 @@ func (m *Mailbox) bringAhead(validity uint32, uids []remote.UID, v view,
 	}
 	if !a.run(func(ctx context.Context) { bring(ctx, remote.Readahead, fetches, validity) }) {
 		for uid, f := range fetches {
-			m.land(m.viewKey(Ref{validity, uid}, v), f, nil, remote.ErrClosed)
+			m.finish(m.viewKey(Ref{validity, uid}, v), f, nil, remote.ErrClosed)
 		}
 	}
 }
@@ -121,22 +121,22 @@ func (m *Mailbox) bringTexts(ctx context.Context, prio remote.Priority, fetches 
 		ref := Ref{validity, uid}
 		if text, ok := m.readView(ref, textView); ok {
 			m.keepSize(ref, textView, int64(len(text)))
-			m.land(m.viewKey(ref, textView), f, text, nil)
+			m.finish(m.viewKey(ref, textView), f, text, nil)
 			continue
 		}
 		unknown = append(unknown, uid)
 	}
-	land := func(uid remote.UID, found *anatomy, content func(remote.Section) []byte) {
+	finish := func(uid remote.UID, found *anatomy, content func(remote.Section) []byte) {
 		ref := Ref{validity, uid}
 		text := makeText(found.Header, found.Root, content)
 		m.keepSize(ref, textView, int64(len(text)))
-		m.landView(ref, textView, fetches[uid], text, nil)
+		m.finishView(ref, textView, fetches[uid], text, nil)
 	}
 	fail := func(uid remote.UID, err error) {
 		if errors.Is(err, remote.ErrTooComplex) {
 			err = fmt.Errorf("text of UID %d in %s: %w", uid, m.name, err)
 		}
-		m.land(m.viewKey(Ref{validity, uid}, textView), fetches[uid], nil, err)
+		m.finish(m.viewKey(Ref{validity, uid}, textView), fetches[uid], nil, err)
 	}
 	groups := map[string]*sections{} // by what is asked for
 	var mu sync.Mutex                // guards groups
@@ -149,9 +149,9 @@ func (m *Mailbox) bringTexts(ctx context.Context, prio remote.Priority, fetches 
 		case err != nil:
 			fail(uid, err)
 		case found.message != nil:
-			land(uid, found, found.message.section)
+			finish(uid, found, found.message.section)
 		case len(need) == 0:
-			land(uid, found, func(remote.Section) []byte { return nil })
+			finish(uid, found, func(remote.Section) []byte { return nil })
 		default:
 			mu.Lock()
 			defer mu.Unlock()
@@ -164,7 +164,7 @@ func (m *Mailbox) bringTexts(ctx context.Context, prio remote.Priority, fetches 
 	})
 	var fetching sync.WaitGroup
 	for _, g := range groups {
-		fetching.Go(func() { m.fetchSections(ctx, prio, validity, g, land, fail) })
+		fetching.Go(func() { m.fetchSections(ctx, prio, validity, g, finish, fail) })
 	}
 	fetching.Wait()
 }
@@ -180,7 +180,7 @@ const sectionsAtOnce = 100
 
 // fetchSections fetches the sections of messages that are built alike, in as few commands as that takes.
 func (m *Mailbox) fetchSections(ctx context.Context, prio remote.Priority, validity uint32, g *sections,
-	land func(remote.UID, *anatomy, func(remote.Section) []byte), fail func(remote.UID, error)) {
+	finish func(remote.UID, *anatomy, func(remote.Section) []byte), fail func(remote.UID, error)) {
 	a := m.account
 	for batch := range g.batches() {
 		contents := map[remote.UID]map[remote.Section][]byte{}
@@ -204,7 +204,7 @@ func (m *Mailbox) fetchSections(ctx context.Context, prio remote.Priority, valid
 			content := contents[uid]
 			switch {
 			case len(content) == len(g.asked):
-				land(uid, g.of[uid], func(s remote.Section) []byte { return content[s] })
+				finish(uid, g.of[uid], func(s remote.Section) []byte { return content[s] })
 			case err != nil:
 				fail(uid, err)
 			default:

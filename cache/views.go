@@ -50,9 +50,9 @@ func (m *Mailbox) readView(ref Ref, v view) ([]byte, bool) {
 	return m.account.disk.read(m.viewOnDisk(ref, v))
 }
 
-// landView ends a fetch of a view, which is kept on disk.
-func (m *Mailbox) landView(ref Ref, v view, f *fetch, content []byte, err error) {
-	m.land(m.viewKey(ref, v), f, content, err)
+// finishView ends a fetch of a view, which is kept on disk.
+func (m *Mailbox) finishView(ref Ref, v view, f *fetch, content []byte, err error) {
+	m.finish(m.viewKey(ref, v), f, content, err)
 	if err == nil && m.account.store != nil {
 		m.account.disk.write(m.viewOnDisk(ref, v), content)
 	}
@@ -67,14 +67,14 @@ func (m *Mailbox) made(ctx context.Context, ref Ref, v view, bring func(context.
 	m.mu.Lock()
 	f := m.inflight[key]
 	if f == nil {
-		if content, ok := m.account.bodies.get(key); ok { // it landed between the two looks
+		if content, ok := m.account.bodies.get(key); ok { // it came between the two looks
 			m.mu.Unlock()
 			return content, nil
 		}
-		f = m.take(key)
+		f = m.start(key)
 		if !m.account.run(func(ctx context.Context) { bring(ctx, f) }) {
 			delete(m.inflight, key)
-			f.land(nil, remote.ErrClosed)
+			f.finish(nil, remote.ErrClosed)
 		}
 	}
 	m.mu.Unlock()
@@ -102,11 +102,11 @@ func (m *Mailbox) bringWhole(ctx context.Context, prio remote.Priority, validity
 	m.mu.Lock()
 	for _, uid := range uids {
 		key := bodyKey{mailbox: m, ref: Ref{validity, uid}}
-		if f := m.join(key); f != nil {
+		if f := m.attach(key); f != nil {
 			fetches[uid] = f
 			continue
 		}
-		mine[uid] = m.take(key)
+		mine[uid] = m.start(key)
 		fetches[uid] = mine[uid]
 	}
 	m.mu.Unlock()
@@ -141,12 +141,12 @@ func (m *Mailbox) dissectAll(ctx context.Context, prio remote.Priority, validity
 			unknown = append(unknown, uid)
 		}
 	}
-	var landed landings
+	var answered answers
 	var err error
 	if len(unknown) > 0 {
 		var garbled []remote.UID // got is called for one after the other
 		err = a.remote.Structures(ctx, prio, m.name, validity, unknown, func(uid remote.UID, root *remote.Part, header []byte) {
-			if !landed.first(uid) {
+			if !answered.first(uid) {
 				return
 			}
 			if root == nil || hollow(root) {
@@ -164,7 +164,7 @@ func (m *Mailbox) dissectAll(ctx context.Context, prio remote.Priority, validity
 		whole = append(whole, garbled...)
 	}
 	for _, uid := range unknown {
-		if !landed.first(uid) {
+		if !answered.first(uid) {
 			continue
 		}
 		switch {
@@ -249,6 +249,6 @@ func (m *Mailbox) bringAnatomies(ctx context.Context, prio remote.Priority, fetc
 		if ref := (Ref{validity, uid}); err == nil && !bytes.Equal(v, m.indexedView(ref, anatomyView)) {
 			m.indexView(ref, anatomyView, v)
 		}
-		m.land(m.viewKey(Ref{validity, uid}, anatomyView), fetches[uid], v, err)
+		m.finish(m.viewKey(Ref{validity, uid}, anatomyView), fetches[uid], v, err)
 	})
 }
