@@ -12,23 +12,27 @@ import (
 	"github.com/mailfs/mailfs/remote"
 )
 
-// listing is an open directory. It lists what was there when it was opened: "." and "..", folders by name, then
-// messages by UID.
+// listing is an open directory. It lists what was there when it was opened: "." and "..", other entries, then messages
+// by UID.
 //
-// The position after an entry is its number for the former and messageOffset|UID for a message, so that it means the
-// same in every listing of the mailbox, whatever has come or gone before it.
+// The position after an entry is its number, or messageOffset|UID for a message: it means the same in every listing of a
+// mailbox, whatever has come or gone before it.
+//
+// The kernel asks for entries and their attributes in one request (READDIRPLUS). go-fuse then calls Lookup for each.
 type listing struct {
-	node      gofs.NodeLookuper
-	directory *directory // nil for the root
-	folders   []fuse.DirEntry
-	mailbox   *cache.Mailbox // nil where there is no mail
-	table     *cache.Table   // nil where there is no mail
+	entries []fuse.DirEntry                 // "." and "..", and what else stands before the messages
+	table   *cache.Table                    // the messages; nil where there are none
+	message func(cache.Entry) fuse.DirEntry // the entry of a message, without its position
 
-	// Reads of one handle come one after the other, go-fuse sees to it.
-	next  int // index of the entry to be read next: into folders, then into table
-	entry fuse.DirEntry
+	// lookup returns the node of the entry that was read last, by its name. Where it is nil, entries are listed without
+	// attributes.
+	lookup func(context.Context, string, *fuse.EntryOut) (*gofs.Inode, syscall.Errno)
+	// refill makes the listing one of what is there now, for rewinddir(3). Where it is nil, the listing stays as it is.
+	refill func()
 
-	lookupsAtOpen int64
+	// go-fuse reads one handle with one request at a time.
+	next int // index of the entry to be read next: into entries, then into table
+	last fuse.DirEntry
 }
 
 const messageOffset = 1 << 62
@@ -39,102 +43,57 @@ var (
 	_ gofs.FileSeekdirer    = (*listing)(nil)
 )
 
-// directoryNode is a node that can be listed.
-type directoryNode interface {
-	gofs.InodeEmbedder
-	gofs.NodeLookuper
-}
-
 // newListing returns a listing of "." and "..".
-func newListing(n directoryNode) *listing {
-	l := &listing{node: n}
+func newListing(n gofs.InodeEmbedder) *listing {
+	l := &listing{}
 	self := n.EmbeddedInode()
 	above := self
 	if _, parent := self.Parent(); parent != nil {
 		above = parent
 	}
-	l.add(".", self.StableAttr().Ino)
-	l.add("..", above.StableAttr().Ino)
+	l.add(".", syscall.S_IFDIR, self.StableAttr().Ino)
+	l.add("..", syscall.S_IFDIR, above.StableAttr().Ino)
 	return l
 }
 
-// add adds a directory to the listing.
-func (l *listing) add(name string, ino uint64) {
-	l.folders = append(l.folders, fuse.DirEntry{
-		Name: name, Ino: ino, Mode: syscall.S_IFDIR, Off: uint64(len(l.folders) + 1),
-	})
+// add adds an entry that is no message.
+func (l *listing) add(name string, mode uint32, ino uint64) {
+	l.entries = append(l.entries, fuse.DirEntry{Name: name, Mode: mode, Ino: ino, Off: uint64(len(l.entries) + 1)})
 }
 
 func (l *listing) Readdirent(context.Context) (*fuse.DirEntry, syscall.Errno) {
-	i := l.next - len(l.folders)
+	i := l.next - len(l.entries)
 	switch {
 	case i < 0:
-		l.entry = l.folders[l.next]
+		l.last = l.entries[l.next]
 	case l.table == nil || i >= l.table.Len():
 		return nil, 0
 	default:
 		e := l.table.At(i)
-		l.entry = fuse.DirEntry{
-			Name: e.Name, Ino: l.directory.messageInode(l.mailbox, e.Ref), Mode: syscall.S_IFREG,
-			Off: messageOffset | uint64(e.UID),
-		}
+		l.last = l.message(e)
+		l.last.Off = messageOffset | uint64(e.UID)
 	}
 	l.next++
-	return &l.entry, 0
+	return &l.last, 0
 }
 
 func (l *listing) Seekdir(_ context.Context, off uint64) syscall.Errno {
 	switch {
-	case off == 0 && l.directory != nil:
-		return l.rewind()
+	case off == 0 && l.refill != nil:
+		l.next = 0
+		l.refill()
 	case off < messageOffset:
-		l.next = sort.Search(len(l.folders), func(i int) bool { return l.folders[i].Off > off })
+		l.next = sort.Search(len(l.entries), func(i int) bool { return l.entries[i].Off > off })
 	case l.table != nil:
-		l.next = len(l.folders) + l.table.Search(remote.UID(off&^messageOffset)+1)
+		l.next = len(l.entries) + l.table.Search(remote.UID(off&^messageOffset)+1)
 	}
 	return 0
 }
 
-// rewind starts again with what is known now, as rewinddir(3) asks for.
-func (l *listing) rewind() syscall.Errno {
-	l.next = 0
-	f := l.directory.account.known(l.directory.path)
-	if f == nil || f.mailbox == nil {
-		return 0
-	}
-	if t := f.mailbox.Known(); t != nil {
-		fresh := l.directory.listing(f, t)
-		fresh.lookupsAtOpen = l.lookupsAtOpen
-		*l = *fresh
-	}
-	return 0
-}
-
-// In a mailbox of more than manyMessages entries are listed without attributes, until the kernel has looked up
-// lookupsToAdapt names on its own: who only wants the names (ls, a shell's *) gets them five to eight times as fast, and
-// ls -l, which looks at each entry after reading it, notices little. What reads 100,000 names before it looks at the
-// first, as find does, pays for it once, while the kernel does not know them yet.
-const (
-	manyMessages   = 50_000
-	lookupsToAdapt = 8
-)
-
-// Lookup returns the node of the entry that was read last, for a kernel that reads entries and attributes in one. An
-// error lists the entry without attributes.
+// Lookup answers for the entry that was read last. An error lists it without attributes.
 func (l *listing) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
-	i := l.next - 1 - len(l.folders)
-	switch {
-	case l.directory == nil || name != l.entry.Name:
-		return l.node.Lookup(ctx, name, out)
-	case i < 0:
-		return l.directory.subdirectory(ctx, name, out), 0
-	}
-	if l.table.Len() > manyMessages && l.directory.lookups.Load()-l.lookupsAtOpen < lookupsToAdapt {
+	if l.lookup == nil {
 		return nil, syscall.EAGAIN
 	}
-	e, ok := current(l.mailbox, l.table, i)
-	if !ok {
-		return nil, syscall.ENOENT
-	}
-	return l.directory.message(ctx, l.mailbox, e, out), 0
+	return l.lookup(ctx, name, out)
 }

@@ -62,10 +62,10 @@ func (p *parts) OpendirHandle(ctx context.Context, _ uint32) (gofs.FileHandle, u
 	if err != nil {
 		return nil, 0, p.fsys.errno("listing "+p.directory.whereIn(partsName), err)
 	}
-	l := newViewListing(p)
+	l := newListing(p)
 	common := p.inodes(table.UIDValidity())
 	l.table = table
-	l.entry = func(e cache.Entry) fuse.DirEntry {
+	l.message = func(e cache.Entry) fuse.DirEntry {
 		return fuse.DirEntry{
 			Name: strings.TrimSuffix(e.Name, cache.Suffix), Mode: syscall.S_IFDIR,
 			Ino: p.fsys.inodes.message(common, e.UID),
@@ -151,7 +151,7 @@ func (d *messageParts) OpendirHandle(ctx context.Context, _ uint32) (gofs.FileHa
 	if errno != 0 {
 		return nil, 0, errno
 	}
-	l := newViewListing(d)
+	l := newListing(d)
 	for _, f := range files {
 		l.add(f.Name, syscall.S_IFREG, d.inode(f.Name))
 	}

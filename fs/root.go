@@ -121,9 +121,10 @@ func (r *root) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*go
 
 func (r *root) OpendirHandle(context.Context, uint32) (gofs.FileHandle, uint32, syscall.Errno) {
 	l := newListing(r)
+	l.lookup = r.Lookup
 	children := r.Children()
 	for _, name := range slices.Sorted(maps.Keys(children)) {
-		l.add(name, children[name].StableAttr().Ino)
+		l.add(name, syscall.S_IFDIR, children[name].StableAttr().Ino)
 	}
 	return l, fuse.FOPEN_CACHE_DIR, 0
 }

@@ -38,7 +38,7 @@ func (s *searches) Getattr(_ context.Context, _ gofs.FileHandle, out *fuse.AttrO
 
 // OpendirHandle lists nothing: any query is there.
 func (s *searches) OpendirHandle(context.Context, uint32) (gofs.FileHandle, uint32, syscall.Errno) {
-	return newViewListing(s), 0, 0
+	return newListing(s), 0, 0
 }
 
 // Lookup understands the query; it is searched for when somebody looks into the directory.
@@ -174,7 +174,7 @@ func (s *found) OpendirHandle(ctx context.Context, _ uint32) (gofs.FileHandle, u
 	if err != nil {
 		return nil, 0, s.fsys.errno("searching "+s.where(), err)
 	}
-	l := newViewListing(s)
+	l := newListing(s)
 	if s.deep {
 		below, err := s.hits(ctx, f.folders)
 		if err != nil {
@@ -195,7 +195,7 @@ func (s *found) OpendirHandle(ctx context.Context, _ uint32) (gofs.FileHandle, u
 		return nil, 0, s.fsys.errno("searching "+s.where(), err)
 	}
 	d := s.at()
-	l.entry = func(e cache.Entry) fuse.DirEntry {
+	l.message = func(e cache.Entry) fuse.DirEntry {
 		return fuse.DirEntry{Name: e.Name, Mode: syscall.S_IFREG, Ino: d.messageInode(f.mailbox, e.Ref)}
 	}
 	return l, 0, 0

@@ -48,7 +48,8 @@ func (d *statusDir) Getattr(_ context.Context, _ gofs.FileHandle, out *fuse.Attr
 
 func (d *statusDir) OpendirHandle(context.Context, uint32) (gofs.FileHandle, uint32, syscall.Errno) {
 	l := newListing(d)
-	l.add(statusFileName, statusInode+1)
+	l.lookup = d.Lookup
+	l.add(statusFileName, syscall.S_IFDIR, statusInode+1)
 	return l, 0, 0
 }
 

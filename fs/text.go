@@ -71,10 +71,10 @@ func (t *texts) OpendirHandle(ctx context.Context, _ uint32) (gofs.FileHandle, u
 	if err != nil {
 		return nil, 0, t.fsys.errno("listing "+t.directory.whereIn(textsName), err)
 	}
-	l := newViewListing(t)
+	l := newListing(t)
 	common := t.inodes(table.UIDValidity())
 	l.table = table
-	l.entry = func(e cache.Entry) fuse.DirEntry {
+	l.message = func(e cache.Entry) fuse.DirEntry {
 		return fuse.DirEntry{
 			Name: strings.TrimSuffix(e.Name, cache.Suffix) + textSuffix, Mode: syscall.S_IFREG,
 			Ino: t.fsys.inodes.message(common, e.UID),

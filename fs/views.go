@@ -2,7 +2,6 @@ package fs
 
 import (
 	"context"
-	"sort"
 	"strings"
 	"sync"
 	"syscall"
@@ -71,73 +70,6 @@ func find(ctx context.Context, m *cache.Mailbox, name string) (cache.Entry, erro
 		return e, nil
 	}
 	return cache.Entry{}, remote.ErrNoMessage
-}
-
-// viewListing is an open directory of a view. It lists names without attributes: they may have to be made first, and who
-// wants to see them asks.
-type viewListing struct {
-	entries []fuse.DirEntry // "." and "..", and what else stands before the messages
-
-	// Messages; table is nil where there are none.
-	table *cache.Table
-	entry func(cache.Entry) fuse.DirEntry // without the position
-
-	next int
-	last fuse.DirEntry
-}
-
-var (
-	_ gofs.FileReaddirenter = (*viewListing)(nil)
-	_ gofs.FileLookuper     = (*viewListing)(nil)
-	_ gofs.FileSeekdirer    = (*viewListing)(nil)
-)
-
-// newViewListing returns a listing of "." and "..".
-func newViewListing(n gofs.InodeEmbedder) *viewListing {
-	l := &viewListing{}
-	self := n.EmbeddedInode()
-	above := self
-	if _, parent := self.Parent(); parent != nil {
-		above = parent
-	}
-	l.add(".", syscall.S_IFDIR, self.StableAttr().Ino)
-	l.add("..", syscall.S_IFDIR, above.StableAttr().Ino)
-	return l
-}
-
-func (l *viewListing) add(name string, mode uint32, ino uint64) {
-	l.entries = append(l.entries, fuse.DirEntry{Name: name, Mode: mode, Ino: ino, Off: uint64(len(l.entries) + 1)})
-}
-
-func (l *viewListing) Readdirent(context.Context) (*fuse.DirEntry, syscall.Errno) {
-	i := l.next - len(l.entries)
-	switch {
-	case i < 0:
-		l.last = l.entries[l.next]
-	case l.table == nil || i >= l.table.Len():
-		return nil, 0
-	default:
-		e := l.table.At(i)
-		l.last = l.entry(e)
-		l.last.Off = messageOffset | uint64(e.UID)
-	}
-	l.next++
-	return &l.last, 0
-}
-
-func (l *viewListing) Seekdir(_ context.Context, off uint64) syscall.Errno {
-	switch {
-	case off < messageOffset:
-		l.next = sort.Search(len(l.entries), func(i int) bool { return l.entries[i].Off > off })
-	case l.table != nil:
-		l.next = len(l.entries) + l.table.Search(remote.UID(off&^messageOffset)+1)
-	}
-	return 0
-}
-
-// Lookup declines, so that the entry is listed without attributes.
-func (l *viewListing) Lookup(context.Context, string, *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
-	return nil, syscall.EAGAIN
 }
 
 // viewFile is a file that is made of a message. What it holds never changes. How long it is may have to be found out, which
