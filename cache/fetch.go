@@ -186,7 +186,7 @@ func (m *Mailbox) fetchAlone(key bodyKey, f *fetch) {
 			}
 		}()
 		// That it fails is no matter: the fetch goes on.
-		_ = a.remote.Bodies(asking, remote.Foreground, m.name, key.ref.UIDValidity, []remote.UID{key.ref.UID},
+		_ = a.remote.Bodies(asking, m.at(key.ref.UIDValidity, remote.Foreground), []remote.UID{key.ref.UID},
 			func(_ remote.UID, body []byte) {
 				m.verify(key.ref, int64(len(body)))
 				if a.store != nil {
@@ -266,7 +266,7 @@ func (m *Mailbox) bringHeader(ctx context.Context, key bodyKey, f *fetch) {
 		header = index.header(m.name, key.ref)
 	}
 	if header == nil {
-		header, err = m.account.remote.Header(ctx, m.name, key.ref.UIDValidity, key.ref.UID)
+		header, err = m.account.remote.Header(ctx, m.at(key.ref.UIDValidity, remote.Foreground), key.ref.UID)
 	}
 	m.finish(key, f, header, err)
 }
@@ -296,7 +296,7 @@ func (m *Mailbox) bring(ctx context.Context, prio remote.Priority, fetches map[r
 		return
 	}
 	var answered answers
-	err := a.remote.Bodies(ctx, prio, m.name, validity, missing, func(uid remote.UID, body []byte) {
+	err := a.remote.Bodies(ctx, m.at(validity, prio), missing, func(uid remote.UID, body []byte) {
 		if fetches[uid] == nil || !answered.first(uid) {
 			return
 		}

@@ -102,6 +102,11 @@ type progress struct {
 	done, total atomic.Int64
 }
 
+// at addresses messages of the mailbox to the protocol.
+func (m *Mailbox) at(validity uint32, prio remote.Priority) remote.Place {
+	return remote.Place{Mailbox: m.name, UIDValidity: validity, Priority: prio}
+}
+
 // sync brings the table up to date. now is as for [remote.Account].
 func (m *Mailbox) sync(ctx context.Context, now remote.Version) (*Table, error) {
 	old, _ := m.table.known()

@@ -148,7 +148,7 @@ func (m *Mailbox) askSizes(ctx context.Context, ref Ref) {
 		}
 	}
 	// That the server can't tell is no error: who wants to know reads the part.
-	sizes, err := m.account.remote.DecodedSizes(ctx, m.name, ref.UIDValidity, ref.UID, numbers)
+	sizes, err := m.account.remote.DecodedSizes(ctx, m.at(ref.UIDValidity, remote.Foreground), ref.UID, numbers)
 	if err != nil {
 		m.account.bodies.add(m.viewKey(ref, encodedView), nil)
 		m.log.Debug("sizes of parts are not known before they are read", "uid", ref.UID, "error", err)
@@ -227,7 +227,7 @@ func (m *Mailbox) decoded(ctx context.Context, ref Ref, number string) ([]byte, 
 	if m.decodable(ref) == nil {
 		return nil, remote.ErrUnsupported
 	}
-	content, err := m.account.remote.Decoded(ctx, m.name, ref.UIDValidity, ref.UID, number)
+	content, err := m.account.remote.Decoded(ctx, m.at(ref.UIDValidity, remote.Foreground), ref.UID, number)
 	if errors.Is(err, remote.ErrUnsupported) {
 		m.account.bodies.add(m.viewKey(ref, encodedView), nil)
 	}
@@ -254,7 +254,7 @@ func (m *Mailbox) section(ctx context.Context, ref Ref, s remote.Section) (conte
 	err = remote.ErrUnsupported
 	if found := m.keptAnatomy(ref); found == nil || !found.Whole {
 		came := false
-		err = a.remote.Sections(ctx, remote.Foreground, m.name, ref.UIDValidity, []remote.UID{ref.UID}, []remote.Section{s},
+		err = a.remote.Sections(ctx, m.at(ref.UIDValidity, remote.Foreground), []remote.UID{ref.UID}, []remote.Section{s},
 			func(_ remote.UID, got [][]byte) { content, came = got[0], true })
 		a.noted(err)
 		if err == nil && !came {

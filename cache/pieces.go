@@ -165,7 +165,7 @@ func (m *Mailbox) fetchPieces(prio remote.Priority, r *largeRead, size int64, fr
 	}
 	running := a.run(func(ctx context.Context) {
 		off, n := int64(from-1)*pieceSize, int64(to-from)*pieceSize
-		data, err := a.remote.Piece(ctx, prio, m.name, r.ref.UIDValidity, r.ref.UID, off, n)
+		data, err := a.remote.Piece(ctx, m.at(r.ref.UIDValidity, prio), r.ref.UID, off, n)
 		a.noted(err)
 		if errors.Is(err, remote.ErrUnsupported) {
 			a.whole.Store(true)
@@ -220,7 +220,7 @@ const probeSize = 64
 
 // probe finds the size of a large message from its end. What is not where it was announced is fetched whole.
 func (m *Mailbox) probe(ctx context.Context, ref Ref, size int64) (int64, error) {
-	end, err := m.account.remote.Piece(ctx, remote.Foreground, m.name, ref.UIDValidity, ref.UID, size-1, probeSize)
+	end, err := m.account.remote.Piece(ctx, m.at(ref.UIDValidity, remote.Foreground), ref.UID, size-1, probeSize)
 	if err != nil {
 		return 0, err
 	}

@@ -15,7 +15,7 @@ type backwards struct {
 	later chan struct{} // closed when the others have come
 }
 
-func (b *backwards) Piece(_ context.Context, _ remote.Priority, _ string, _ uint32, _ remote.UID, off, n int64) ([]byte, error) {
+func (b *backwards) Piece(_ context.Context, _ remote.Place, _ remote.UID, off, n int64) ([]byte, error) {
 	if off == 0 {
 		<-b.later
 	}

@@ -130,7 +130,7 @@ func (m *Mailbox) bringQuietly(ctx context.Context, validity uint32, uids []remo
 		case <-time.After(wait):
 		}
 	}
-	return a.remote.Bodies(ctx, remote.Background, m.name, validity, uids, func(uid remote.UID, body []byte) {
+	return a.remote.Bodies(ctx, m.at(validity, remote.Background), uids, func(uid remote.UID, body []byte) {
 		ref := Ref{validity, uid}
 		m.verify(ref, int64(len(body)))
 		a.disk.put(ctx, a.diskKey(m, ref), body)

@@ -187,7 +187,7 @@ func (m *Mailbox) fetchSections(ctx context.Context, prio remote.Priority, valid
 		var mu sync.Mutex // guards contents
 		var err error
 		for asked := range slices.Chunk(g.asked, sectionsAtOnce) {
-			err = errors.Join(err, a.remote.Sections(ctx, prio, m.name, validity, batch, asked,
+			err = errors.Join(err, a.remote.Sections(ctx, m.at(validity, prio), batch, asked,
 				func(uid remote.UID, content [][]byte) {
 					mu.Lock()
 					defer mu.Unlock()

@@ -145,7 +145,7 @@ func (m *Mailbox) dissectAll(ctx context.Context, prio remote.Priority, validity
 	var err error
 	if len(unknown) > 0 {
 		var garbled []remote.UID // got is called for one after the other
-		err = a.remote.Structures(ctx, prio, m.name, validity, unknown, func(uid remote.UID, root *remote.Part, header []byte) {
+		err = a.remote.Structures(ctx, m.at(validity, prio), unknown, func(uid remote.UID, root *remote.Part, header []byte) {
 			if !answered.first(uid) {
 				return
 			}

@@ -163,14 +163,14 @@ func (s *synthetic) Sync(_ context.Context, mailbox string, since, _ remote.Vers
 	return version, emit(d)
 }
 
-func (s *synthetic) Bodies(ctx context.Context, _ remote.Priority, mailbox string, validity uint32, uids []remote.UID,
+func (s *synthetic) Bodies(ctx context.Context, at remote.Place, uids []remote.UID,
 	got func(remote.UID, []byte)) error {
 	for _, uid := range uids {
 		s.mu.Lock()
-		s.fetched[mailbox]++
+		s.fetched[at.Mailbox]++
 		hold, refusal := s.hold, s.refusal
-		stale := validity != s.validity
-		exists := slices.Contains(s.uids[mailbox], uid)
+		stale := at.UIDValidity != s.validity
+		exists := slices.Contains(s.uids[at.Mailbox], uid)
 		s.mu.Unlock()
 		switch {
 		case refusal != nil:
@@ -193,10 +193,10 @@ func (s *synthetic) Bodies(ctx context.Context, _ remote.Priority, mailbox strin
 	return nil
 }
 
-func (s *synthetic) Piece(ctx context.Context, prio remote.Priority, mailbox string, validity uint32, uid remote.UID,
+func (s *synthetic) Piece(ctx context.Context, at remote.Place, uid remote.UID,
 	off, n int64) (piece []byte, err error) {
 	err = remote.ErrNoMessage
-	whole := s.Bodies(ctx, prio, mailbox, validity, []remote.UID{uid}, func(_ remote.UID, body []byte) {
+	whole := s.Bodies(ctx, at, []remote.UID{uid}, func(_ remote.UID, body []byte) {
 		off = min(off, int64(len(body)))
 		piece, err = body[off:min(off+n, int64(len(body)))], nil
 	})
@@ -208,21 +208,21 @@ func (s *synthetic) Piece(ctx context.Context, prio remote.Priority, mailbox str
 
 // The rest is as with POP3: messages are taken apart and searched where they are read.
 
-func (s *synthetic) Structures(context.Context, remote.Priority, string, uint32, []remote.UID,
+func (s *synthetic) Structures(context.Context, remote.Place, []remote.UID,
 	func(remote.UID, *remote.Part, []byte)) error {
 	return remote.ErrUnsupported
 }
 
-func (s *synthetic) Sections(context.Context, remote.Priority, string, uint32, []remote.UID, []remote.Section,
+func (s *synthetic) Sections(context.Context, remote.Place, []remote.UID, []remote.Section,
 	func(remote.UID, [][]byte)) error {
 	return remote.ErrUnsupported
 }
 
-func (s *synthetic) Decoded(context.Context, string, uint32, remote.UID, string) ([]byte, error) {
+func (s *synthetic) Decoded(context.Context, remote.Place, remote.UID, string) ([]byte, error) {
 	return nil, remote.ErrUnsupported
 }
 
-func (s *synthetic) DecodedSizes(context.Context, string, uint32, remote.UID, []string) ([]int64, error) {
+func (s *synthetic) DecodedSizes(context.Context, remote.Place, remote.UID, []string) ([]int64, error) {
 	return nil, remote.ErrUnsupported
 }
 
@@ -230,7 +230,7 @@ func (s *synthetic) Search(context.Context, string, remote.Query) (uint32, *remo
 	return 0, nil, remote.ErrUnsupported
 }
 
-func (s *synthetic) Header(_ context.Context, _ string, _ uint32, uid remote.UID) ([]byte, error) {
+func (s *synthetic) Header(_ context.Context, _ remote.Place, uid remote.UID) ([]byte, error) {
 	return []byte(syntheticHeader(uid)), nil
 }
 

@@ -107,6 +107,16 @@ const (
 	Background
 )
 
+// Place says where messages are read, and how urgently. The zero Priority is Foreground.
+type Place struct {
+	// Mailbox is the Name of the mailbox.
+	Mailbox string
+	// UIDValidity is the one under which the caller knows the UIDs: where the mailbox has another one, a method returns
+	// ErrStale.
+	UIDValidity uint32
+	Priority    Priority
+}
+
 // Account is one mail account. Its methods may be called from any goroutine, at any time, also before Connect; they
 // connect when they have to. It never changes anything on the server: mailboxes are opened with EXAMINE, messages are
 // read with BODY.PEEK, nothing is deleted.
@@ -137,32 +147,31 @@ type Account interface {
 	// Bodies fetches whole messages and calls got for each that arrived whole, in any order, possibly from several
 	// goroutines at once. A message that is not there any more is left out without an error; one that the server refuses
 	// is an error after the others. got owns the bytes. ErrStale: the mailbox has another UIDVALIDITY by now.
-	Bodies(ctx context.Context, prio Priority, mailbox string, validity uint32, uids []UID, got func(UID, []byte)) error
+	Bodies(ctx context.Context, at Place, uids []UID, got func(UID, []byte)) error
 
 	// Piece fetches n bytes of a message from offset off, fewer only at its end, none beyond it. ErrNoMessage and ErrStale
 	// as with Bodies; ErrUnsupported where the protocol knows only whole messages.
-	Piece(ctx context.Context, prio Priority, mailbox string, validity uint32, uid UID, off, n int64) ([]byte, error)
+	Piece(ctx context.Context, at Place, uid UID, off, n int64) ([]byte, error)
 
 	// Header fetches the header fields of one message as in Message.Header. ErrNoMessage: it is gone.
-	Header(ctx context.Context, mailbox string, validity uint32, uid UID) ([]byte, error)
+	Header(ctx context.Context, at Place, uid UID) ([]byte, error)
 
 	// Structures tells of messages what parts they have, and their header fields as in Message.Header, as Bodies brings
 	// bodies. got owns what it is handed; the numbers of the parts are not set yet. A message whose structure comes in an
 	// answer that can't be understood has a nil one: it must be read whole. ErrUnsupported: so must all of them.
-	Structures(ctx context.Context, prio Priority, mailbox string, validity uint32, uids []UID,
+	Structures(ctx context.Context, at Place, uids []UID,
 		got func(uid UID, structure *Part, header []byte)) error
 
 	// Sections fetches the same sections of several messages, as Bodies brings bodies: got gets them in the order of
 	// sections, nil for one that the message does not have. ErrUnsupported: messages must be read whole.
-	Sections(ctx context.Context, prio Priority, mailbox string, validity uint32, uids []UID, sections []Section,
-		got func(UID, [][]byte)) error
+	Sections(ctx context.Context, at Place, uids []UID, sections []Section, got func(UID, [][]byte)) error
 
 	// Decoded fetches the content of one part with its Content-Transfer-Encoding undone (RFC 3516). ErrUnsupported: the
 	// server does not do that, or not with this part.
-	Decoded(ctx context.Context, mailbox string, validity uint32, uid UID, number string) ([]byte, error)
+	Decoded(ctx context.Context, at Place, uid UID, number string) ([]byte, error)
 
 	// DecodedSizes tells how many bytes Decoded returns of parts of one message. ErrUnsupported as with Decoded.
-	DecodedSizes(ctx context.Context, mailbox string, validity uint32, uid UID, numbers []string) ([]int64, error)
+	DecodedSizes(ctx context.Context, at Place, uid UID, numbers []string) ([]int64, error)
 
 	// Search returns the messages that a query finds, and the UIDVALIDITY that the mailbox has now. ErrUnsupported: the
 	// protocol has no search, or the server not this one.

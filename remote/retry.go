@@ -60,10 +60,10 @@ func (r *retrying) Sync(ctx context.Context, mailbox string, since, now Version,
 	return v, err
 }
 
-func (r *retrying) Bodies(ctx context.Context, prio Priority, mailbox string, validity uint32, uids []UID,
+func (r *retrying) Bodies(ctx context.Context, at Place, uids []UID,
 	got func(UID, []byte)) error {
 	return r.missing(ctx, uids, func(missing []UID, arrived func(UID)) error {
-		return r.Account.Bodies(ctx, prio, mailbox, validity, missing, func(u UID, body []byte) {
+		return r.Account.Bodies(ctx, at, missing, func(u UID, body []byte) {
 			arrived(u)
 			got(u, body)
 		})
@@ -95,17 +95,17 @@ func (r *retrying) missing(ctx context.Context, uids []UID, fetch func(missing [
 	})
 }
 
-func (r *retrying) Piece(ctx context.Context, prio Priority, mailbox string, validity uint32, uid UID, off, n int64) (piece []byte, err error) {
+func (r *retrying) Piece(ctx context.Context, at Place, uid UID, off, n int64) (piece []byte, err error) {
 	err = once(ctx, func() error {
-		piece, err = r.Account.Piece(ctx, prio, mailbox, validity, uid, off, n)
+		piece, err = r.Account.Piece(ctx, at, uid, off, n)
 		return err
 	})
 	return piece, err
 }
 
-func (r *retrying) Header(ctx context.Context, mailbox string, validity uint32, uid UID) (header []byte, err error) {
+func (r *retrying) Header(ctx context.Context, at Place, uid UID) (header []byte, err error) {
 	err = once(ctx, func() error {
-		header, err = r.Account.Header(ctx, mailbox, validity, uid)
+		header, err = r.Account.Header(ctx, at, uid)
 		return err
 	})
 	return header, err
@@ -119,39 +119,39 @@ func (r *retrying) Quota(ctx context.Context) (used, limit int64, err error) {
 	return used, limit, err
 }
 
-func (r *retrying) Structures(ctx context.Context, prio Priority, mailbox string, validity uint32, uids []UID,
+func (r *retrying) Structures(ctx context.Context, at Place, uids []UID,
 	got func(UID, *Part, []byte)) error {
 	return r.missing(ctx, uids, func(missing []UID, arrived func(UID)) error {
-		return r.Account.Structures(ctx, prio, mailbox, validity, missing, func(u UID, p *Part, header []byte) {
+		return r.Account.Structures(ctx, at, missing, func(u UID, p *Part, header []byte) {
 			arrived(u)
 			got(u, p, header)
 		})
 	})
 }
 
-func (r *retrying) Sections(ctx context.Context, prio Priority, mailbox string, validity uint32, uids []UID,
+func (r *retrying) Sections(ctx context.Context, at Place, uids []UID,
 	sections []Section, got func(UID, [][]byte)) error {
 	return r.missing(ctx, uids, func(missing []UID, arrived func(UID)) error {
-		return r.Account.Sections(ctx, prio, mailbox, validity, missing, sections, func(u UID, content [][]byte) {
+		return r.Account.Sections(ctx, at, missing, sections, func(u UID, content [][]byte) {
 			arrived(u)
 			got(u, content)
 		})
 	})
 }
 
-func (r *retrying) Decoded(ctx context.Context, mailbox string, validity uint32, uid UID, number string) (
+func (r *retrying) Decoded(ctx context.Context, at Place, uid UID, number string) (
 	content []byte, err error) {
 	err = once(ctx, func() error {
-		content, err = r.Account.Decoded(ctx, mailbox, validity, uid, number)
+		content, err = r.Account.Decoded(ctx, at, uid, number)
 		return err
 	})
 	return content, err
 }
 
-func (r *retrying) DecodedSizes(ctx context.Context, mailbox string, validity uint32, uid UID, numbers []string) (
+func (r *retrying) DecodedSizes(ctx context.Context, at Place, uid UID, numbers []string) (
 	sizes []int64, err error) {
 	err = once(ctx, func() error {
-		sizes, err = r.Account.DecodedSizes(ctx, mailbox, validity, uid, numbers)
+		sizes, err = r.Account.DecodedSizes(ctx, at, uid, numbers)
 		return err
 	})
 	return sizes, err

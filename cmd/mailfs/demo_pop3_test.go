@@ -65,7 +65,7 @@ func TestDemoPOP3(t *testing.T) {
 		t.Fatalf("%d messages listed, %v", len(headers), err)
 	}
 	found := map[string]bool{}
-	err = a.Bodies(t.Context(), remote.Foreground, "INBOX", 1, uids, func(u remote.UID, body []byte) {
+	err = a.Bodies(t.Context(), remote.Place{Mailbox: "INBOX", UIDValidity: 1}, uids, func(u remote.UID, body []byte) {
 		found[string(body)] = true
 		if !bytes.HasPrefix(body, headers[u]) || int64(len(body)) != sizes[u] {
 			t.Errorf("listed with %d bytes and %q, read %q", sizes[u], headers[u], body)

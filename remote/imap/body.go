@@ -19,10 +19,10 @@ const (
 )
 
 // Bodies implements remote.Account. The messages come in one FETCH.
-func (a *Account) Bodies(ctx context.Context, prio remote.Priority, mailbox string, validity uint32, uids []remote.UID,
+func (a *Account) Bodies(ctx context.Context, at remote.Place, uids []remote.UID,
 	got func(remote.UID, []byte)) error {
 	return a.read(ctx, uids, &reading{
-		box:     box{lane: bodies, mailbox: mailbox, validity: validity, prio: prio},
+		box:     box{bodies, at},
 		options: &goimap.FetchOptions{UID: true, BodySection: []*goimap.FetchItemBodySection{{Peek: true}}},
 		parse: func(data *imapclient.FetchMessageData) (remote.UID, func(), error) {
 			uid, body, err := readBody(data)
@@ -133,12 +133,12 @@ func (r *reading) isolate(ctx context.Context, set *remote.UIDSet) error {
 		if came.Len() == 0 && err != nil {
 			uid := suspect.Ranges()[0].First
 			if r.garbled != nil {
-				r.a.log.Warn("what parts a message has can't be understood: it is read whole", "mailbox", r.mailbox,
+				r.a.log.Warn("what parts a message has can't be understood: it is read whole", "mailbox", r.Mailbox,
 					"uid", uid, "error", err)
 				r.deliver(func() { r.garbled(uid) })
 			} else {
-				r.a.log.Warn("a message can't be read", "mailbox", r.mailbox, "uid", uid, "error", err)
-				failed = fmt.Errorf("UID %d in %q: %w", uid, r.mailbox, err)
+				r.a.log.Warn("a message can't be read", "mailbox", r.Mailbox, "uid", uid, "error", err)
+				failed = fmt.Errorf("UID %d in %q: %w", uid, r.Mailbox, err)
 			}
 		}
 		set = set.Minus(suspect)
@@ -158,7 +158,7 @@ func (r *reading) blame(ctx context.Context, missing *remote.UIDSet, why error) 
 	if why == nil {
 		why = fmt.Errorf("%w: it sends no body", remote.ErrServer)
 	}
-	return fmt.Errorf("UID %d in %q: %w", there.Ranges()[0].First, r.mailbox, why)
+	return fmt.Errorf("UID %d in %q: %w", there.Ranges()[0].First, r.Mailbox, why)
 }
 
 func (r *reading) fetch(ctx context.Context, set *remote.UIDSet, announce, alone bool) (*remote.UIDSet, error) {

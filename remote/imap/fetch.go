@@ -95,14 +95,12 @@ func refused(err error) bool {
 
 // box is a mailbox as a user of it addresses it.
 type box struct {
-	lane     lane
-	mailbox  string
-	validity uint32
-	prio     remote.Priority
+	lane lane
+	remote.Place
 }
 
 func (b box) fetching(set *remote.UIDSet, alone bool) *request {
-	return &request{lane: b.lane, mailbox: b.mailbox, validity: b.validity, alone: alone, fetches: set, prio: b.prio}
+	return &request{lane: b.lane, mailbox: b.Mailbox, validity: b.UIDValidity, alone: alone, fetches: set, prio: b.Priority}
 }
 
 // one fetches some items of one message. got is 0 when the message did not come.
@@ -163,7 +161,7 @@ func (s *session) fetch(set *remote.UIDSet, o *goimap.FetchOptions, announce boo
 // search returns which of the messages within are in the mailbox; of all if within is nil.
 func (a *Account) search(ctx context.Context, b box, within *remote.UIDSet, most int) (*remote.UIDSet, error) {
 	var found *remote.UIDSet
-	q := &request{lane: b.lane, mailbox: b.mailbox, validity: b.validity, single: true, prio: b.prio}
+	q := &request{lane: b.lane, mailbox: b.Mailbox, validity: b.UIDValidity, single: true, prio: b.Priority}
 	err := a.pool.use(ctx, q, func(s *session) error {
 		there, err := s.search(within, most)
 		found = there
@@ -176,8 +174,8 @@ func (a *Account) search(ctx context.Context, b box, within *remote.UIDSet, most
 }
 
 // Header implements remote.Account.
-func (a *Account) Header(ctx context.Context, mailbox string, validity uint32, uid remote.UID) ([]byte, error) {
-	b := box{lane: listing, mailbox: mailbox, validity: validity}
+func (a *Account) Header(ctx context.Context, at remote.Place, uid remote.UID) ([]byte, error) {
+	b := box{listing, at}
 	m, got, err := a.one(ctx, b, uid, header, false)
 	if errors.Is(err, errGarbled) {
 		m, got, err = a.one(ctx, b, uid, heading, true)
@@ -188,9 +186,9 @@ func (a *Account) Header(ctx context.Context, mailbox string, validity uint32, u
 		case err != nil:
 			return nil, err
 		case there.Len() == 0:
-			return nil, fmt.Errorf("%w: UID %d in %q", remote.ErrNoMessage, uid, mailbox)
+			return nil, fmt.Errorf("%w: UID %d in %q", remote.ErrNoMessage, uid, at.Mailbox)
 		case try > 0:
-			return nil, fmt.Errorf("%w: no header of UID %d in %q", remote.ErrServer, uid, mailbox)
+			return nil, fmt.Errorf("%w: no header of UID %d in %q", remote.ErrServer, uid, at.Mailbox)
 		}
 		if m, got, err = a.one(ctx, b, uid, header, false); err != nil {
 			return nil, err

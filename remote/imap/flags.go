@@ -13,7 +13,7 @@ import (
 // flagChanges returns the jobs that ask for the flags of known messages.
 func (y *syncing) flagChanges(since remote.Version, known *remote.UIDSet) []job {
 	ranges := known.Ranges()
-	if len(ranges) == 0 || y.a.flags.has(y.mailbox) {
+	if len(ranges) == 0 || y.a.flags.has(y.Mailbox) {
 		return nil
 	}
 	if since.ModSeq != 0 && y.now.ModSeq >= since.ModSeq {
@@ -60,8 +60,8 @@ func (y *syncing) fetchFlags(ctx context.Context, set *remote.UIDSet, changedSin
 		})
 		switch {
 		case errors.Is(err, errGarbled) && alone:
-			y.a.flags.add(y.mailbox)
-			y.a.log.Warn("flags can't be understood and will not be refreshed", "mailbox", y.mailbox, "error", err)
+			y.a.flags.add(y.Mailbox)
+			y.a.log.Warn("flags can't be understood and will not be refreshed", "mailbox", y.Mailbox, "error", err)
 			return nil
 		case errors.Is(err, errGarbled):
 		default:

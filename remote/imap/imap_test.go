@@ -217,13 +217,13 @@ func TestBodies(t *testing.T) {
 func TestHeader(t *testing.T) {
 	s := newServer(t, fullCaps, mail(1, 2)...)
 	a := s.open()
-	h, err := a.Header(inTime(t), "INBOX", 7, 2)
+	h, err := a.Header(inTime(t), remote.Place{Mailbox: "INBOX", UIDValidity: 7}, 2)
 	if err != nil || string(h) != s.letters[1].header() {
 		t.Fatalf("%q, %v", h, err)
 	}
-	_, err = a.Header(inTime(t), "INBOX", 7, 3)
+	_, err = a.Header(inTime(t), remote.Place{Mailbox: "INBOX", UIDValidity: 7}, 3)
 	wantError(t, err, remote.ErrNoMessage)
-	_, err = a.Header(inTime(t), "INBOX", 6, 2)
+	_, err = a.Header(inTime(t), remote.Place{Mailbox: "INBOX", UIDValidity: 6}, 2)
 	wantError(t, err, remote.ErrStale)
 }
 
@@ -489,7 +489,7 @@ func TestCancelLeavesTheConnectionUsable(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() {
-		done <- a.Bodies(ctx, remote.Foreground, "INBOX", 7, []remote.UID{1}, func(remote.UID, []byte) {
+		done <- a.Bodies(ctx, remote.Place{Mailbox: "INBOX", UIDValidity: 7}, []remote.UID{1}, func(remote.UID, []byte) {
 			t.Error("a body was handed out after the end")
 		})
 	}()
@@ -590,7 +590,7 @@ func TestMailboxesTakeTurns(t *testing.T) {
 				mailbox, validity = "other", 9
 			}
 			got := 0
-			err := a.Bodies(inTime(t), remote.Foreground, mailbox, validity, []remote.UID{remote.UID(n%20 + 1)},
+			err := a.Bodies(inTime(t), remote.Place{Mailbox: mailbox, UIDValidity: validity}, []remote.UID{remote.UID(n%20 + 1)},
 				func(remote.UID, []byte) { got++ })
 			if err != nil || got != 1 {
 				t.Errorf("UID %d in %s: %d came, %v", n%20+1, mailbox, got, err)
@@ -672,7 +672,7 @@ func TestMemoryServer(t *testing.T) {
 			uids = append(uids, u)
 		}
 		n := 0
-		err = a.Bodies(inTime(t), remote.Background, m.Name, version.UIDValidity, uids, func(u remote.UID, b []byte) {
+		err = a.Bodies(inTime(t), remote.Place{Mailbox: m.Name, UIDValidity: version.UIDValidity, Priority: remote.Background}, uids, func(u remote.UID, b []byte) {
 			n++
 			if string(b) != bodies[fmt.Sprint(u)] {
 				t.Errorf("UID %d differs", u)
@@ -793,7 +793,7 @@ func TestPieces(t *testing.T) {
 			}
 			a := s.open()
 			for _, off := range []int{1000, 2000} {
-				piece, err := a.Piece(inTime(t), remote.Foreground, "INBOX", 7, 1, int64(off), 500)
+				piece, err := a.Piece(inTime(t), remote.Place{Mailbox: "INBOX", UIDValidity: 7}, 1, int64(off), 500)
 				if c.want != nil {
 					wantError(t, err, c.want)
 				} else if err != nil || string(piece) != body[off:off+500] {

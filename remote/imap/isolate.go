@@ -108,7 +108,7 @@ func (y *syncing) outlive(ctx context.Context, set *remote.UIDSet) error {
 // settle lists messages that came without all that was asked for: item by item, or, if there are many, as they are.
 func (y *syncing) settle(ctx context.Context, partial []remote.Message) error {
 	if len(partial) > enough {
-		y.a.log.Warn("the server leaves out what it was asked for", "mailbox", y.mailbox, "messages", len(partial))
+		y.a.log.Warn("the server leaves out what it was asked for", "mailbox", y.Mailbox, "messages", len(partial))
 		y.send(ctx, remote.Delta{Messages: partial})
 		return nil
 	}
@@ -160,7 +160,7 @@ func (y *syncing) items(ctx context.Context, uid remote.UID, fatal bool) (remote
 			m.Header = part.Header
 		}
 	}
-	y.a.log.Warn("a message had to be listed item by item", "mailbox", y.mailbox, "uid", uid, "without", without)
+	y.a.log.Warn("a message had to be listed item by item", "mailbox", y.Mailbox, "uid", uid, "without", without)
 	return m, nil
 }
 
@@ -169,7 +169,7 @@ func (y *syncing) bare(ctx context.Context, set *remote.UIDSet) error {
 	if set.Len() == 0 {
 		return nil
 	}
-	y.a.log.Warn("messages are listed by number only", "mailbox", y.mailbox, "messages", set.Len())
+	y.a.log.Warn("messages are listed by number only", "mailbox", y.Mailbox, "messages", set.Len())
 	var batch []remote.Message
 	for _, r := range set.Ranges() {
 		for uid := r.First; uid <= r.Last; uid++ {
@@ -195,7 +195,7 @@ func (y *syncing) count(why error) {
 	if y.garbled > enough && y.level < len(levels)-1 {
 		y.garbled = 0
 		y.level++
-		y.a.log.Warn("too much of a mailbox can't be understood; less is asked for", "mailbox", y.mailbox, "error", why)
+		y.a.log.Warn("too much of a mailbox can't be understood; less is asked for", "mailbox", y.Mailbox, "error", why)
 	}
 }
 

@@ -16,9 +16,9 @@ var errOtherPiece = fmt.Errorf("%w: it sends another part of the body than was a
 
 // Piece implements remote.Account: BODY.PEEK[]<off.n> of RFC 9051, section 6.4.5. ErrUnsupported where the server answers
 // with something else, as with the whole body.
-func (a *Account) Piece(ctx context.Context, prio remote.Priority, mailbox string, validity uint32, uid remote.UID,
+func (a *Account) Piece(ctx context.Context, at remote.Place, uid remote.UID,
 	off, n int64) ([]byte, error) {
-	b := box{lane: bodies, mailbox: mailbox, validity: validity, prio: prio}
+	b := box{bodies, at}
 	set := remote.NewUIDSet(uid)
 	options := &goimap.FetchOptions{UID: true, BodySection: []*goimap.FetchItemBodySection{
 		{Peek: true, Partial: &goimap.SectionPartial{Offset: off, Size: n}},
@@ -42,11 +42,11 @@ func (a *Account) Piece(ctx context.Context, prio remote.Priority, mailbox strin
 		case ctx.Err() != nil:
 			return nil, ctx.Err() // piece may still be written
 		case err != nil:
-			return nil, fmt.Errorf("UID %d in %q: %w", uid, mailbox, err)
+			return nil, fmt.Errorf("UID %d in %q: %w", uid, at.Mailbox, err)
 		case piece != nil:
 			return piece, nil
 		case other:
-			return nil, fmt.Errorf("UID %d in %q: %w", uid, mailbox, errOtherPiece)
+			return nil, fmt.Errorf("UID %d in %q: %w", uid, at.Mailbox, errOtherPiece)
 		}
 	}
 	there, err := a.search(ctx, b, set, 1)
@@ -55,7 +55,7 @@ func (a *Account) Piece(ctx context.Context, prio remote.Priority, mailbox strin
 	} else if err == nil {
 		err = fmt.Errorf("%w: it sends no piece of the body", remote.ErrServer)
 	}
-	return nil, fmt.Errorf("UID %d in %q: %w", uid, mailbox, err)
+	return nil, fmt.Errorf("UID %d in %q: %w", uid, at.Mailbox, err)
 }
 
 // readPiece reads one FETCH response; nil when it does not hold the piece, with errOtherPiece if it holds another one. Any

@@ -443,7 +443,7 @@ func read(t *testing.T, a remote.Account, validity uint32, uids ...remote.UID) (
 	t.Helper()
 	var mu sync.Mutex
 	got := map[remote.UID]string{}
-	err := a.Bodies(inTime(t), remote.Foreground, "INBOX", validity, uids, func(u remote.UID, b []byte) {
+	err := a.Bodies(inTime(t), remote.Place{Mailbox: "INBOX", UIDValidity: validity}, uids, func(u remote.UID, b []byte) {
 		mu.Lock()
 		defer mu.Unlock()
 		got[u] = string(b)

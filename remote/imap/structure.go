@@ -17,12 +17,12 @@ import (
 
 // Structures implements remote.Account: BODYSTRUCTURE of RFC 9051, section 7.5.2, and the header fields with it, in one
 // round trip.
-func (a *Account) Structures(ctx context.Context, prio remote.Priority, mailbox string, validity uint32, uids []remote.UID,
+func (a *Account) Structures(ctx context.Context, at remote.Place, uids []remote.UID,
 	got func(remote.UID, *remote.Part, []byte)) error {
 	options := header.options()
 	options.BodyStructure = &goimap.FetchItemBodyStructure{Extended: true}
 	return a.read(ctx, uids, &reading{
-		box:     box{lane: bodies, mailbox: mailbox, validity: validity, prio: prio},
+		box:     box{bodies, at},
 		options: options,
 		parse: func(data *imapclient.FetchMessageData) (uid remote.UID, give func(), err error) {
 			var structure goimap.BodyStructure
@@ -122,7 +122,7 @@ func partNumbers(number string) ([]int, error) {
 }
 
 // Sections implements remote.Account: BODY.PEEK[section] of RFC 9051, section 6.4.5.
-func (a *Account) Sections(ctx context.Context, prio remote.Priority, mailbox string, validity uint32, uids []remote.UID,
+func (a *Account) Sections(ctx context.Context, at remote.Place, uids []remote.UID,
 	sections []remote.Section, got func(remote.UID, [][]byte)) error {
 	options := &goimap.FetchOptions{UID: true}
 	for _, s := range sections {
@@ -133,7 +133,7 @@ func (a *Account) Sections(ctx context.Context, prio remote.Priority, mailbox st
 		options.BodySection = append(options.BodySection, asked)
 	}
 	return a.read(ctx, uids, &reading{
-		box:     box{lane: bodies, mailbox: mailbox, validity: validity, prio: prio},
+		box:     box{bodies, at},
 		options: options,
 		parse: func(data *imapclient.FetchMessageData) (uid remote.UID, give func(), err error) {
 			contents := make([][]byte, len(sections))
@@ -167,7 +167,7 @@ func (a *Account) Sections(ctx context.Context, prio remote.Priority, mailbox st
 }
 
 // Decoded implements remote.Account: BINARY.PEEK of RFC 3516.
-func (a *Account) Decoded(ctx context.Context, mailbox string, validity uint32, uid remote.UID, number string) (
+func (a *Account) Decoded(ctx context.Context, at remote.Place, uid remote.UID, number string) (
 	[]byte, error) {
 	part, err := partNumbers(number)
 	if err != nil {
@@ -175,7 +175,7 @@ func (a *Account) Decoded(ctx context.Context, mailbox string, validity uint32, 
 	}
 	var content []byte
 	options := &goimap.FetchOptions{UID: true, BinarySection: []*goimap.FetchItemBinarySection{{Part: part, Peek: true}}}
-	err = a.binary(ctx, mailbox, validity, uid, options, func(item imapclient.FetchItemData) (err error) {
+	err = a.binary(ctx, at, uid, options, func(item imapclient.FetchItemData) (err error) {
 		if s, ok := item.(imapclient.FetchItemDataBinarySection); ok && s.Literal != nil && slices.Equal(s.Section.Part, part) {
 			content, err = drain(s.Literal)
 		}
@@ -188,7 +188,7 @@ func (a *Account) Decoded(ctx context.Context, mailbox string, validity uint32, 
 }
 
 // DecodedSizes implements remote.Account: BINARY.SIZE of RFC 3516.
-func (a *Account) DecodedSizes(ctx context.Context, mailbox string, validity uint32, uid remote.UID, numbers []string) (
+func (a *Account) DecodedSizes(ctx context.Context, at remote.Place, uid remote.UID, numbers []string) (
 	[]int64, error) {
 	options := &goimap.FetchOptions{UID: true}
 	sizes := make([]int64, len(numbers))
@@ -200,7 +200,7 @@ func (a *Account) DecodedSizes(ctx context.Context, mailbox string, validity uin
 		sizes[i] = -1
 		options.BinarySectionSize = append(options.BinarySectionSize, &goimap.FetchItemBinarySectionSize{Part: part})
 	}
-	err := a.binary(ctx, mailbox, validity, uid, options, func(item imapclient.FetchItemData) error {
+	err := a.binary(ctx, at, uid, options, func(item imapclient.FetchItemData) error {
 		if s, ok := item.(imapclient.FetchItemDataBinarySectionSize); ok {
 			for i, asked := range options.BinarySectionSize {
 				if slices.Equal(asked.Part, s.Part) {
@@ -222,10 +222,10 @@ func (a *Account) DecodedSizes(ctx context.Context, mailbox string, validity uin
 // binary fetches items of RFC 3516 of one message. A refusal (UNKNOWN-CTE of section 4.3, mostly), or an answer that
 // can't be understood, is ErrUnsupported: BODY will do. So is the end of the connection, which is Dovecot's answer to
 // base64 that is none; therefore nothing else is under way on it.
-func (a *Account) binary(ctx context.Context, mailbox string, validity uint32, uid remote.UID,
+func (a *Account) binary(ctx context.Context, at remote.Place, uid remote.UID,
 	options *goimap.FetchOptions, take func(imapclient.FetchItemData) error) error {
 	set := remote.NewUIDSet(uid)
-	b := box{lane: bodies, mailbox: mailbox, validity: validity}
+	b := box{bodies, at}
 	err := a.pool.use(ctx, b.fetching(set, true), func(s *session) error {
 		if !s.caps.Has(goimap.CapBinary) && !s.caps.Has(goimap.CapIMAP4rev2) {
 			return fmt.Errorf("%w: BINARY", remote.ErrUnsupported)

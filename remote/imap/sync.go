@@ -43,7 +43,7 @@ func (a *Account) Sync(ctx context.Context, mailbox string, since, now remote.Ve
 	}
 	y := &syncing{
 		a: a, above: a.pool.newest(mailbox), now: now, emit: emit, have: known.Minus(nil), steps: make(chan remote.Delta),
-		box: box{lane: listing, mailbox: mailbox, validity: now.UIDValidity},
+		box: box{listing, remote.Place{Mailbox: mailbox, UIDValidity: now.UIDValidity}},
 	}
 	if since.UIDValidity != 0 && since.UIDValidity != now.UIDValidity {
 		if err := y.take(remote.Delta{Reset: true}); err != nil {

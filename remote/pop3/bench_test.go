@@ -64,7 +64,7 @@ func walk(b *testing.B, a *Account, uids []remote.UID, size int) {
 		running <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-running }()
-			err := a.Bodies(b.Context(), remote.Readahead, "INBOX", 1, part, func(_ remote.UID, body []byte) {
+			err := a.Bodies(b.Context(), remote.Place{Mailbox: "INBOX", UIDValidity: 1, Priority: remote.Readahead}, part, func(_ remote.UID, body []byte) {
 				if len(body) != size {
 					b.Errorf("%d bytes, not %d", len(body), size)
 				}

@@ -202,13 +202,12 @@ func uidsOf(messages []message) []remote.UID {
 }
 
 // Bodies implements remote.Account.
-func (a *Account) Bodies(ctx context.Context, prio remote.Priority, mailbox string, uidValidity uint32,
-	uids []remote.UID, got func(remote.UID, []byte)) error {
-	if err := check(mailbox, uidValidity); err != nil {
+func (a *Account) Bodies(ctx context.Context, at remote.Place, uids []remote.UID, got func(remote.UID, []byte)) error {
+	if err := check(at.Mailbox, at.UIDValidity); err != nil {
 		return err
 	}
 	var refused error
-	err := a.fetch(ctx, prio, body, uids, func(r result) error {
+	err := a.fetch(ctx, at.Priority, body, uids, func(r result) error {
 		switch {
 		case r.err == nil:
 			got(r.uid, r.content)
@@ -224,12 +223,12 @@ func (a *Account) Bodies(ctx context.Context, prio remote.Priority, mailbox stri
 }
 
 // Header implements remote.Account.
-func (a *Account) Header(ctx context.Context, mailbox string, uidValidity uint32, uid remote.UID) ([]byte, error) {
-	if err := check(mailbox, uidValidity); err != nil {
+func (a *Account) Header(ctx context.Context, at remote.Place, uid remote.UID) ([]byte, error) {
+	if err := check(at.Mailbox, at.UIDValidity); err != nil {
 		return nil, err
 	}
 	var got []byte
-	err := a.fetch(ctx, remote.Foreground, header, []remote.UID{uid}, func(r result) error {
+	err := a.fetch(ctx, at.Priority, header, []remote.UID{uid}, func(r result) error {
 		got = r.content
 		return r.err
 	})

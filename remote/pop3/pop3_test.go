@@ -51,7 +51,7 @@ func TestListAndRead(t *testing.T) {
 				if got[uid] != c {
 					t.Errorf("got %.200q, want %.200q", got[uid], c)
 				}
-				h, err := a.Header(t.Context(), "INBOX", 1, uid)
+				h, err := a.Header(t.Context(), remote.Place{Mailbox: "INBOX", UIDValidity: 1}, uid)
 				if err != nil || !strings.HasPrefix(string(h), subject+"\r\n") || strings.Contains(string(h), "Hello") {
 					t.Errorf("header %.100q, %v", h, err)
 				}
@@ -135,7 +135,7 @@ func TestSyncTellsWhatChanged(t *testing.T) {
 	if got, err := bodies(t, a, remote.Foreground, gone); err != nil || len(got) != 0 {
 		t.Errorf("a deleted message: %v, %v", got, err)
 	}
-	if _, err := a.Header(t.Context(), "INBOX", 1, gone); !errors.Is(err, remote.ErrNoMessage) {
+	if _, err := a.Header(t.Context(), remote.Place{Mailbox: "INBOX", UIDValidity: 1}, gone); !errors.Is(err, remote.ErrNoMessage) {
 		t.Errorf("header of a deleted message: %v", err)
 	}
 }
@@ -623,7 +623,7 @@ func TestCancelledReaderLetsOthersGoOn(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	waiting := make(chan error)
 	go func() {
-		waiting <- a.Bodies(ctx, remote.Foreground, "INBOX", 1, uids[:1], func(remote.UID, []byte) {
+		waiting <- a.Bodies(ctx, remote.Place{Mailbox: "INBOX", UIDValidity: 1}, uids[:1], func(remote.UID, []byte) {
 			t.Error("a message came for who has gone")
 		})
 	}()
@@ -738,7 +738,7 @@ func TestStalledServerAmidNewRequests(t *testing.T) {
 	var first error
 	for u := range l.messages {
 		go func() {
-			ended <- a.Bodies(t.Context(), remote.Readahead, "INBOX", 1, []remote.UID{u}, func(remote.UID, []byte) {})
+			ended <- a.Bodies(t.Context(), remote.Place{Mailbox: "INBOX", UIDValidity: 1, Priority: remote.Readahead}, []remote.UID{u}, func(remote.UID, []byte) {})
 		}()
 		select {
 		case first = <-ended:
@@ -993,7 +993,7 @@ func TestCloseEndsWhatWaits(t *testing.T) {
 	waiting := make(chan error)
 	uids := l.uids(t, "letter 2")
 	go func() {
-		waiting <- a.Bodies(context.Background(), remote.Foreground, "INBOX", 1, uids, func(remote.UID, []byte) {})
+		waiting <- a.Bodies(context.Background(), remote.Place{Mailbox: "INBOX", UIDValidity: 1}, uids, func(remote.UID, []byte) {})
 	}()
 	eventually(t, "message 2 is asked for", func() bool { return len(r.asked()) > 0 })
 	begin := time.Now()
@@ -1012,10 +1012,10 @@ func TestCloseEndsWhatWaits(t *testing.T) {
 func TestOtherMailboxes(t *testing.T) {
 	a := startServer(t, nil, nil).account(time.Second)
 	nothing := func(remote.UID, []byte) {}
-	if err := a.Bodies(t.Context(), remote.Foreground, "Sent", 1, nil, nothing); !errors.Is(err, remote.ErrNoMailbox) {
+	if err := a.Bodies(t.Context(), remote.Place{Mailbox: "Sent", UIDValidity: 1}, nil, nothing); !errors.Is(err, remote.ErrNoMailbox) {
 		t.Errorf("bodies of Sent: %v", err)
 	}
-	if err := a.Bodies(t.Context(), remote.Foreground, "INBOX", 2, nil, nothing); !errors.Is(err, remote.ErrStale) {
+	if err := a.Bodies(t.Context(), remote.Place{Mailbox: "INBOX", UIDValidity: 2}, nil, nothing); !errors.Is(err, remote.ErrStale) {
 		t.Errorf("bodies of another UIDVALIDITY: %v", err)
 	}
 	if _, err := a.Sync(t.Context(), "Sent", remote.Version{}, remote.Version{}, nil, nil); !errors.Is(err, remote.ErrNoMailbox) {

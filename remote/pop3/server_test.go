@@ -418,7 +418,7 @@ func bodies(t *testing.T, a remote.Account, prio remote.Priority, uids ...remote
 	t.Helper()
 	var mu sync.Mutex
 	got := map[remote.UID]string{}
-	err := a.Bodies(t.Context(), prio, "INBOX", 1, uids, func(u remote.UID, b []byte) {
+	err := a.Bodies(t.Context(), remote.Place{Mailbox: "INBOX", UIDValidity: 1, Priority: prio}, uids, func(u remote.UID, b []byte) {
 		mu.Lock()
 		defer mu.Unlock()
 		if _, twice := got[u]; twice {
