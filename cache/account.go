@@ -43,8 +43,8 @@ type Account struct {
 	changing sync.Mutex // held during onChange: one call at a time
 	onChange func(Change)
 
-	arrivals  chan Arrival
-	onArrival func(Arrival) bool
+	pushes   chan Pushed
+	onPushed func(Pushed) bool
 
 	// How often the size that the server announced for a message was the right one, and how often it was not.
 	right, wrong           atomic.Int64
@@ -67,7 +67,7 @@ func newAccount(c *Cache, name string, r remote.Account) *Account {
 		log:      c.options.Log.With("account", name),
 		byName:   map[string]*Mailbox{},
 		onChange: func(Change) {},
-		arrivals: make(chan Arrival, arrivalsKept),
+		pushes:   make(chan Pushed, maxPushes),
 	}
 	a.ctx, a.cancel = context.WithCancel(context.Background())
 	a.silentSince.Store(-1)

@@ -421,21 +421,21 @@ func TestMailIsThereWithoutTheServer(t *testing.T) {
 
 // What a reader was given is there after a kill -9 just then.
 func TestWhatWasReadIsOnDisk(t *testing.T) {
-	for name, handOn := range map[string]bool{"read": false, "handed on": true} {
+	for name, pushed := range map[string]bool{"read": false, "pushed": true} {
 		t.Run(name, func(t *testing.T) {
 			s := newServer(t)
 			s.put("INBOX", 500, 1000)
 			dir := t.TempDir()
 			_, a := s.open(cache.Options{}, cache.AccountOptions{Store: dir})
-			if handOn {
-				a.OnArrival(func(cache.Arrival) bool { return false })
+			if pushed {
+				a.OnPushed(func(cache.Pushed) bool { return false })
 			}
 			m := inbox(t, a)
 			tb := table(t, m)
 			hash := sha256.Sum256([]byte("INBOX"))
 			bodies := fmt.Sprintf("%s/bodies/%x/%d/", dir, hash[:8], tb.UIDValidity())
 			for i := range tb.Len() {
-				if !handOn {
+				if !pushed {
 					i = i * 211 % tb.Len() // nothing is read ahead
 				}
 				e := tb.At(i)

@@ -11,7 +11,7 @@ import (
 // bodies keeps messages in memory, least recently used first out, within a budget of bytes that all accounts share.
 type bodies struct {
 	budget int64
-	// ahead is how many bytes are being fetched ahead of readers, or wait to be handed on.
+	// ahead is how many bytes are being fetched ahead of readers, or wait to be pushed to the kernel.
 	ahead atomic.Int64
 
 	mu   sync.Mutex // guards what follows

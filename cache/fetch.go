@@ -126,7 +126,7 @@ func (m *Mailbox) getOrStart(key bodyKey, briefly bool) ([]byte, *fetch) {
 	if briefly {
 		f.readers++
 	} else {
-		f.kept = true
+		f.retained = true
 	}
 	return nil, f
 }
@@ -135,8 +135,8 @@ func (m *Mailbox) getOrStart(key bodyKey, briefly bool) ([]byte, *fetch) {
 func (m *Mailbox) release(f *fetch) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if f.readers--; f.readers == 0 && f.spent {
-		f.spent = false
+	if f.readers--; f.readers == 0 && f.recyclable {
+		f.recyclable = false
 		remote.Recycle(f.body)
 	}
 }
@@ -155,7 +155,7 @@ func (m *Mailbox) start(key bodyKey) *fetch {
 func (m *Mailbox) attach(key bodyKey) *fetch {
 	f := m.inflight[key]
 	if f != nil {
-		f.kept = true
+		f.retained = true
 	}
 	return f
 }
@@ -169,11 +169,11 @@ const (
 
 // fetchAlone has somebody who waits for a fetch wait no longer than he must. m.mu is held.
 func (m *Mailbox) fetchAlone(key bodyKey, f *fetch) {
-	if f.place == 0 || f.ahead > smallTrace || f.place-m.arrived < farBehind || time.Since(m.fetchedAlone) < aloneEvery {
+	if f.place == 0 || f.ahead > smallTrace || f.place-m.aheadDone < farBehind || time.Since(m.fetchedAlone) < aloneEvery {
 		return
 	}
 	m.fetchedAlone = time.Now()
-	f.kept = true // in memory
+	f.retained = true // in memory
 	a := m.account
 	a.run(func(ctx context.Context) {
 		asking, cancel := context.WithCancel(ctx)
@@ -205,7 +205,7 @@ func (m *Mailbox) finish(key bodyKey, f *fetch, body []byte, err error) {
 	}
 	m.mu.Lock()
 	delete(m.inflight, key)
-	m.arrived += f.ahead
+	m.aheadDone += f.ahead
 	m.mu.Unlock()
 	m.account.bodies.ahead.Add(-f.ahead)
 	f.finish(body, err)
@@ -282,8 +282,8 @@ func (m *Mailbox) bring(ctx context.Context, prio remote.Priority, fetches map[r
 			if body, ok := a.disk.read(a.diskKey(m, key.ref)); ok {
 				a.fromDisk.Add(1)
 				m.verify(key.ref, int64(len(body)))
-				if f.handOn && a.SizesHold() {
-					m.handOnKept(key.ref, f, body)
+				if f.push && a.SizesHold() {
+					m.pushFromDisk(key.ref, f, body)
 				} else {
 					m.finish(key, f, body, nil)
 				}
@@ -302,8 +302,8 @@ func (m *Mailbox) bring(ctx context.Context, prio remote.Priority, fetches map[r
 		}
 		ref := Ref{validity, uid}
 		m.verify(ref, int64(len(body)))
-		if f := fetches[uid]; f.handOn && a.SizesHold() {
-			m.handOn(ctx, ref, f, body)
+		if f := fetches[uid]; f.push && a.SizesHold() {
+			m.pushToKernel(ctx, ref, f, body)
 			return
 		}
 		if a.store != nil {

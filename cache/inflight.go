@@ -18,14 +18,14 @@ type fetch struct {
 	body     []byte // of a message or a header
 	err      error
 
-	ahead  int64 // bytes that it counts for in bodies.ahead
-	place  int64 // bytes of the mailbox that had been asked for ahead of readers with it; 0 if it was not one of those
-	handOn bool  // what it brings is handed on, see [Arrival]; set before the fetch is sent
+	ahead int64 // bytes that it counts for in bodies.ahead
+	place int64 // bytes of the mailbox that had been asked for ahead of readers with it; 0 if it was not one of those
+	push  bool  // what the fetch brings is pushed to the kernel, see [Pushed]; set before the fetch is sent
 
 	// Guarded by the mailbox's mutex.
-	kept    bool // somebody may keep what it brought
-	readers int  // who look at that for a while
-	spent   bool // its memory is used again when the last of them is done
+	retained   bool // somebody may keep what it brought
+	readers    int  // who look at that for a while
+	recyclable bool // its memory is used again when the last of them is done
 }
 
 func newFetch() *fetch { return &fetch{done: make(chan struct{})} }

@@ -39,8 +39,8 @@ type Mailbox struct {
 	inflight     map[bodyKey]*fetch
 	reading      int                  // commands under way for readers who wait
 	batched      map[bodyKey]*fetch   // that will be the next of them
-	queued       int64                // bytes asked for ahead of readers so far
-	arrived      int64                // of these, what has come, or won't
+	aheadAsked   int64                // bytes asked for ahead of readers so far
+	aheadDone    int64                // of these, what has come, or won't
 	fetchedAlone time.Time            // when one of them was asked for on its own
 	larges       []*largeRead         // the one read last first
 	sizes        map[remote.UID]int64 // of messages whose announced size was wrong, in the present UIDVALIDITY

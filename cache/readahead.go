@@ -12,7 +12,7 @@ import (
 // reads a second message next to the first is taken to walk the mailbox, and what comes next is fetched in batches. A walk
 // that stops costs what was ahead of it and no more: every step is taken by a reader's own reading.
 //
-// On a long walk what comes is handed on before it is asked for (see Arrival), so that reading it asks nobody. Only a
+// On a long walk what comes is pushed to the kernel before it is asked for (see Pushed), so that reading it asks nobody. Only a
 // trace is left to be asked for, one message of each step, so that the walk is seen to go on.
 const (
 	// batchBytes and batchMessages cut what is fetched with one command. Three such batches of 1 MB in flight fill 100 Mbit/s
@@ -309,23 +309,23 @@ func (t *Table) trace(uids []remote.UID) remote.UID {
 	return uids[0]
 }
 
-// fetchAhead begins to fetch what is not here already. If trace is not 0, all but that is handed on when it has arrived.
+// fetchAhead begins to fetch what is not here already. If trace is not 0, all but that is pushed to the kernel when it has come.
 func (m *Mailbox) fetchAhead(t *Table, uids []remote.UID, trace remote.UID) {
 	a, validity := m.account, t.validity
 	fetches := map[remote.UID]*fetch{}
 	m.mu.Lock()
 	for _, uid := range uids {
 		key := bodyKey{mailbox: m, ref: Ref{validity, uid}}
-		handOn := trace != 0 && uid != trace && a.store != nil && a.onArrival != nil
-		if m.inflight[key] != nil || a.bodies.has(key) || !handOn && a.store != nil && a.disk.has(a.diskKey(m, key.ref)) {
+		push := trace != 0 && uid != trace && a.store != nil && a.onPushed != nil
+		if m.inflight[key] != nil || a.bodies.has(key) || !push && a.store != nil && a.disk.has(a.diskKey(m, key.ref)) {
 			continue
 		}
 		fetches[uid] = m.start(key)
 		fetches[uid].ahead = t.size(t.Index(uid)) >> 1
 		a.bodies.ahead.Add(fetches[uid].ahead)
-		m.queued += fetches[uid].ahead
-		fetches[uid].place = m.queued
-		fetches[uid].handOn = handOn
+		m.aheadAsked += fetches[uid].ahead
+		fetches[uid].place = m.aheadAsked
+		fetches[uid].push = push
 	}
 	m.mu.Unlock()
 	if len(fetches) == 0 {

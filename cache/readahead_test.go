@@ -71,7 +71,7 @@ func TestReadaheadWaitsForRoom(t *testing.T) {
 	}
 }
 
-// On a long walk the reader may come to anything that was handed on without having asked for what is before it.
+// On a long walk the reader may come to anything that was pushed to the kernel without having asked for what is before it.
 func TestReadaheadFollowsWhoDoesNotAsk(t *testing.T) {
 	table := mailboxOf(t, 2000, 10_000)
 	var r readahead

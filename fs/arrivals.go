@@ -15,7 +15,7 @@ type arriving struct {
 //
 // The kernel holds a page of a file locked while it waits for us to fill it, and this waits for the page. So it is never
 // called by who answers the kernel.
-func (a *account) arrived(r cache.Arrival) bool {
+func (a *account) arrived(r cache.Pushed) bool {
 	if top := a.top.Load(); a.arriving.mailbox != r.Mailbox || a.arriving.top != top {
 		path, ok := a.path(r.Mailbox)
 		if !ok {

@@ -7,7 +7,7 @@ import (
 	"github.com/mailfs/mailfs/remote"
 )
 
-// The memory of a message that was handed on is used again when nobody looks at it any more, and not before.
+// The memory of a message that was pushed to the kernel is used again when nobody looks at it any more, and not before.
 func TestSpent(t *testing.T) {
 	const size = 40_000
 	same := func(a, b []byte) bool { return &a[:1][0] == &b[:1][0] }
@@ -16,10 +16,10 @@ func TestSpent(t *testing.T) {
 		readers     int
 		again       bool // it is used again at last
 	}{
-		"handed on":                        {taken: true, again: true},
-		"handed on while two look at it":   {taken: true, readers: 2, again: true},
-		"handed on, and somebody keeps it": {taken: true, kept: true, readers: 1},
-		"not handed on":                    {readers: 1},
+		"pushed":                        {taken: true, again: true},
+		"pushed while two look at it":   {taken: true, readers: 2, again: true},
+		"pushed, and somebody keeps it": {taken: true, kept: true, readers: 1},
+		"not pushed":                    {readers: 1},
 	} {
 		a := &Account{bodies: newBodies(1 << 20)}
 		m := &Mailbox{account: a, inflight: map[bodyKey]*fetch{}}
@@ -35,7 +35,7 @@ func TestSpent(t *testing.T) {
 		if c.kept {
 			m.getOrStart(key, false)
 		}
-		m.settle(key.ref, f, c.taken)
+		m.endFetch(key.ref, f, c.taken)
 		for i := range c.readers {
 			if other := remote.Buffer(size); same(other, body) {
 				t.Fatalf("%s: its memory is used again with %d readers", name, c.readers-i)

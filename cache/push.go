@@ -1,0 +1,105 @@
+package cache
+
+import (
+	"context"
+
+	"github.com/mailfs/mailfs/remote"
+)
+
+// Pushed is a message that was fetched ahead of a reader, is on disk, and is to be pushed into the kernel's cache.
+type Pushed struct {
+	Mailbox *Mailbox
+	Entry   Entry
+	Body    []byte // all of the message; only valid during the call of the function set with OnPushed
+
+	fetch *fetch
+}
+
+// oneRead is how many bytes the kernel asks for at a time.
+const oneRead = 128 << 10
+
+// maxPushes is how many messages wait to be pushed.
+const maxPushes = 512
+
+// OnPushed sets the function that pushes into the kernel's cache what was fetched ahead of a long walk, all but one message
+// of each step. The function tells whether the kernel has taken the message, and may wait. To be called once, before
+// anything else.
+func (a *Account) OnPushed(push func(Pushed) bool) {
+	a.onPushed = push
+	a.run(func(ctx context.Context) {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case p := <-a.pushes:
+				p.Mailbox.endFetch(p.Entry.Ref, p.fetch, !p.late() && push(p))
+			}
+		}
+	})
+}
+
+// late tells whether a reader has asked already, and will soon have all of the message.
+func (p Pushed) late() bool {
+	p.Mailbox.mu.Lock()
+	defer p.Mailbox.mu.Unlock()
+	return (p.fetch.retained || p.fetch.readers > 0) && len(p.Body) <= oneRead
+}
+
+// pushToKernel finishes a fetch whose body is to be written to disk, then pushed. Readers who ask before the push has ended
+// get the body all the same, since the fetch stays in inflight until then.
+func (m *Mailbox) pushToKernel(ctx context.Context, ref Ref, f *fetch, body []byte) {
+	a := m.account
+	m.mu.Lock()
+	m.aheadDone += f.ahead
+	m.mu.Unlock()
+	j := job{key: a.diskKey(m, ref), body: body, then: func() { m.queuePush(ref, f, body) }}
+	promised := a.disk.promise(ctx, j)
+	f.finish(body, nil)
+	if promised {
+		a.disk.queue <- j
+	} else {
+		m.endFetch(ref, f, false)
+	}
+}
+
+// pushFromDisk is pushToKernel for a body that was on disk.
+func (m *Mailbox) pushFromDisk(ref Ref, f *fetch, body []byte) {
+	m.mu.Lock()
+	m.aheadDone += f.ahead
+	m.mu.Unlock()
+	f.finish(body, nil)
+	m.queuePush(ref, f, body)
+}
+
+// queuePush queues a body to be pushed, of a finished fetch, that is on disk. It waits for nothing: where the queue is full,
+// readers of the message will ask for it.
+func (m *Mailbox) queuePush(ref Ref, f *fetch, body []byte) {
+	if t := m.Known(); t != nil && t.validity == ref.UIDValidity {
+		if e, ok := t.Find(ref.UID); ok && e.Size == int64(len(body)) {
+			select {
+			case m.account.pushes <- Pushed{m, e, body, f}:
+				return
+			default:
+			}
+		}
+	}
+	m.endFetch(ref, f, false)
+}
+
+// endFetch ends a fetch whose body was to be pushed. pushed: the kernel has the body, which is on disk too, and its memory
+// is used again once nobody reads from it; else the body goes to memory.
+func (m *Mailbox) endFetch(ref Ref, f *fetch, pushed bool) {
+	key := bodyKey{mailbox: m, ref: ref}
+	m.account.bodies.ahead.Add(-f.ahead)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.inflight, key)
+	switch {
+	case !pushed || f.retained:
+		m.account.bodies.add(key, f.body)
+	case f.readers > 0:
+		f.recyclable = true
+	default:
+		remote.Recycle(f.body)
+	}
+}
