@@ -117,25 +117,13 @@ func TestBackgroundProcessDies(t *testing.T) {
 // A background process whose parent was killed has nobody to mount for.
 func TestParentDies(t *testing.T) {
 	t.Parallel()
-	drop, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer drop.Close()
-	go servePOP3(drop, "u", "hunter2", nil)
 	released := make(chan struct{})
 	connected := make(chan struct{}, 1)
 	address := listen(t, func(conn net.Conn) { // a server that takes its time
 		connected <- struct{}{}
 		<-released
-		server, err := net.Dial("tcp", drop.Addr().String())
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		defer server.Close()
-		go io.Copy(server, conn)
-		io.Copy(conn, server)
+		script("+OK hi\r\n", "+OK\r\nUSER\r\nUIDL\r\n.\r\n", "+OK\r\n", "+OK\r\n", "+OK 0 0\r\n", "+OK\r\n.\r\n", "+OK\r\n.\r\n",
+			"+OK\r\n")(conn)
 	})
 	cmd := command(t, "mount", "--tls=off", "pop3://u@"+address, ".")
 	cmd.Env = append(cmd.Env, passwordVariable+"=hunter2")

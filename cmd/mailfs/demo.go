@@ -2,12 +2,10 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -15,11 +13,9 @@ import (
 	"syscall"
 	"time"
 
-	goimap "github.com/emersion/go-imap/v2"
-	"github.com/emersion/go-imap/v2/imapclient"
-	"github.com/emersion/go-imap/v2/imapserver"
-	"github.com/emersion/go-imap/v2/imapserver/imapmemserver"
 	"github.com/spf13/cobra"
+
+	"github.com/mailfs/mailfs/cmd/mailfs/demo"
 )
 
 func newDemoCommand() *cobra.Command {
@@ -48,14 +44,14 @@ status.`,
 			if dash := cmd.ArgsLenAtDash(); dash >= 0 {
 				mountpoint, command = args[:dash], args[dash:]
 			}
-			return demo(cmd.Context(), mountpoint, command, cmd.OutOrStdout())
+			return runDemo(cmd.Context(), mountpoint, command, cmd.OutOrStdout())
 		},
 	}
 }
 
-// demo mounts the sample mail and either runs a command inside or waits for ctx to end. The command is no child of the
+// runDemo mounts the sample mail and either runs a command inside or waits for ctx to end. The command is no child of the
 // process that serves the mount: that one would have to answer itself before it could start it.
-func demo(ctx context.Context, mountpoint, command []string, out io.Writer) error {
+func runDemo(ctx context.Context, mountpoint, command []string, out io.Writer) error {
 	if len(command) > 0 {
 		if _, err := exec.LookPath(command[0]); err != nil {
 			return notStarted(command[0], err)
@@ -167,87 +163,18 @@ func notStarted(name string, err error) error {
 	return &statusError{status: status, err: fileError(name, err)}
 }
 
-// startDemoServers starts the servers of the sample mail and returns their accounts. stop ends them.
+// startDemoServers starts the servers of the sample mail and returns their accounts. stop ends the servers.
 func startDemoServers(ctx context.Context) (accounts []account, stop func(), err error) {
-	var listeners [2]net.Listener
-	for i := range listeners {
-		if listeners[i], err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
-			return nil, nil, fmt.Errorf("starting a server: %w", err)
-		}
+	servers, stop, err := demo.Start(ctx)
+	if err != nil {
+		return nil, nil, err
 	}
-	user, password := "demo", rand.Text()
-	memory := imapmemserver.New()
-	mailboxes := imapmemserver.NewUser(user, password)
-	memory.AddUser(mailboxes)
-	server := imapserver.New(&imapserver.Options{
-		NewSession: func(*imapserver.Conn) (imapserver.Session, *imapserver.GreetingData, error) {
-			return memory.NewSession(), nil, nil
-		},
-		Caps: goimap.CapSet{
-			goimap.CapIMAP4rev1: {}, goimap.CapNamespace: {}, goimap.CapUIDPlus: {}, goimap.CapESearch: {},
-			goimap.CapListExtended: {}, goimap.CapListStatus: {},
-		},
-		InsecureAuth: true, // on loopback, with a password made a moment ago
-		Logger:       slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
-	})
-	imapDone, popDone := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(imapDone)
-		server.Serve(listeners[0])
-	}()
-	go func() {
-		defer close(popDone)
-		servePOP3(listeners[1], user, password, demoPOP3Mail())
-	}()
-	stop = func() {
-		server.Close()
-		listeners[1].Close()
-		<-imapDone
-		<-popDone
-	}
-	if err := seed(ctx, listeners[0].Addr().String(), user, password); err != nil {
-		stop()
-		return nil, nil, fmt.Errorf("filling the sample mailboxes: %w", err)
-	}
-	for i, scheme := range []string{"imap", "pop3"} {
+	for _, s := range servers {
 		a := account{
-			Name: []string{"imap", "pop"}[i], URL: scheme + "://" + listeners[i].Addr().String(), User: user,
-			InTheClear: true, Timeout: 30 * time.Second, Connections: 2,
+			Name: s.Name, URL: s.URL, User: s.User, InTheClear: true, Timeout: 30 * time.Second, Connections: 2,
 		}
-		a.setPassword(password)
+		a.setPassword(s.Password)
 		accounts = append(accounts, a)
 	}
 	return accounts, stop, nil
-}
-
-// seed creates the mailboxes of the sample mail and appends its messages, over the network as any client would.
-func seed(ctx context.Context, address, user, password string) error {
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
-	if err != nil {
-		return err
-	}
-	defer context.AfterFunc(ctx, func() { conn.Close() })()
-	client := imapclient.New(conn, nil)
-	defer client.Close()
-	if err := client.Login(user, password).Wait(); err != nil {
-		return err
-	}
-	for _, name := range demoMailboxes {
-		if err := client.Create(name, nil).Wait(); err != nil {
-			return fmt.Errorf("creating %s: %w", name, err)
-		}
-	}
-	for _, m := range demoMail() {
-		cmd := client.Append(m.mailbox, int64(len(m.raw)), &goimap.AppendOptions{Flags: m.flags, Time: m.date})
-		if _, err := cmd.Write(m.raw); err != nil {
-			return fmt.Errorf("appending to %s: %w", m.mailbox, err)
-		}
-		if err := cmd.Close(); err != nil {
-			return fmt.Errorf("appending to %s: %w", m.mailbox, err)
-		}
-		if _, err := cmd.Wait(); err != nil {
-			return fmt.Errorf("appending to %s: %w", m.mailbox, err)
-		}
-	}
-	return client.Logout().Wait()
 }

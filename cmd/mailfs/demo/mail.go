@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"bytes"
@@ -19,14 +19,14 @@ import (
 	"golang.org/x/text/encoding/charmap"
 )
 
-// demoMailboxes are the mailboxes of the sample IMAP account, parents before children. One of them stays empty.
-var demoMailboxes = []string{
+// mailboxNames are the mailboxes of the sample IMAP account, parents before children. One of them stays empty.
+var mailboxNames = []string{
 	"INBOX", "Archive", "Archive/2024", "Archive/2025", "Entwürfe", "Lists", "Lists/go-nuts", "Newsletters", "Notes",
 	"Projects", "Projects/Bootshaus & Küche", "Sent", "日本語",
 }
 
-// demoMessage is one message of the sample mail and where it belongs.
-type demoMessage struct {
+// message is one message of the sample mail and where it belongs.
+type message struct {
 	mailbox string
 	date    time.Time
 	flags   []goimap.Flag
@@ -35,12 +35,12 @@ type demoMessage struct {
 
 // Sample mail is the same each time, so that what is written about it stays true.
 var (
-	demoFirst = time.Date(2024, 11, 21, 8, 0, 0, 0, time.UTC)
-	demoLast  = time.Date(2026, 11, 20, 17, 0, 0, 0, time.UTC)
-	demoOwner = mail.Address{Name: "Alex Sample", Address: "alex@example.org"}
+	firstDate = time.Date(2024, 11, 21, 8, 0, 0, 0, time.UTC)
+	lastDate  = time.Date(2026, 11, 20, 17, 0, 0, 0, time.UTC)
+	owner     = mail.Address{Name: "Alex Sample", Address: "alex@example.org"}
 )
 
-var demoPeople = []mail.Address{
+var people = []mail.Address{
 	{Name: "Ana Souza", Address: "ana@example.com"},
 	{Name: "Jürgen Groß", Address: "juergen.gross@example.net"},
 	{Name: "Σοφία Παπαδοπούλου", Address: "sofia@example.com"},
@@ -55,7 +55,7 @@ var demoPeople = []mail.Address{
 type postbag struct {
 	rnd  *rand.Rand
 	n    int // messages so far
-	mail []demoMessage
+	mail []message
 }
 
 // envelope is what stands at the top of a message.
@@ -89,7 +89,7 @@ func (p *postbag) post(mailbox string, e envelope, content part, flags ...goimap
 	}
 	fmt.Fprintf(&b, "%sMIME-Version: 1.0\r\n%s\r\n", e.extra, content.header)
 	b.Write(content.body)
-	p.mail = append(p.mail, demoMessage{mailbox: mailbox, date: e.date, flags: flags, raw: b.Bytes()})
+	p.mail = append(p.mail, message{mailbox: mailbox, date: e.date, flags: flags, raw: b.Bytes()})
 	return id
 }
 
@@ -151,8 +151,8 @@ func several(kind string, parts ...part) part {
 // newPostbag returns a postbag whose mail depends on its seed only.
 func newPostbag(seed uint64) *postbag { return &postbag{rnd: rand.New(rand.NewPCG(seed, 2))} }
 
-// demoMail is the mail of the sample IMAP account, oldest first.
-func demoMail() []demoMessage {
+// imapMail is the mail of the sample IMAP account, oldest first.
+func imapMail() []message {
 	p := newPostbag(1)
 	p.greetings()
 	p.conversations()
@@ -163,19 +163,19 @@ func demoMail() []demoMessage {
 	p.reports()
 	p.drafts()
 	p.big()
-	slices.SortStableFunc(p.mail, func(a, b demoMessage) int { return a.date.Compare(b.date) })
+	slices.SortStableFunc(p.mail, func(a, b message) int { return a.date.Compare(b.date) })
 	return p.mail
 }
 
 // when is the moment at a fraction of the two years that the sample mail spans.
 func (p *postbag) when(n, of int) time.Time {
-	step := demoLast.Sub(demoFirst) / time.Duration(of)
-	return demoFirst.Add(time.Duration(n)*step + time.Duration(p.rnd.Int64N(int64(step)))).Truncate(time.Second)
+	step := lastDate.Sub(firstDate) / time.Duration(of)
+	return firstDate.Add(time.Duration(n)*step + time.Duration(p.rnd.Int64N(int64(step)))).Truncate(time.Second)
 }
 
 // seenBefore marks old mail as read.
 func seenBefore(date time.Time) []goimap.Flag {
-	if date.Before(demoLast.AddDate(0, -1, 0)) {
+	if date.Before(lastDate.AddDate(0, -1, 0)) {
 		return []goimap.Flag{goimap.FlagSeen}
 	}
 	return nil
@@ -200,8 +200,8 @@ func (p *postbag) greetings() {
 		{"AW: Angebot 50 % günstiger / nur heute: \"Boote\" & mehr", "Guten Tag,\n\n1.299,00 € statt 2.598,00 €.\n"},
 	}
 	for i, l := range letters {
-		from := demoPeople[i%len(demoPeople)]
-		e := envelope{from: from, to: demoOwner, subject: l.subject, date: p.when(i, len(letters))}
+		from := people[i%len(people)]
+		e := envelope{from: from, to: owner, subject: l.subject, date: p.when(i, len(letters))}
 		content := encoded("plain", l.text)
 		switch i {
 		case 5: // an old program's letter
@@ -237,14 +237,14 @@ func (p *postbag) conversations() {
 		"Thanks! I owe you one.",
 	}
 	for i, topic := range topics {
-		friend := demoPeople[(i*3+1)%len(demoPeople)]
+		friend := people[(i*3+1)%len(people)]
 		date, text, previous := p.when(i, len(topics)), topic.first, ""
 		var thread []string
 		for turn := range 6 {
-			e := envelope{from: friend, to: demoOwner, subject: topic.subject, date: date, references: thread}
+			e := envelope{from: friend, to: owner, subject: topic.subject, date: date, references: thread}
 			mailbox := "INBOX"
 			if turn%2 == 1 {
-				e.from, e.to, mailbox = demoOwner, friend, "Sent"
+				e.from, e.to, mailbox = owner, friend, "Sent"
 			}
 			if turn > 0 {
 				e.subject, text = "Re: "+topic.subject, answers[(i+turn)%len(answers)]
@@ -274,7 +274,7 @@ func (p *postbag) invoices() {
 		subject := fmt.Sprintf("Invoice %d for %s", number, date.Format("January 2006"))
 		page := attachment("application/pdf", fmt.Sprintf("invoice-%d.pdf", number),
 			pdf(fmt.Sprintf("Invoice %d: EUR %d.00", number, amount)))
-		e := envelope{from: shop, to: demoOwner, subject: subject, date: date}
+		e := envelope{from: shop, to: owner, subject: subject, date: date}
 		p.post(mailbox, e, several("mixed", plain(text), page), goimap.FlagSeen)
 	}
 }
@@ -294,7 +294,7 @@ func (p *postbag) newsletters() {
 			"<p><a href=\"https://news.example/unsubscribe?u=%d\">Unsubscribe</a></p></body></html>\n",
 			i+1, i+1, title, strings.Repeat(advice, 10+p.rnd.IntN(60)), i)
 		e := envelope{
-			from: mail.Address{Name: "Boat & Bilge Weekly", Address: "news@news.example"}, to: demoOwner,
+			from: mail.Address{Name: "Boat & Bilge Weekly", Address: "news@news.example"}, to: owner,
 			subject: fmt.Sprintf("⛵ Issue %d: %s", i+1, title), date: date,
 			extra: "List-Unsubscribe: <https://news.example/unsubscribe>\r\nPrecedence: bulk\r\n",
 		}
@@ -315,7 +315,7 @@ func (p *postbag) list() {
 		date := p.when(i, len(questions))
 		var thread []string
 		for turn := range 6 {
-			from := demoPeople[(i+turn*5)%len(demoPeople)]
+			from := people[(i+turn*5)%len(people)]
 			subject := "[go-nuts] " + question
 			text := "Hi all,\n\n" + question + "\nI have tried this, and it does not do what I want:\n\n" + code
 			if turn > 0 {
@@ -339,7 +339,7 @@ func (p *postbag) project() {
 	for i := range 10 {
 		date := p.when(i, 10)
 		subject := fmt.Sprintf("Fotos vom Bootshaus, Teil %d", i+1)
-		e := envelope{from: demoPeople[1], to: demoOwner, subject: subject, date: date}
+		e := envelope{from: people[1], to: owner, subject: subject, date: date}
 		text := encoded("plain", "Hallo Alex,\n\nhier die Küche von der Wasserseite. Schön, nicht?\n\nJürgen\n")
 		photo := attachment("image/png", fmt.Sprintf("Küche %d.png", i+1), p.picture(160, 100, false))
 		p.post("Projects/Bootshaus & Küche", e, several("mixed", text, photo), seenBefore(date)...)
@@ -357,7 +357,7 @@ func (p *postbag) reports() {
 			table += fmt.Sprintf("%s;%d;%d,00\r\n", month.Format("2006-01"), visitors, income)
 		}
 		subject := fmt.Sprintf("Figures up to %s", date.Format("January 2006"))
-		e := envelope{from: demoOwner, to: demoPeople[6], subject: subject, date: date}
+		e := envelope{from: owner, to: people[6], subject: subject, date: date}
 		file := attachment("text/csv; charset=us-ascii", "figures-"+date.Format("2006-01")+".csv", []byte(table))
 		p.post("Sent", e, several("mixed", plain("Dear Priya,\n\nthe figures as a table.\n\nAlex\n"), file), goimap.FlagSeen)
 	}
@@ -366,7 +366,7 @@ func (p *postbag) reports() {
 // drafts lack what mail has that was sent.
 func (p *postbag) drafts() {
 	for i, subject := range []string{"Kündigung", "Re: Lunch on Thursday?", "", "Rede zum 60. Geburtstag"} {
-		e := envelope{from: demoOwner, to: demoPeople[i], subject: subject, date: p.when(20+i, 24)}
+		e := envelope{from: owner, to: people[i], subject: subject, date: p.when(20+i, 24)}
 		p.post("Entwürfe", e, encoded("plain", "Noch nicht fertig …\n"), goimap.FlagDraft, goimap.FlagSeen)
 	}
 }
@@ -374,14 +374,14 @@ func (p *postbag) drafts() {
 // big is one message of two megabytes.
 func (p *postbag) big() {
 	e := envelope{
-		from: demoPeople[5], to: demoOwner, subject: "Photo of the harbour in full size", date: demoLast.Add(-26 * time.Hour),
+		from: people[5], to: owner, subject: "Photo of the harbour in full size", date: lastDate.Add(-26 * time.Hour),
 	}
 	photo := attachment("image/png", "harbour.png", p.picture(720, 700, true))
 	p.post("INBOX", e, several("mixed", plain("Dear Alex,\n\nas you asked.\n\nChloe\n"), photo))
 }
 
-// demoPOP3Mail is the maildrop of the sample POP3 account, oldest first.
-func demoPOP3Mail() [][]byte {
+// pop3Mail is the maildrop of the sample POP3 account, oldest first.
+func pop3Mail() [][]byte {
 	p := newPostbag(3)
 	machine := mail.Address{Name: "Backup", Address: "backup@nas.example"}
 	for i := range 20 {
@@ -393,18 +393,18 @@ func demoPOP3Mail() [][]byte {
 		text := fmt.Sprintf("Backup of /home %s at %s.\n\n%8d files\n%8d MB\n.\n..dots at the beginning of lines stay\n",
 			state, date.Format(time.DateTime), 40000+p.rnd.IntN(9000), 900+p.rnd.IntN(300))
 		subject := fmt.Sprintf("Backup %s (%s)", state, date.Format("Mon 2 Jan"))
-		e := envelope{from: machine, to: demoOwner, subject: subject, date: date}
+		e := envelope{from: machine, to: owner, subject: subject, date: date}
 		p.post("INBOX", e, plain(text))
 	}
 	letters := []string{
 		"Klassentreffen 2026 – wer kommt?", "Ваш заказ отправлен", "Invoice 77 (paper boats)", "写真を送ります",
 	}
 	for i, subject := range letters {
-		e := envelope{from: demoPeople[(i*2+1)%len(demoPeople)], to: demoOwner, subject: subject, date: p.when(i, 4)}
+		e := envelope{from: people[(i*2+1)%len(people)], to: owner, subject: subject, date: p.when(i, 4)}
 		p.post("INBOX", e, several("mixed", encoded("plain", subject+"\n\nSiehe Anhang / see attachment.\n"),
 			attachment("application/pdf", "Anhang.pdf", pdf(fmt.Sprintf("Attachment %d", i+1)))))
 	}
-	slices.SortStableFunc(p.mail, func(a, b demoMessage) int { return a.date.Compare(b.date) })
+	slices.SortStableFunc(p.mail, func(a, b message) int { return a.date.Compare(b.date) })
 	var raw [][]byte
 	for _, m := range p.mail {
 		raw = append(raw, m.raw)

@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"bytes"
@@ -12,11 +12,11 @@ import (
 
 // Sample mail has to be mail: it parses, its lines end as they should, and it is the same each time.
 func TestSampleMail(t *testing.T) {
-	messages := demoMail()
+	messages := imapMail()
 	if len(messages) < 200 {
 		t.Errorf("only %d messages", len(messages))
 	}
-	again := demoMail()
+	again := imapMail()
 	ids := map[string]bool{}
 	used := map[string]bool{}
 	largest := 0
@@ -24,10 +24,10 @@ func TestSampleMail(t *testing.T) {
 		if !bytes.Equal(m.raw, again[i].raw) {
 			t.Fatalf("message %d is another one the second time", i)
 		}
-		if !slices.Contains(demoMailboxes, m.mailbox) {
+		if !slices.Contains(mailboxNames, m.mailbox) {
 			t.Errorf("message %d is in no mailbox: %s", i, m.mailbox)
 		}
-		if m.date.Before(demoFirst) || m.date.After(demoLast.AddDate(0, 0, 10)) {
+		if m.date.Before(firstDate) || m.date.After(lastDate.AddDate(0, 0, 10)) {
 			t.Errorf("message %d is of %v", i, m.date)
 		}
 		used[m.mailbox] = true
@@ -43,7 +43,7 @@ func TestSampleMail(t *testing.T) {
 	if largest < 2e6 {
 		t.Errorf("the largest message has %d bytes", largest)
 	}
-	for _, raw := range demoPOP3Mail() {
+	for _, raw := range pop3Mail() {
 		checkMail(t, raw)
 	}
 }
