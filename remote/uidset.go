@@ -119,3 +119,19 @@ func (s *UIDSet) Minus(t *UIDSet) *UIDSet {
 	}
 	return out
 }
+
+// Overlaps tells whether two sets have a UID in common. A nil set has none.
+func (s *UIDSet) Overlaps(t *UIDSet) bool {
+	x, y := s.Ranges(), t.Ranges()
+	for len(x) > 0 && len(y) > 0 {
+		switch {
+		case x[0].Last < y[0].First:
+			x = x[1:]
+		case y[0].Last < x[0].First:
+			y = y[1:]
+		default:
+			return true
+		}
+	}
+	return false
+}

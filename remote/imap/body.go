@@ -11,6 +11,7 @@ import (
 	"github.com/emersion/go-imap/v2/imapclient"
 
 	"github.com/mailfs/mailfs/remote"
+	"github.com/mailfs/mailfs/remote/imap/wire"
 )
 
 const (
@@ -44,7 +45,7 @@ func (a *Account) read(ctx context.Context, uids []remote.UID, r *reading) error
 	var failed error
 	all := &remote.UIDSet{} // a range must not go on across messages that nobody asked for
 	all.AddRange(1, 1<<32-1)
-	for _, set := range chunks(remote.NewUIDSet(uids...), all, bodiesAtOnce) {
+	for _, set := range wire.Chunks(remote.NewUIDSet(uids...), all, bodiesAtOnce) {
 		err := r.read(ctx, set)
 		if err != nil && !errors.Is(err, remote.ErrServer) {
 			return err
@@ -93,14 +94,14 @@ func (r *reading) read(ctx context.Context, set *remote.UIDSet) error {
 	for try := range 2 {
 		var came *remote.UIDSet
 		came, err = r.fetch(ctx, set, try > 0, false)
-		if err != nil && !refused(err) && !errors.Is(err, errGarbled) {
+		if err != nil && !refused(err) && !errors.Is(err, wire.ErrUnparsable) {
 			return err
 		}
 		set = set.Minus(came)
 		if set.Len() == 0 {
 			return nil
 		}
-		if errors.Is(err, errGarbled) {
+		if errors.Is(err, wire.ErrUnparsable) {
 			return r.isolate(ctx, set)
 		}
 	}
@@ -113,11 +114,11 @@ func (r *reading) isolate(ctx context.Context, set *remote.UIDSet) error {
 	var failed error
 	for set.Len() > 0 {
 		came, err := r.fetch(ctx, set, false, true)
-		if err != nil && !refused(err) && !errors.Is(err, errGarbled) {
+		if err != nil && !refused(err) && !errors.Is(err, wire.ErrUnparsable) {
 			return err
 		}
 		set = set.Minus(came)
-		if !errors.Is(err, errGarbled) {
+		if !errors.Is(err, wire.ErrUnparsable) {
 			return errors.Join(failed, r.blame(ctx, set, err))
 		}
 		if set.Len() == 0 {
@@ -126,7 +127,7 @@ func (r *reading) isolate(ctx context.Context, set *remote.UIDSet) error {
 		suspect := remote.NewUIDSet(set.Ranges()[0].First)
 		if set.Len() > 1 {
 			came, err = r.fetch(ctx, suspect, false, true)
-			if err != nil && !refused(err) && !errors.Is(err, errGarbled) {
+			if err != nil && !refused(err) && !errors.Is(err, wire.ErrUnparsable) {
 				return err
 			}
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/emersion/go-imap/v2/imapclient"
 
 	"github.com/mailfs/mailfs/remote"
+	"github.com/mailfs/mailfs/remote/imap/wire"
 )
 
 // items are FETCH data items (RFC 9051, section 6.4.5) that a listing asks for, besides UID.
@@ -53,7 +54,7 @@ func readMessage(data *imapclient.FetchMessageData, arena []byte) (m remote.Mess
 			m.Size = item.Size
 			got |= size
 		case imapclient.FetchItemDataInternalDate:
-			if !item.Time.Equal(noDate) {
+			if !item.Time.Equal(wire.NoDate) {
 				m.Date = item.Time
 			}
 			got |= date
@@ -177,7 +178,7 @@ func (a *Account) search(ctx context.Context, b box, within *remote.UIDSet, most
 func (a *Account) Header(ctx context.Context, at remote.Place, uid remote.UID) ([]byte, error) {
 	b := box{listing, at}
 	m, got, err := a.one(ctx, b, uid, header, false)
-	if errors.Is(err, errGarbled) {
+	if errors.Is(err, wire.ErrUnparsable) {
 		m, got, err = a.one(ctx, b, uid, heading, true)
 	}
 	for try := 0; err == nil && got == 0; try++ {

@@ -8,6 +8,7 @@ import (
 	"github.com/emersion/go-imap/v2/imapclient"
 
 	"github.com/mailfs/mailfs/remote"
+	"github.com/mailfs/mailfs/remote/imap/wire"
 )
 
 // flagChanges returns the jobs that ask for the flags of known messages.
@@ -25,7 +26,7 @@ func (y *syncing) flagChanges(since remote.Version, known *remote.UIDSet) []job 
 		return []job{func(ctx context.Context) error { return y.fetchFlags(ctx, set, since.ModSeq) }}
 	}
 	var jobs []job
-	for _, set := range chunks(known, nil, flagsAtOnce) {
+	for _, set := range wire.Chunks(known, nil, flagsAtOnce) {
 		jobs = append(jobs, func(ctx context.Context) error { return y.fetchFlags(ctx, set, 0) })
 	}
 	return jobs
@@ -59,11 +60,11 @@ func (y *syncing) fetchFlags(ctx context.Context, set *remote.UIDSet, changedSin
 			return err
 		})
 		switch {
-		case errors.Is(err, errGarbled) && alone:
+		case errors.Is(err, wire.ErrUnparsable) && alone:
 			y.a.flags.add(y.Mailbox)
 			y.a.log.Warn("flags can't be understood and will not be refreshed", "mailbox", y.Mailbox, "error", err)
 			return nil
-		case errors.Is(err, errGarbled):
+		case errors.Is(err, wire.ErrUnparsable):
 		default:
 			return err
 		}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/mailfs/mailfs/remote"
+	"github.com/mailfs/mailfs/remote/imap/wire"
 )
 
 // Options of an account.
@@ -31,7 +32,7 @@ type Account struct {
 	dialer *remote.Dialer
 	log    *slog.Logger
 	pool   *pool
-	names  spellings
+	names  wire.Spellings
 	flags  unreadable
 
 	fetched atomic.Int64

@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/mailfs/mailfs/remote"
+	"github.com/mailfs/mailfs/remote/imap/wire"
 )
 
 // levels are what messages are listed with, when too many answers can't be parsed with what was asked for before. The
@@ -38,7 +39,7 @@ func (y *syncing) isolate(ctx context.Context, set *remote.UIDSet) error {
 			return y.settle(ctx, partial)
 		case err == nil:
 			return y.settle(ctx, partial)
-		case !errors.Is(err, errGarbled):
+		case !errors.Is(err, wire.ErrUnparsable):
 			return err
 		}
 		if set = set.Minus(came); set.Len() == 0 {
@@ -76,7 +77,7 @@ func (y *syncing) outlive(ctx context.Context, set *remote.UIDSet) error {
 		}
 		set = set.Minus(came)
 		switch {
-		case errors.Is(err, errGarbled):
+		case errors.Is(err, wire.ErrUnparsable):
 			return y.isolate(ctx, set)
 		case refused(err):
 			y.doubt()
@@ -142,7 +143,7 @@ func (y *syncing) items(ctx context.Context, uid remote.UID, fatal bool) (remote
 			break
 		}
 		part, got, err := y.a.one(ctx, y.box, uid, item.items, true)
-		if err != nil && !refused(err) && !errors.Is(err, errGarbled) && !(fatal && errors.Is(err, remote.ErrLost)) {
+		if err != nil && !refused(err) && !errors.Is(err, wire.ErrUnparsable) && !(fatal && errors.Is(err, remote.ErrLost)) {
 			return m, err
 		}
 		if got == 0 {

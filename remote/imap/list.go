@@ -10,6 +10,7 @@ import (
 	"github.com/emersion/go-imap/v2/imapclient"
 
 	"github.com/mailfs/mailfs/remote"
+	"github.com/mailfs/mailfs/remote/imap/wire"
 )
 
 // Mailboxes implements remote.Account with LIST (RFC 9051, section 6.3.9), of the namespaces of other users and of
@@ -44,7 +45,7 @@ func (a *Account) list(s *session) ([]*goimap.ListData, error) {
 			return nil, s.fault(err)
 		}
 		for _, n := range slices.Concat(spaces.Other, spaces.Shared) {
-			if prefix, ok := decode(n.Prefix); ok && prefix != "" {
+			if prefix, ok := wire.Decode(n.Prefix); ok && prefix != "" {
 				prefixes = append(prefixes, prefix)
 			}
 		}

@@ -13,24 +13,25 @@ import (
 	"github.com/emersion/go-imap/v2/imapclient"
 
 	"github.com/mailfs/mailfs/remote"
+	"github.com/mailfs/mailfs/remote/imap/wire"
 )
 
 // signIn waits for the greeting and signs in, on a connection that the server has just accepted.
 func (a *Account) signIn(ctx context.Context, inner net.Conn) (*session, error) {
-	s := &session{conn: newConn(inner, a.dialer.Server.Timeout, &a.names)}
-	s.conn.pace.slow = func(far bool, rate float64) { a.pool.slowLine(s, far, rate) }
-	s.conn.pace.trip = &a.pool.trip
-	s.conn.begin()
-	defer s.conn.done()
-	s.conn.pace.skip() // the greeting may have been sent long ago
-	s.conn.oneByOne.Store(true)
-	defer s.conn.oneByOne.Store(false)
+	s := &session{}
+	s.conn = wire.New(inner, wire.Options{
+		Timeout: a.dialer.Server.Timeout,
+		Names:   &a.names,
+		Slow:    func(far bool, rate float64) { a.pool.slowLine(s, far, rate) },
+		Trip:    &a.pool.trip,
+	})
+	defer s.conn.BeginSignIn()()
 	s.client = imapclient.New(s.conn, nil)
-	s.conn.parsing <- s.client.Closed()
-	stop := context.AfterFunc(ctx, func() { s.conn.shut(context.Cause(ctx)) })
+	s.conn.SetReader(s.client.Closed())
+	stop := context.AfterFunc(ctx, func() { s.conn.Shut(context.Cause(ctx)) })
 	defer stop()
 	if err := a.authenticate(ctx, s); err != nil {
-		s.conn.shut(remote.ErrClosed)
+		s.conn.Shut(remote.ErrClosed)
 		<-s.client.Closed()
 		return nil, err
 	}
@@ -40,7 +41,7 @@ func (a *Account) signIn(ctx context.Context, inner net.Conn) (*session, error) 
 func (a *Account) authenticate(ctx context.Context, s *session) error {
 	if err := s.client.WaitGreeting(); err != nil {
 		if no, ok := errors.AsType[*goimap.Error](err); ok {
-			return fmt.Errorf("%w: the server greets with %q", remote.ErrUnreachable, shorten(no.Text))
+			return fmt.Errorf("%w: the server greets with %q", remote.ErrUnreachable, wire.Shorten(no.Text))
 		}
 		return s.atSignIn(err)
 	}
@@ -136,5 +137,5 @@ func refusedLogin(no *goimap.Error, in *remote.SignIn) error {
 			why = remote.ErrUnreachable
 		}
 	}
-	return fmt.Errorf("%w: the server says %q", why, shorten(said))
+	return fmt.Errorf("%w: the server says %q", why, wire.Shorten(said))
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/mailfs/mailfs/remote"
+	"github.com/mailfs/mailfs/remote/imap/wire"
 )
 
 // lane is what a connection is for. A body never waits behind a listing, unless the server allows one connection only.
@@ -73,7 +74,7 @@ type pool struct {
 	log    *slog.Logger
 	size   int
 	idle   time.Duration
-	trip   trip
+	trip   wire.Trip
 
 	ctx    context.Context // ends with the pool
 	cancel context.CancelFunc
@@ -156,8 +157,8 @@ func (p *pool) acquire(ctx context.Context, q *request) error {
 // [session.fetch].
 func (p *pool) serve(q *request, f func(*session) error) error {
 	s := q.session
-	s.conn.begin()
-	defer s.conn.done()
+	s.conn.Begin()
+	defer s.conn.Done()
 	p.mu.Lock()
 	open := s.fits(q) && !q.fresh
 	p.mu.Unlock()
@@ -242,7 +243,7 @@ func (p *pool) slowLine(s *session, far bool, rate float64) {
 // packing has compression begin on a connection if it should, at once or when its users are gone, and tells whether nobody
 // may join meanwhile. It is called with mu held.
 func (p *pool) packing(s *session) bool {
-	if p.slow && !s.packed && s.caps.Has(compression) {
+	if p.slow && !s.packed && s.caps.Has(compress) {
 		s.packed, s.draining = true, true // it is tried once
 	}
 	if s.draining && !s.beginning && s.users == 0 && !p.closed {
@@ -261,9 +262,9 @@ func (p *pool) pack(s *session) {
 	p.wg.Add(1)
 	go func() {
 		defer p.wg.Done()
-		s.conn.begin()
+		s.conn.Begin()
 		err := s.compress()
-		s.conn.done()
+		s.conn.Done()
 		p.log.Debug("a slow line: compression", "error", err)
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -362,11 +363,11 @@ func (p *pool) inBulk(q *request) (found *session, overlap bool) {
 // behind tells whether what is read ahead comes slower than the line would carry it. It is called with mu held.
 func (p *pool) behind() bool {
 	for _, s := range p.sessions {
-		came := s.conn.packedBytes.Load()
+		came := s.conn.CompressedBytes()
 		if s.lane != bodies || came == 0 { // it is not compressed, or the server refused to
 			continue
 		}
-		if took := time.Since(s.watched); s.bulk > 0 && took > judgeAfter+4*time.Duration(p.trip.Load()) {
+		if took := time.Since(s.watched); s.bulk > 0 && took > judgeAfter+4*p.trip.Time() {
 			s.behind = float64(came-s.cameFrom) < fullLine*p.lineRate*took.Seconds()
 			s.watched, s.cameFrom = time.Now(), came
 		}
@@ -381,7 +382,7 @@ func (p *pool) behind() bool {
 // one for listings, if it has little under way. full says that they have too much.
 func (p *pool) share(q *request) (found *session, full bool) {
 	own, lent := ownBatches, lentBatches
-	if time.Duration(p.trip.Load()) >= longTrip {
+	if p.trip.Time() >= longTrip {
 		own, lent = 2*own, 2*lent
 	}
 	found, _ = p.among(q, func(s *session) bool { return s.lane == bodies && s.fits(q) && s.bulk < own })
@@ -419,7 +420,7 @@ func (p *pool) among(q *request, may func(*session) bool) (found *session, overl
 		if q.alone || q.fresh || !s.fits(q) {
 			continue
 		}
-		if q.single && s.single || slices.ContainsFunc(s.claims, func(c *remote.UIDSet) bool { return meet(c, q.fetches) }) {
+		if q.single && s.single || slices.ContainsFunc(s.claims, func(c *remote.UIDSet) bool { return c.Overlaps(q.fetches) }) {
 			overlap = true
 			continue
 		}
@@ -441,7 +442,7 @@ func (s *session) count(q *request, n int) {
 		s.listings += n
 	case q.prio != remote.Foreground:
 		if s.bulk == 0 {
-			s.watched, s.cameFrom = time.Now(), s.conn.packedBytes.Load()
+			s.watched, s.cameFrom = time.Now(), s.conn.CompressedBytes()
 		}
 		s.bulk += n
 		s.bulkEnd = time.Now()
@@ -531,7 +532,7 @@ func (p *pool) grow(l lane) {
 		p.dialing[l] = false
 		switch {
 		case err == nil && p.closed:
-			s.conn.shut(remote.ErrClosed)
+			s.conn.Shut(remote.ErrClosed)
 			<-s.client.Closed()
 		case err == nil:
 			s.lane = l
@@ -609,7 +610,7 @@ func (p *pool) dropIdle(lost *session) {
 	defer p.mu.Unlock()
 	for _, s := range slices.Clone(p.sessions) {
 		if s != lost && s.users == 0 && !s.draining && p.drop(s) {
-			s.conn.shut(remote.ErrClosed)
+			s.conn.Shut(remote.ErrClosed)
 		}
 	}
 }
@@ -625,7 +626,7 @@ func (p *pool) drop(s *session) bool {
 	}
 	if len(p.sessions) == 0 {
 		p.slow = false // the next ones may be by another network
-		p.trip.Store(0)
+		p.trip.Forget()
 	}
 	return true
 }
@@ -657,7 +658,7 @@ func (p *pool) close() {
 				s.idle.Stop()
 			}
 			if s.users > 0 || s.draining {
-				s.conn.shut(remote.ErrClosed)
+				s.conn.Shut(remote.ErrClosed)
 				continue
 			}
 			p.wg.Add(1)
@@ -669,20 +670,4 @@ func (p *pool) close() {
 	}
 	p.mu.Unlock()
 	p.wg.Wait()
-}
-
-// meet tells whether two sets have a UID in common.
-func meet(a, b *remote.UIDSet) bool {
-	x, y := a.Ranges(), b.Ranges()
-	for len(x) > 0 && len(y) > 0 {
-		switch {
-		case x[0].Last < y[0].First:
-			x = x[1:]
-		case y[0].Last < x[0].First:
-			y = y[1:]
-		default:
-			return true
-		}
-	}
-	return false
 }

@@ -301,6 +301,11 @@ func (l *letter) items(want string) string {
 	return out
 }
 
+// quote returns s as a quoted string.
+func quote(s string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
+}
+
 func parseSet(s string) goimap.UIDSet {
 	var set goimap.UIDSet
 	for _, part := range strings.Split(s, ",") {

@@ -14,6 +14,7 @@ import (
 	"github.com/emersion/go-imap/v2/imapclient"
 
 	"github.com/mailfs/mailfs/remote"
+	"github.com/mailfs/mailfs/remote/imap/wire"
 )
 
 // logoutLimit bounds the farewell to a server.
@@ -21,7 +22,7 @@ const logoutLimit = time.Second
 
 // session is a connection that is signed in.
 type session struct {
-	conn   *conn
+	conn   *wire.Conn
 	client *imapclient.Client
 	caps   goimap.CapSet
 
@@ -88,7 +89,7 @@ func (s *session) whyNot(mailbox string, err error) error {
 	}
 	// Cyrus has no code for it.
 	if no.Code == goimap.ResponseCodeNoPerm || no.Code == "" && strings.EqualFold(no.Text, "Permission denied") {
-		return fmt.Errorf("%w: %q: the server says %q", remote.ErrForbidden, mailbox, shorten(no.Text))
+		return fmt.Errorf("%w: %q: the server says %q", remote.ErrForbidden, mailbox, wire.Shorten(no.Text))
 	}
 	gone := no.Code == goimap.ResponseCodeNonExistent || no.Code == goimap.ResponseCodeTryCreate
 	if !gone && no.Type == goimap.StatusResponseTypeNo && no.Code == "" {
@@ -104,38 +105,38 @@ func (s *session) whyNot(mailbox string, err error) error {
 		}
 	}
 	if gone {
-		return fmt.Errorf("%w: %q: the server says %q", remote.ErrNoMailbox, mailbox, shorten(no.Text))
+		return fmt.Errorf("%w: %q: the server says %q", remote.ErrNoMailbox, mailbox, wire.Shorten(no.Text))
 	}
 	return fmt.Errorf("opening %q: %w", mailbox, s.fault(err))
 }
 
-// fault puts the error of a command into the words of package remote. It keeps *imap.Error, errGarbled for answers that
+// fault puts the error of a command into the words of package remote. It keeps *imap.Error, wire.ErrUnparsable for answers that
 // go-imap could not parse, and nil.
 func (s *session) fault(err error) error {
 	if err == nil {
 		return nil
 	}
 	if no, ok := errors.AsType[*goimap.Error](err); ok {
-		no = &goimap.Error{Type: no.Type, Code: no.Code, Text: shorten(no.Text)}
+		no = &goimap.Error{Type: no.Type, Code: no.Code, Text: wire.Shorten(no.Text)}
 		return fmt.Errorf("%w: %w", remote.ErrServer, no)
 	}
-	end := s.conn.why()
-	reason := end.reason
+	end := s.conn.Ending()
+	reason := end.Reason
 	switch {
 	case reason == nil: // go-imap refused to send it
 		return fmt.Errorf("%w: %w", remote.ErrUnsupported, err)
 	case errors.Is(reason, remote.ErrClosed), errors.Is(reason, remote.ErrLost), errors.Is(reason, context.Canceled):
 		return reason
 	case errors.Is(reason, os.ErrDeadlineExceeded), errors.Is(reason, context.DeadlineExceeded):
-		return fmt.Errorf("%w: the server has been silent for %v", remote.ErrTimeout, s.conn.timeout)
-	case end.bye != "": // before all that follows from it: go-imap closes the connection over a BYE as greeting
-		return fmt.Errorf("%w: the server says %q", remote.ErrLost, end.bye)
-	case errors.Is(reason, errGarbled):
-		if reason == errGarbled {
+		return fmt.Errorf("%w: the server has been silent for %v", remote.ErrTimeout, s.conn.Timeout())
+	case end.Bye != "": // before all that follows from it: go-imap closes the connection over a BYE as greeting
+		return fmt.Errorf("%w: the server says %q", remote.ErrLost, end.Bye)
+	case errors.Is(reason, wire.ErrUnparsable):
+		if reason == wire.ErrUnparsable {
 			first, _, _ := strings.Cut(err.Error(), "\n")
-			reason = fmt.Errorf("%w: %s", errGarbled, shorten(first))
+			reason = fmt.Errorf("%w: %s", wire.ErrUnparsable, wire.Shorten(first))
 		}
-		if end.shared { // it may have been the answer to another command
+		if end.Shared { // it may have been the answer to another command
 			return fmt.Errorf("%w: %w", remote.ErrLost, reason)
 		}
 		return fmt.Errorf("%w: %w", remote.ErrServer, reason)
@@ -147,17 +148,17 @@ func (s *session) fault(err error) error {
 }
 
 // alive tells whether the connection is up, as far as is known.
-func (s *session) alive() bool { return s.conn.why().reason == nil }
+func (s *session) alive() bool { return s.conn.Ending().Reason == nil }
 
 // logout takes leave of the server and ends the connection.
 func (s *session) logout() {
-	s.conn.begin()
-	defer s.conn.done()
-	limit := time.AfterFunc(logoutLimit, func() { s.conn.shut(remote.ErrClosed) })
+	s.conn.Begin()
+	defer s.conn.Done()
+	limit := time.AfterFunc(logoutLimit, func() { s.conn.Shut(remote.ErrClosed) })
 	defer limit.Stop()
 	// The answer does not matter.
 	_ = s.client.Logout().Wait()
-	s.conn.shut(remote.ErrClosed)
+	s.conn.Shut(remote.ErrClosed)
 	<-s.client.Closed()
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/emersion/go-imap/v2/imapclient"
 
 	"github.com/mailfs/mailfs/remote"
+	"github.com/mailfs/mailfs/remote/imap/wire"
 )
 
 // Structures implements remote.Account: BODYSTRUCTURE of RFC 9051, section 7.5.2, and the header fields with it, in one
@@ -239,7 +240,7 @@ func (a *Account) binary(ctx context.Context, at remote.Place, uid remote.UID,
 			return nil
 		})
 	})
-	if refused(err) || errors.Is(err, errGarbled) || errors.Is(err, remote.ErrLost) {
+	if refused(err) || errors.Is(err, wire.ErrUnparsable) || errors.Is(err, remote.ErrLost) {
 		return fmt.Errorf("%w: %w", remote.ErrUnsupported, err)
 	}
 	return err

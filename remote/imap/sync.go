@@ -10,6 +10,7 @@ import (
 	"github.com/emersion/go-imap/v2/imapclient"
 
 	"github.com/mailfs/mailfs/remote"
+	"github.com/mailfs/mailfs/remote/imap/wire"
 )
 
 const (
@@ -289,7 +290,7 @@ func (y *syncing) send(ctx context.Context, d remote.Delta) {
 // lists returns the jobs that list messages, the newest first.
 func (y *syncing) lists(want *remote.UIDSet, perFetch int) []job {
 	var jobs []job
-	for _, set := range chunks(want, y.have, perFetch) {
+	for _, set := range wire.Chunks(want, y.have, perFetch) {
 		jobs = append(jobs, func(ctx context.Context) error { return y.list(ctx, set) })
 	}
 	return jobs
@@ -301,7 +302,7 @@ func (y *syncing) list(ctx context.Context, set *remote.UIDSet) error {
 	for again := range 2 {
 		came, partial, err := y.fetch(ctx, set, y.want(), false)
 		switch {
-		case errors.Is(err, errGarbled):
+		case errors.Is(err, wire.ErrUnparsable):
 			return y.isolate(ctx, set.Minus(came))
 		case refused(err):
 			y.doubt()

@@ -1,4 +1,4 @@
-package imap
+package wire
 
 import (
 	"bytes"
@@ -11,16 +11,17 @@ import (
 type responseKind uint8
 
 const (
-	other      responseKind = iota
-	text                    // ends at the line's end, whatever it looks like
-	capability              //
-	list
-	fetch
-	unknown // dropped
-	ours    // the answer to a command that go-imap knows nothing of
+	other          responseKind = iota // lines and literals
+	text                               // one line, also where it seems to announce a literal
+	capability                         // like other
+	list                               // framed as a whole, since the name in it may have to be spelled anew
+	fetch                              // may hold bodies
+	unknown                            // dropped
+	compressAnswer                     // the tagged answer to COMPRESS, which go-imap did not send
 )
 
-// responses are those that go-imap knows (imapclient, readResponseData); it gives up the connection over all others.
+// responses are the untagged responses that go-imap knows (imapclient, readResponseData). It ends the connection over all
+// others.
 var responses = map[string]responseKind{
 	"OK": text, "NO": text, "BAD": text, "BYE": text, "PREAUTH": text,
 	"CAPABILITY": capability, "LIST": list,
@@ -29,6 +30,7 @@ var responses = map[string]responseKind{
 	"MYRIGHTS": other, "ACL": other,
 }
 
+// kindOf returns what kind of response a line begins.
 func kindOf(line []byte) responseKind {
 	rest, untagged := bytes.CutPrefix(line, []byte("* "))
 	if !untagged {
@@ -36,7 +38,7 @@ func kindOf(line []byte) responseKind {
 			return unknown // an empty line between responses
 		}
 		if bytes.HasPrefix(line, []byte(ownTag+" ")) {
-			return ours
+			return compressAnswer
 		}
 		return text // tagged, or a continuation request
 	}
@@ -57,6 +59,7 @@ func kindOf(line []byte) responseKind {
 	return unknown
 }
 
+// firstWord returns the word that b begins with, and what follows the blank after it.
 func firstWord(b []byte) (word, rest []byte) {
 	i := bytes.IndexAny(b, " (\r\n")
 	if i < 0 {
@@ -65,15 +68,15 @@ func firstWord(b []byte) (word, rest []byte) {
 	return b[:i], bytes.TrimPrefix(b[i:], []byte(" "))
 }
 
-// noDate stands for an INTERNALDATE that can't be read. It is reported as no date at all.
-var noDate = time.Unix(0, 0)
+// NoDate stands for an INTERNALDATE that can't be read, for which go-imap would end the connection.
+var NoDate = time.Unix(0, 0)
 
 var (
-	dateItem  = []byte("INTERNALDATE ")
-	dateStand = []byte(`"01-Jan-1970 00:00:00 +0000"`)
+	dateItem    = []byte("INTERNALDATE ")
+	dateStandIn = []byte(`"01-Jan-1970 00:00:00 +0000"`)
 )
 
-// mendDate replaces an INTERNALDATE that go-imap would end the connection for: NIL, malformed, or in the year 1.
+// mendDate replaces an INTERNALDATE that go-imap would end the connection for (NIL, malformed, or in the year 1) by NoDate.
 func mendDate(line []byte) []byte {
 	i := bytes.Index(line, dateItem)
 	if i < 1 || line[i-1] != ' ' && line[i-1] != '(' || inQuotes(line[:i]) {
@@ -94,11 +97,11 @@ func mendDate(line []byte) []byte {
 	if end < 0 || bytes.HasPrefix(value, []byte("{")) {
 		return line
 	}
-	return bytes.Join([][]byte{line[:i+len(dateItem)], dateStand, value[end:]}, nil)
+	return bytes.Join([][]byte{line[:i+len(dateItem)], dateStandIn, value[end:]}, nil)
 }
 
-// mendOrigin cuts the length from the origin of a part of a body section: some servers say `BODY[]<0.n>` as the command did,
-// where the grammar has `BODY[]<0>` (RFC 9051, section 9), and go-imap would end the connection.
+// mendOrigin takes the length out of the origin of a partial body section: some servers repeat the command's `BODY[]<0.n>`,
+// where the grammar has `BODY[]<0>` (RFC 9051, section 9). go-imap would end the connection.
 func mendOrigin(line []byte) []byte {
 	open := bytes.Index(line, []byte("]<"))
 	if open < 0 {
@@ -133,8 +136,8 @@ func inQuotes(b []byte) bool {
 	return open
 }
 
-// withoutRev2 hides IMAP4rev2 where IMAP4rev1 is offered too: go-imap takes it for enabled at once and would send names
-// in UTF-8, which the server does not expect before ENABLE (RFC 9051, section 6.3.1).
+// withoutRev2 hides IMAP4rev2 where IMAP4rev1 is offered too: go-imap takes IMAP4rev2 for enabled as soon as it is offered
+// and would send names in UTF-8, which the server does not expect before ENABLE (RFC 9051, section 6.3.1).
 func withoutRev2(line []byte) []byte {
 	if !bytes.Contains(line, []byte(" IMAP4rev2")) || !bytes.Contains(line, []byte(" IMAP4rev1")) {
 		return line
@@ -142,8 +145,8 @@ func withoutRev2(line []byte) []byte {
 	return bytes.ReplaceAll(line, []byte(" IMAP4rev2"), nil)
 }
 
-// shorten makes a server's words fit for an error or the log: one printable line, at most 200 bytes.
-func shorten(s string) string {
+// Shorten makes a server's words fit for an error or the log: one printable line, at most 200 bytes.
+func Shorten(s string) string {
 	s = strings.ToValidUTF8(s, "?")
 	s = strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {

@@ -1,13 +1,14 @@
-package imap
+package wire
 
 import "github.com/mailfs/mailfs/remote"
 
 // rangesAtOnce keeps a command within the 8,000 bytes that servers must accept (RFC 7162, section 4).
 const rangesAtOnce = 300
 
-// chunks cuts a set into parts for one FETCH each, the last UIDs first: at most n of the UIDs, in few ranges. A range
-// goes on across UIDs that are in neither set, since asking for what does not exist costs nothing.
-func chunks(want, have *remote.UIDSet, n int) []*remote.UIDSet {
+// Chunks cuts the set want into parts for one FETCH each, the last UIDs first. A part holds at most n UIDs of want, in few
+// ranges: a range also covers UIDs that are neither in want nor in have, since asking for a message that does not exist
+// costs nothing.
+func Chunks(want, have *remote.UIDSet, n int) []*remote.UIDSet {
 	var (
 		parts []*remote.UIDSet
 		part  []remote.UIDRange // descending
@@ -29,7 +30,7 @@ func chunks(want, have *remote.UIDSet, n int) []*remote.UIDSet {
 				r.First = r.Last - remote.UID(room) + 1
 			}
 			room -= int(r.Last - r.First + 1)
-			if k := len(part) - 1; k >= 0 && !meet(between(r.Last, part[k].First), have) {
+			if k := len(part) - 1; k >= 0 && !between(r.Last, part[k].First).Overlaps(have) {
 				part[k].First = r.First
 			} else {
 				part = append(part, r)

@@ -1,4 +1,4 @@
-package imap
+package wire
 
 import (
 	"bytes"
@@ -9,15 +9,16 @@ import (
 	"unicode/utf8"
 )
 
-// spellings remembers the mailbox names that are not in modified UTF-7 (RFC 3501, section 5.1.3), such as "R&D" or raw
-// 8-bit names. go-imap sees them in an encoding that it can decode; the server gets them back as it spelled them.
-type spellings struct {
-	mu  sync.RWMutex
-	raw map[string][]byte // by what go-imap sends, quoted
+// Spellings remembers the mailbox names that are not in modified UTF-7 (RFC 3501, section 5.1.3), such as "R&D" or raw
+// 8-bit names. go-imap sees these names in modified UTF-7, which it can decode; the server gets them back as it spelled
+// them.
+type Spellings struct {
+	mu  sync.RWMutex      // guards raw
+	raw map[string][]byte // names as the server spells them, by what go-imap sends; both quoted
 }
 
-// outgoing returns what go-imap sends with names as the server spells them.
-func (s *spellings) outgoing(p []byte) []byte {
+// outgoing returns a command of go-imap with the names in it as the server spells them.
+func (s *Spellings) outgoing(p []byte) []byte {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	for ours, raw := range s.raw {
@@ -26,9 +27,9 @@ func (s *spellings) outgoing(p []byte) []byte {
 	return p
 }
 
-// incoming returns a LIST response (RFC 9051, section 7.3.1) with a name that go-imap can decode. What it can't make
-// sense of it leaves alone.
-func (s *spellings) incoming(response []byte) []byte {
+// incoming returns a LIST response (RFC 9051, section 7.3.1) with a name that go-imap can decode. A response that incoming
+// can't make sense of is left as it is.
+func (s *Spellings) incoming(response []byte) []byte {
 	_, rest, ok := bytes.Cut(response, []byte(") ")) // attributes hold no parenthesis
 	if !ok {
 		return response
@@ -61,7 +62,7 @@ func (s *spellings) incoming(response []byte) []byte {
 	if !ok {
 		return response
 	}
-	decoded, valid := decode(string(name))
+	decoded, valid := Decode(string(name))
 	if valid && encode(decoded) == string(name) {
 		return response
 	}
@@ -69,7 +70,7 @@ func (s *spellings) incoming(response []byte) []byte {
 		decoded = lenient(name)
 	}
 	ours := quote(encode(decoded))
-	if !bytes.ContainsAny(name, "\r\n\x00") { // would end our command and begin another one
+	if !bytes.ContainsAny(name, "\r\n\x00") { // would end the command and begin another one
 		s.mu.Lock()
 		if s.raw == nil {
 			s.raw = map[string][]byte{}
@@ -89,6 +90,7 @@ func literalBefore(b []byte) int {
 	return size
 }
 
+// readQuoted reads the quoted string that b begins with. ok is false where it has no end.
 func readQuoted(b []byte) (value, rest []byte, ok bool) {
 	for i := 1; i < len(b); i++ {
 		switch b[i] {
@@ -106,6 +108,7 @@ func readQuoted(b []byte) (value, rest []byte, ok bool) {
 	return nil, nil, false
 }
 
+// quote returns s as a quoted string.
 func quote(s string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
 }
@@ -113,8 +116,8 @@ func quote(s string) string {
 var base64UTF7 = base64.NewEncoding("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+,").
 	WithPadding(base64.NoPadding)
 
-// decode reads modified UTF-7.
-func decode(name string) (decoded string, ok bool) {
+// Decode returns a name that is in modified UTF-7 (RFC 3501, section 5.1.3). ok is false where it is not.
+func Decode(name string) (decoded string, ok bool) {
 	if !utf8.ValidString(name) {
 		return "", false
 	}
@@ -177,7 +180,7 @@ func encode(name string) string {
 	return out.String()
 }
 
-// lenient reads a name that is not modified UTF-7 as UTF-8, and bytes that are not that either as ISO 8859-1.
+// lenient reads a name that is not in modified UTF-7: as UTF-8 or, where it is not that either, as ISO 8859-1.
 func lenient(name []byte) string {
 	if utf8.Valid(name) {
 		return string(name)

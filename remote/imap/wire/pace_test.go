@@ -1,4 +1,4 @@
-package imap
+package wire
 
 import (
 	"testing"
@@ -7,7 +7,7 @@ import (
 )
 
 // A line nearby is a slow one when it is so evenly, one far away after two samples, and neither when it was faster between.
-func TestPace(t *testing.T) {
+func TestOnlyAnEvenlySlowLineCountsAsSlowNearby(t *testing.T) {
 	const ms = time.Millisecond
 	rated := []time.Duration{10 * ms, 11 * ms, 10 * ms, 9 * ms, 10 * ms, 11 * ms, 10 * ms, 10 * ms}
 	for _, c := range []struct {
@@ -27,7 +27,7 @@ func TestPace(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) { // time passes at once
 			slow := false
-			p := pace{slow: func(bool, float64) { slow = true }, trip: &trip{}}
+			p := pace{slow: func(bool, float64) { slow = true }, trip: &Trip{}}
 			for _, d := range []time.Duration{c.trip, 40 * ms} { // the second answer had the server think
 				p.begin()
 				time.Sleep(d)

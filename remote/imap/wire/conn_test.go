@@ -1,4 +1,4 @@
-package imap
+package wire
 
 import (
 	"bytes"
@@ -35,8 +35,8 @@ func through(t *testing.T, said string, seed uint64) (string, error) {
 			rest = rest[n:]
 		}
 	}()
-	c := newConn(ours, 5*time.Second, &spellings{})
-	c.begin()
+	c := New(ours, Options{Timeout: 5 * time.Second, Names: &Spellings{}})
+	c.Begin()
 	var seen bytes.Buffer
 	for {
 		p := make([]byte, 1+reading.IntN(9000))
@@ -53,7 +53,7 @@ func through(t *testing.T, said string, seed uint64) (string, error) {
 	}
 }
 
-func TestFraming(t *testing.T) {
+func TestWhatGoImapCannotReadIsMendedOrDropped(t *testing.T) {
 	body := "From: x\r\n\r\n* VANISHED 1:5\r\nINTERNALDATE NIL {12}\r\n"
 	big := strings.Repeat("0123456789", 20000)
 	long := "* SEARCH" + strings.Repeat(" 123456", 30000) + "\r\n"
@@ -105,16 +105,16 @@ func TestFraming(t *testing.T) {
 	}
 }
 
-func TestFramingEndsWhatIsNoAnswer(t *testing.T) {
+func TestTruncatedAndOversizedAnswersEndTheConnection(t *testing.T) {
 	for said, want := range map[string]error{
 		"* 1 FETCH (BODY[] {10}\r\nfour":                                            io.ErrUnexpectedEOF,
 		"* 1 FETCH (BODY[] {4}\r\nfour":                                             io.ErrUnexpectedEOF,
 		"* 1 FETCH (UI":                                                             io.ErrUnexpectedEOF,
 		"* LIST () \"/\" {10}\r\nfour":                                              io.ErrUnexpectedEOF,
-		fmt.Sprintf("* LIST () {%d}\r\n", maxString+1):                              errGarbled,
-		fmt.Sprintf("* 1 FETCH (FLAGS {%d}\r\n", maxString+1):                       errGarbled,
-		fmt.Sprintf("* 1 FETCH (BODY[] {%d}\r\n", int64(maxBody)+1):                 errGarbled,
-		"* ID (" + strings.Repeat("{1000000}\r\n"+strings.Repeat("x", 1000000), 18): errGarbled,
+		fmt.Sprintf("* LIST () {%d}\r\n", maxString+1):                              ErrUnparsable,
+		fmt.Sprintf("* 1 FETCH (FLAGS {%d}\r\n", maxString+1):                       ErrUnparsable,
+		fmt.Sprintf("* 1 FETCH (BODY[] {%d}\r\n", int64(maxBody)+1):                 ErrUnparsable,
+		"* ID (" + strings.Repeat("{1000000}\r\n"+strings.Repeat("x", 1000000), 18): ErrUnparsable,
 	} {
 		if got, err := through(t, said, 0); !errors.Is(err, want) {
 			t.Errorf("%.100q came through as %.100q, %v", said, got, err)
@@ -122,34 +122,14 @@ func TestFramingEndsWhatIsNoAnswer(t *testing.T) {
 	}
 }
 
-func TestSilenceAfterALongIdleTimeIsALoss(t *testing.T) {
+func TestSilenceAfterALongIdleTimeIsALostConnection(t *testing.T) {
 	ours, theirs := net.Pipe()
 	defer ours.Close()
 	defer theirs.Close()
-	c := newConn(ours, 300*time.Millisecond, &spellings{})
+	c := New(ours, Options{Timeout: 300 * time.Millisecond, Names: &Spellings{}})
 	c.heard = time.Now().Add(-2 * quiet)
-	c.begin()
+	c.Begin()
 	if _, err := c.Read(make([]byte, 10)); !errors.Is(err, remote.ErrLost) {
 		t.Fatalf("error is %v", err)
-	}
-}
-
-func TestModifiedUTF7(t *testing.T) {
-	for decoded, encoded := range map[string]string{
-		"INBOX": "INBOX", "Entwürfe": "Entw&APw-rfe", "R&D": "R&-D", "台北": "&U,BTFw-",
-		"~peter/mail/台北/日本語": "~peter/mail/&U,BTFw-/&ZeVnLIqe-",
-		"😀":                  "&2D3eAA-", "": "", "&&": "&-&-", "a\tb": "a&AAk-b",
-	} {
-		if got := encode(decoded); got != encoded {
-			t.Errorf("%q is encoded as %q, want %q", decoded, got, encoded)
-		}
-		if got, ok := decode(encoded); !ok || got != decoded {
-			t.Errorf("%q is decoded as %q, %v", encoded, got, ok)
-		}
-	}
-	for _, bad := range []string{"R&D", "&", "&!-", "&AOQ", "\xff", "&AO-"} {
-		if got, ok := decode(bad); ok {
-			t.Errorf("%q is decoded as %q", bad, got)
-		}
 	}
 }
