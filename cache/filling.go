@@ -37,6 +37,7 @@ func (f *filling) put(number uint32, piece []byte) (whole bool) {
 	if f == nil {
 		return false
 	}
+	<-f.key.account.scanned // which removes what looks like the file; not waited for with mu held, for abandon
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.over || f.filled[number] {
@@ -66,12 +67,11 @@ func (f *filling) put(number uint32, piece []byte) (whole bool) {
 	return int64(len(f.filled)) == (f.size+pieceSize-1)/pieceSize
 }
 
-// begin makes the file, if there is none yet. f.mu is held.
+// begin makes the file, if there is none yet. f.mu is held, and the store was scanned.
 func (f *filling) begin() (err error) {
 	if f.file != nil {
 		return nil
 	}
-	<-f.key.account.scanned // which removes what looks like it
 	if err := f.key.account.leaveSpare(f.size); err != nil {
 		return err
 	}

@@ -89,7 +89,7 @@ func (m *Mailbox) piece(ctx context.Context, ref Ref, size int64, number uint32)
 	key := bodyKey{mailbox: m, ref: ref, piece: number}
 	last := max(uint32((size-1)/pieceSize)+1, number)
 	m.mu.Lock()
-	r := m.largeRead(ref)
+	r, oldest := m.largeRead(ref)
 	switch number {
 	case r.last:
 	case r.last + 1:
@@ -119,6 +119,7 @@ func (m *Mailbox) piece(ctx context.Context, ref Ref, size int64, number uint32)
 	}
 	f := m.inflight[key]
 	m.mu.Unlock()
+	m.giveUp(oldest)
 	if f != nil {
 		err := m.account.wait(ctx, f)
 		return f.body, err
@@ -134,8 +135,9 @@ func (m *Mailbox) missing(key bodyKey) bool {
 	return m.inflight[key] == nil && !m.account.bodies.has(key)
 }
 
-// largeRead returns what is known of the reading of a message. m.mu is held.
-func (m *Mailbox) largeRead(ref Ref) *largeRead {
+// largeRead returns what is known of the reading of a message, and the file of the reading that had to make room for it,
+// which the caller gives up after it has unlocked m.mu; nil if none had to. m.mu is held.
+func (m *Mailbox) largeRead(ref Ref) (reading *largeRead, oldest *filling) {
 	i := slices.IndexFunc(m.larges, func(r *largeRead) bool { return r.ref == ref })
 	r := &largeRead{ref: ref}
 	if m.readahead.walking() { // cp -r reads it to its end
@@ -145,11 +147,18 @@ func (m *Mailbox) largeRead(ref Ref) *largeRead {
 		r = m.larges[i]
 		m.larges = slices.Delete(m.larges, i, i+1)
 	} else if len(m.larges) == largeReads {
-		m.larges[largeReads-1].file.abandon()
+		oldest = m.larges[largeReads-1].file
 		m.larges = m.larges[:largeReads-1]
 	}
 	m.larges = slices.Insert(m.larges, 0, r)
-	return r
+	return r, oldest
+}
+
+// giveUp gives a file up on the account's own time: whoever writes to it may have to wait for the disk.
+func (m *Mailbox) giveUp(file *filling) {
+	if file != nil && !m.account.run(func(context.Context) { file.abandon() }) {
+		file.abandon()
+	}
 }
 
 // fetchPieces begins to fetch the pieces from..to-1 with one command. m.mu is held.

@@ -38,7 +38,7 @@ func TestPiecesComeInAnyOrder(t *testing.T) {
 	size, ref := int64(len(s.body)), Ref{1, 2}
 	last := uint32((size + pieceSize - 1) / pieceSize)
 	m.mu.Lock()
-	r := m.largeRead(ref)
+	r, _ := m.largeRead(ref)
 	var fetches []*fetch
 	for n := uint32(1); n <= last; n++ {
 		m.fetchPieces(remote.Foreground, r, size, n, n+1)

@@ -313,11 +313,19 @@ func (t *Table) trace(uids []remote.UID) remote.UID {
 func (m *Mailbox) fetchAhead(t *Table, uids []remote.UID, trace remote.UID) {
 	a, validity := m.account, t.validity
 	fetches := map[remote.UID]*fetch{}
+	pushed := func(uid remote.UID) bool {
+		return trace != 0 && uid != trace && a.store != nil && a.onPushed != nil
+	}
+	onDisk := map[remote.UID]bool{} // found out before m.mu is locked: the filesystem may have to be asked
+	for _, uid := range uids {
+		if a.store != nil && !pushed(uid) {
+			onDisk[uid] = a.disk.has(a.diskKey(m, Ref{validity, uid}))
+		}
+	}
 	m.mu.Lock()
 	for _, uid := range uids {
-		key := bodyKey{mailbox: m, ref: Ref{validity, uid}}
-		push := trace != 0 && uid != trace && a.store != nil && a.onPushed != nil
-		if m.inflight[key] != nil || a.bodies.has(key) || !push && a.store != nil && a.disk.has(a.diskKey(m, key.ref)) {
+		key, push := bodyKey{mailbox: m, ref: Ref{validity, uid}}, pushed(uid)
+		if m.inflight[key] != nil || a.bodies.has(key) || onDisk[uid] {
 			continue
 		}
 		fetches[uid] = m.start(key)

@@ -1,0 +1,45 @@
+package cache
+
+import (
+	"bytes"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/mailfs/mailfs/remote"
+)
+
+// The store may be large, and its scan slow: what is read meanwhile comes from the server, and nobody waits for the disk.
+func TestLargeMessagesAreReadWhileTheStoreIsScanned(t *testing.T) {
+	// A reader that waits for a lock holds up the bubble's clock as well, so this is a clock outside of it.
+	hung := time.AfterFunc(time.Minute, func() { panic("readers of large messages wait for the scan of the store") })
+	defer hung.Stop()
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		s := &backwards{body: bytes.Repeat([]byte("large "), pieceSize/2), later: make(chan struct{})}
+		close(s.later)
+		c := New(Options{Disk: 100 << 20, Timeout: time.Minute})
+		a, err := c.Account("", s, AccountOptions{Store: dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		scanning := &accountDir{path: a.store.path, scanned: make(chan struct{})}
+		a.store = scanning
+		m := a.Mailbox(remote.Mailbox{Name: "INBOX"})
+		for uid := remote.UID(1); uid <= 2*largeReads+1; uid++ {
+			piece, err := m.piece(t.Context(), Ref{1, uid}, int64(len(s.body)), 1)
+			if err != nil || !bytes.Equal(piece, s.body[:pieceSize]) {
+				t.Errorf("UID %d: %d bytes, %v", uid, len(piece), err)
+			}
+			synctest.Wait() // the piece is to be written, which waits for the scan
+		}
+		a.disk.scan(scanning)
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if files, _ := onDisk(t, dir+"/bodies"); files > largeReads {
+		t.Errorf("there are files of %d messages that were not read to the end, and %d at most may go on", files, largeReads)
+	}
+}
