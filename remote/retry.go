@@ -7,14 +7,21 @@ import (
 	"sync"
 )
 
-// Retry returns the account with what failed for a lost connection done once more: a read that was under way when the
-// connection dropped goes on, on the new one, with what it has not got yet.
-func Retry(a Account) Account { return &retrying{a} }
+// Retry returns an account that does once more what failed for a lost connection: a read that was under way when the
+// connection dropped goes on, on the new one, with the messages that have not arrived yet. Connect is not tried again.
+func Retry(a Account) Account { return &retrying{inner: a} }
 
-type retrying struct{ Account }
+// retrying states every method of Account, so that a new one can't go without its retry unnoticed.
+type retrying struct{ inner Account }
 
-// once calls do, and a second time if the connection was lost in the first. A connection that is lost twice counts as
-// unreachable.
+func (r *retrying) Connect(ctx context.Context) error { return r.inner.Connect(ctx) }
+
+func (r *retrying) Stats() Stats { return r.inner.Stats() }
+
+func (r *retrying) Close() error { return r.inner.Close() }
+
+// once calls do, and a second time if the connection was lost during the first call. A server that loses the connection
+// twice counts as unreachable.
 func once(ctx context.Context, do func() error) error {
 	err := do()
 	if errors.Is(err, ErrLost) && ctx.Err() == nil {
@@ -27,7 +34,7 @@ func once(ctx context.Context, do func() error) error {
 
 func (r *retrying) Mailboxes(ctx context.Context) (list []Mailbox, err error) {
 	err = once(ctx, func() error {
-		list, err = r.Account.Mailboxes(ctx)
+		list, err = r.inner.Mailboxes(ctx)
 		return err
 	})
 	return list, err
@@ -35,7 +42,7 @@ func (r *retrying) Mailboxes(ctx context.Context) (list []Mailbox, err error) {
 
 func (r *retrying) Versions(ctx context.Context, mailboxes []string) (versions []Version, err error) {
 	err = once(ctx, func() error {
-		versions, err = r.Account.Versions(ctx, mailboxes)
+		versions, err = r.inner.Versions(ctx, mailboxes)
 		return err
 	})
 	return versions, err
@@ -45,11 +52,11 @@ func (r *retrying) Sync(ctx context.Context, mailbox string, since, now Version,
 	emit func(Delta) error) (v Version, err error) {
 	have := known.Minus(nil)
 	err = once(ctx, func() error {
-		v, err = r.Account.Sync(ctx, mailbox, since, now, have.Minus(nil), func(d Delta) error {
+		v, err = r.inner.Sync(ctx, mailbox, since, now, have.Minus(nil), func(d Delta) error {
 			if d.Reset {
 				have, since = &UIDSet{}, Version{}
 			}
-			since.UIDValidity = d.UIDValidity // should it be another one the second time, this one is void
+			since.UIDValidity = d.UIDValidity // should the second call find another one, what the first emitted is void
 			for _, m := range d.Messages {
 				have.Add(m.UID)
 			}
@@ -60,26 +67,25 @@ func (r *retrying) Sync(ctx context.Context, mailbox string, since, now Version,
 	return v, err
 }
 
-func (r *retrying) Bodies(ctx context.Context, at Place, uids []UID,
-	got func(UID, []byte)) error {
-	return r.missing(ctx, uids, func(missing []UID, arrived func(UID)) error {
-		return r.Account.Bodies(ctx, at, missing, func(u UID, body []byte) {
+func (r *retrying) Bodies(ctx context.Context, at Place, uids []UID, got func(UID, []byte)) error {
+	return retryMissing(ctx, uids, func(missing []UID, arrived func(UID)) error {
+		return r.inner.Bodies(ctx, at, missing, func(u UID, body []byte) {
 			arrived(u)
 			got(u, body)
 		})
 	})
 }
 
-// missing calls fetch for messages, and a second time for those of them that had not arrived when the connection was
-// lost.
-func (r *retrying) missing(ctx context.Context, uids []UID, fetch func(missing []UID, arrived func(UID)) error) error {
-	var mu sync.Mutex // guards here
-	here := make(map[UID]bool, len(uids))
+// retryMissing calls fetch for messages, and a second time for those of them that had not arrived when the connection was
+// lost. fetch calls arrived for each message that came.
+func retryMissing(ctx context.Context, uids []UID, fetch func(missing []UID, arrived func(UID)) error) error {
+	var mu sync.Mutex // guards got
+	got := make(map[UID]bool, len(uids))
 	return once(ctx, func() error {
 		mu.Lock()
 		missing := make([]UID, 0, len(uids))
 		for _, u := range uids {
-			if !here[u] {
+			if !got[u] {
 				missing = append(missing, u)
 			}
 		}
@@ -90,14 +96,14 @@ func (r *retrying) missing(ctx context.Context, uids []UID, fetch func(missing [
 		return fetch(missing, func(u UID) {
 			mu.Lock()
 			defer mu.Unlock()
-			here[u] = true
+			got[u] = true
 		})
 	})
 }
 
 func (r *retrying) Piece(ctx context.Context, at Place, uid UID, off, n int64) (piece []byte, err error) {
 	err = once(ctx, func() error {
-		piece, err = r.Account.Piece(ctx, at, uid, off, n)
+		piece, err = r.inner.Piece(ctx, at, uid, off, n)
 		return err
 	})
 	return piece, err
@@ -105,7 +111,7 @@ func (r *retrying) Piece(ctx context.Context, at Place, uid UID, off, n int64) (
 
 func (r *retrying) Header(ctx context.Context, at Place, uid UID) (header []byte, err error) {
 	err = once(ctx, func() error {
-		header, err = r.Account.Header(ctx, at, uid)
+		header, err = r.inner.Header(ctx, at, uid)
 		return err
 	})
 	return header, err
@@ -113,45 +119,42 @@ func (r *retrying) Header(ctx context.Context, at Place, uid UID) (header []byte
 
 func (r *retrying) Quota(ctx context.Context) (used, limit int64, err error) {
 	err = once(ctx, func() error {
-		used, limit, err = r.Account.Quota(ctx)
+		used, limit, err = r.inner.Quota(ctx)
 		return err
 	})
 	return used, limit, err
 }
 
-func (r *retrying) Structures(ctx context.Context, at Place, uids []UID,
-	got func(UID, *Part, []byte)) error {
-	return r.missing(ctx, uids, func(missing []UID, arrived func(UID)) error {
-		return r.Account.Structures(ctx, at, missing, func(u UID, p *Part, header []byte) {
+func (r *retrying) Structures(ctx context.Context, at Place, uids []UID, got func(UID, *Part, []byte)) error {
+	return retryMissing(ctx, uids, func(missing []UID, arrived func(UID)) error {
+		return r.inner.Structures(ctx, at, missing, func(u UID, p *Part, header []byte) {
 			arrived(u)
 			got(u, p, header)
 		})
 	})
 }
 
-func (r *retrying) Sections(ctx context.Context, at Place, uids []UID,
-	sections []Section, got func(UID, [][]byte)) error {
-	return r.missing(ctx, uids, func(missing []UID, arrived func(UID)) error {
-		return r.Account.Sections(ctx, at, missing, sections, func(u UID, content [][]byte) {
+func (r *retrying) Sections(ctx context.Context, at Place, uids []UID, sections []Section,
+	got func(UID, [][]byte)) error {
+	return retryMissing(ctx, uids, func(missing []UID, arrived func(UID)) error {
+		return r.inner.Sections(ctx, at, missing, sections, func(u UID, content [][]byte) {
 			arrived(u)
 			got(u, content)
 		})
 	})
 }
 
-func (r *retrying) Decoded(ctx context.Context, at Place, uid UID, number string) (
-	content []byte, err error) {
+func (r *retrying) Decoded(ctx context.Context, at Place, uid UID, number string) (content []byte, err error) {
 	err = once(ctx, func() error {
-		content, err = r.Account.Decoded(ctx, at, uid, number)
+		content, err = r.inner.Decoded(ctx, at, uid, number)
 		return err
 	})
 	return content, err
 }
 
-func (r *retrying) DecodedSizes(ctx context.Context, at Place, uid UID, numbers []string) (
-	sizes []int64, err error) {
+func (r *retrying) DecodedSizes(ctx context.Context, at Place, uid UID, numbers []string) (sizes []int64, err error) {
 	err = once(ctx, func() error {
-		sizes, err = r.Account.DecodedSizes(ctx, at, uid, numbers)
+		sizes, err = r.inner.DecodedSizes(ctx, at, uid, numbers)
 		return err
 	})
 	return sizes, err
@@ -159,7 +162,7 @@ func (r *retrying) DecodedSizes(ctx context.Context, at Place, uid UID, numbers 
 
 func (r *retrying) Search(ctx context.Context, mailbox string, q Query) (validity uint32, found *UIDSet, err error) {
 	err = once(ctx, func() error {
-		validity, found, err = r.Account.Search(ctx, mailbox, q)
+		validity, found, err = r.inner.Search(ctx, mailbox, q)
 		return err
 	})
 	return validity, found, err
