@@ -20,6 +20,8 @@ import (
 	"golang.org/x/term"
 
 	"github.com/mailfs/mailfs/remote"
+	"github.com/mailfs/mailfs/remote/imap"
+	"github.com/mailfs/mailfs/remote/pop3"
 	"github.com/mailfs/mailfs/remote/smtp"
 )
 
@@ -178,10 +180,12 @@ func (c *checking) run(ctx context.Context) {
 // errNobody ends a check where somebody would have to sign in.
 var errNobody = errors.New("nobody signs in")
 
-// counter is an account that tells how many messages a mailbox holds without listing them.
+// counter is an account that tells how many messages a mailbox holds without listing them. Both protocols do.
 type counter interface {
 	Count(ctx context.Context, mailbox string) (int, error)
 }
+
+var _, _ counter = (*imap.Account)(nil), (*pop3.Account)(nil)
 
 func (c *checking) tryMail(ctx context.Context, dialer *remote.Dialer) error {
 	r := c.account.open(dialer, slog.New(slog.DiscardHandler))
@@ -195,9 +199,10 @@ func (c *checking) tryMail(ctx context.Context, dialer *remote.Dialer) error {
 		return err
 	}
 	var messages *int
+	counter, counts := r.(counter)
 	for _, b := range boxes {
-		if len(b.Path) == 1 && b.Path[0] == "INBOX" && b.Selectable {
-			n, err := r.(counter).Count(ctx, b.Name)
+		if counts && len(b.Path) == 1 && b.Path[0] == "INBOX" && b.Selectable {
+			n, err := counter.Count(ctx, b.Name)
 			if err != nil {
 				return err
 			}
