@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/mailfs/mailfs/cache/message"
 	"github.com/mailfs/mailfs/remote"
 )
 
@@ -121,7 +122,7 @@ func (m *Mailbox) sync(ctx context.Context, now remote.Version) (*Table, error) 
 	m.syncing.Store(p)
 	defer m.syncing.Store(nil)
 	headers := m.keepHeaders()
-	named := func(msg *remote.Message) (string, time.Time) { return name(msg, m.role) }
+	named := func(msg *remote.Message) (string, time.Time) { return message.Name(msg, m.role) }
 	version, err := m.account.remote.Sync(ctx, m.name, since, now, d.known(), func(delta remote.Delta) error {
 		p.done.Add(int64(len(delta.Messages)))
 		p.total.Store(int64(delta.Total))

@@ -1,24 +1,32 @@
 package cache
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
-	"unicode/utf8"
 
+	"github.com/mailfs/mailfs/cache/message"
 	"github.com/mailfs/mailfs/remote"
 )
 
 // PartFile is a part of a message as a file, or its header.
 type PartFile struct {
-	Name string
-	view view
-	part *remote.Part // nil for the header
-	here bool         // the part was found in the message itself, and is as long as it says
+	message.File
+	parsed bool // mailfs found the part in the message itself, so Part.Size is right
+}
+
+// view names what is kept of the file.
+func (f PartFile) view() view {
+	switch {
+	case f.Part == nil:
+		return headersView
+	case f.Body:
+		return bodyView + view(f.Part.Number)
+	default:
+		return partView + view(f.Part.Number)
+	}
 }
 
 // Parts returns what a message consists of: its header as headers.txt, its text as body.txt and body.html, all else under
@@ -40,56 +48,11 @@ func (m *Mailbox) Parts(ctx context.Context, ref Ref) ([]PartFile, error) {
 	if err := json.Unmarshal(v, found); err != nil {
 		return nil, fmt.Errorf("parts of UID %d in %s: %w", ref.UID, m.name, err)
 	}
-	files := partFiles(found.Root)
-	for i := range files {
-		files[i].here = found.Whole
+	var files []PartFile
+	for _, f := range message.Files(found.Root) {
+		files = append(files, PartFile{File: f, parsed: found.Whole})
 	}
 	return files, nil
-}
-
-// partFiles names the files of a message.
-func partFiles(root *remote.Part) []PartFile {
-	given := names{}
-	files := []PartFile{{Name: given.unique("headers.txt"), view: headersView}}
-	plain, html := false, false
-	var add func(p *remote.Part)
-	add = func(p *remote.Part) {
-		name := fileName(p)
-		text := isText(p) && (p.Disposition == "" || name == "")
-		switch {
-		case p.IsMultipart():
-			for _, child := range p.Parts {
-				add(child)
-			}
-		case text && p.Type == "text/plain" && (name == "" || !plain):
-			plain = true
-			files = append(files, PartFile{Name: given.unique("body.txt"), view: bodyView + view(p.Number), part: p})
-		case text && p.Type == "text/html" && (name == "" || !html):
-			html = true
-			files = append(files, PartFile{Name: given.unique("body.html"), view: bodyView + view(p.Number), part: p})
-		default:
-			files = append(files, PartFile{Name: given.unique(partName(p, name)), view: partView + view(p.Number), part: p})
-		}
-	}
-	add(root)
-	return files
-}
-
-// partName returns what the file of a part would be called if it were the only one.
-func partName(p *remote.Part, name string) string {
-	if isMessage(p.Type) {
-		if subject := safeName(p.Subject + ".eml"); name == "" && p.Subject != "" && subject != "" {
-			return subject
-		}
-	}
-	if safe := safeName(name); safe != "" {
-		return safe
-	}
-	ext := extensions[p.Type]
-	if ext == "" {
-		ext = ".bin"
-	}
-	return "part-" + p.Number + ext
 }
 
 // PartSize returns how long the file of a part is. It is fetched to find out, where neither the structure nor the server
@@ -98,7 +61,7 @@ func (m *Mailbox) PartSize(ctx context.Context, ref Ref, f PartFile) (int64, err
 	if size, ok := m.KnownPartSize(ref, f); ok {
 		return size, nil
 	}
-	if strings.HasPrefix(string(f.view), string(partView)) && f.part.Encoding == "base64" {
+	if f.isBase64() {
 		m.askSizes(ctx, ref)
 		if size, ok := m.KnownPartSize(ref, f); ok {
 			return size, nil
@@ -110,22 +73,20 @@ func (m *Mailbox) PartSize(ctx context.Context, ref Ref, f PartFile) (int64, err
 
 // KnownPartSize returns how long the file of a part is, if that is known.
 func (m *Mailbox) KnownPartSize(ref Ref, f PartFile) (int64, bool) {
-	if content, ok := m.account.bodies.get(m.viewKey(ref, f.view)); ok {
+	if content, ok := m.account.bodies.get(m.viewKey(ref, f.view())); ok {
 		return int64(len(content)), true
 	}
-	if size, ok := m.knownSize(ref, f.view); ok {
+	if size, ok := m.knownSize(ref, f.view()); ok {
 		return size, true
 	}
-	if f.verbatim() && (f.here || m.account.partSizesHold()) {
-		return f.part.Size, true
+	if f.Verbatim() && (f.parsed || m.account.partSizesHold()) {
+		return f.Part.Size, true
 	}
 	return 0, false
 }
 
-// verbatim tells whether the file holds the part as it is in the message.
-func (f *PartFile) verbatim() bool {
-	return strings.HasPrefix(string(f.view), string(partView)) && verbatim(f.part.Encoding)
-}
+// isBase64 tells whether the file is a part whose base64 the server may decode.
+func (f PartFile) isBase64() bool { return f.Part != nil && !f.Body && f.Part.Encoding == "base64" }
 
 // enoughParts is how many parts must have been as long as the server's account of the structure says before that is
 // relied on.
@@ -142,9 +103,9 @@ func (m *Mailbox) askSizes(ctx context.Context, ref Ref) {
 		return
 	}
 	var numbers []string
-	for _, f := range partFiles(found.Root) {
-		if strings.HasPrefix(string(f.view), string(partView)) && f.part.Encoding == "base64" && len(numbers) < sectionsAtOnce {
-			numbers = append(numbers, f.part.Number)
+	for _, f := range message.Files(found.Root) {
+		if (PartFile{File: f}).isBase64() && len(numbers) < sectionsAtOnce {
+			numbers = append(numbers, f.Part.Number)
 		}
 	}
 	// That the server can't tell is no error: who wants to know reads the part.
@@ -163,25 +124,25 @@ func (m *Mailbox) askSizes(ctx context.Context, ref Ref) {
 // the header with a line for each field, decoded. The caller must not change it. Errors as with Text.
 func (m *Mailbox) PartBytes(ctx context.Context, ref Ref, f PartFile) ([]byte, error) {
 	m.account.lastRead.Store(time.Now().UnixNano())
-	return m.made(ctx, ref, f.view, func(ctx context.Context, fetching *fetch) {
-		content, ok := m.readView(ref, f.view)
+	return m.made(ctx, ref, f.view(), func(ctx context.Context, fetching *fetch) {
+		content, ok := m.readView(ref, f.view())
 		if ok {
-			m.finish(m.viewKey(ref, f.view), fetching, content, nil)
+			m.finish(m.viewKey(ref, f.view()), fetching, content, nil)
 			return
 		}
 		content, err := m.part(ctx, ref, f)
 		if err != nil {
 			err = fmt.Errorf("%s of UID %d in %s: %w", f.Name, ref.UID, m.name, err)
 		} else {
-			m.keepSize(ref, f.view, int64(len(content)))
+			m.keepSize(ref, f.view(), int64(len(content)))
 		}
-		m.finishView(ref, f.view, fetching, content, err)
+		m.finishView(ref, f.view(), fetching, content, err)
 	})
 }
 
 // part makes the file of a part.
 func (m *Mailbox) part(ctx context.Context, ref Ref, f PartFile) ([]byte, error) {
-	if f.part == nil {
+	if f.Part == nil {
 		header, err := m.section(ctx, ref, remote.Section{Aspect: remote.FullHeader})
 		if err == nil && len(header) > remote.MaxFullHeader {
 			err = fmt.Errorf("%w: a header of more than %d bytes", remote.ErrTooComplex, remote.MaxFullHeader)
@@ -189,37 +150,30 @@ func (m *Mailbox) part(ctx context.Context, ref Ref, f PartFile) ([]byte, error)
 		if err != nil {
 			return nil, err
 		}
-		return legibleHeader(header), nil
+		return f.Content(header), nil
 	}
-	body := strings.HasPrefix(string(f.view), string(bodyView))
-	if !body && f.part.Encoding == "base64" {
-		content, err := m.decoded(ctx, ref, f.part.Number)
+	if f.isBase64() {
+		content, err := m.decoded(ctx, ref, f.Part.Number)
 		if !errors.Is(err, remote.ErrUnsupported) {
 			return content, err
 		}
 	}
-	section := remote.Section{Number: f.part.Number}
+	section := remote.Section{Number: f.Part.Number}
 	data, err := m.section(ctx, ref, section)
 	switch {
 	case err != nil:
 		return nil, err
-	case !f.verbatim() || f.here:
-	case int64(len(data)) == f.part.Size:
+	case !f.Verbatim() || f.parsed:
+	case int64(len(data)) == f.Part.Size:
 		m.account.partsRight.Add(1)
 	default: // one of the two is another part, or counted in another way
 		m.account.partsWrong.Add(1)
 		data, err = m.sectionOfWhole(ctx, ref, section)
 	}
-	switch {
-	case err != nil:
+	if err != nil {
 		return nil, err
-	case !body:
-		return decodeContent(f.part.Encoding, data), nil
-	case f.part.Type == "text/html":
-		return legibleHTML(f.part, decodeContent(f.part.Encoding, data)), nil
-	default:
-		return []byte(partText(f.part, data)), nil
 	}
+	return f.Content(data), nil
 }
 
 // decoded has the server decode a part. ErrUnsupported: it can't, or there is no need to ask it.
@@ -283,30 +237,9 @@ func (m *Mailbox) sectionOfWhole(ctx context.Context, ref Ref, s remote.Section)
 
 // sectionOf returns a section of a message.
 func sectionOf(body []byte, s remote.Section) ([]byte, error) {
-	whole, err := dissect(body)
+	parsed, err := message.Parse(body)
 	if err != nil {
 		return nil, err
 	}
-	return whole.section(s), nil
-}
-
-// legibleHeader returns a header with each field in a line of its own, decoded to UTF-8, in order.
-func legibleHeader(raw []byte) []byte {
-	var b bytes.Buffer
-	for _, f := range ParseHeader(raw).fields {
-		fmt.Fprintf(&b, "%s: %s\n", oneLine(readable(f.name)), oneLine(decodeText(f.value)))
-	}
-	return b.Bytes()
-}
-
-// legibleHTML returns an HTML document as UTF-8. What it says itself of its charset may be wrong then; the mark at its
-// beginning counts for more (HTML, section 13.2.3.1).
-func legibleHTML(p *remote.Part, data []byte) []byte {
-	const mark = "\uFEFF"
-	text := htmlToUTF8(readable(parameter(p.Params, "charset")), data)
-	ascii := strings.IndexFunc(text, func(r rune) bool { return r >= utf8.RuneSelf }) < 0
-	if ascii || strings.HasPrefix(text, mark) {
-		return []byte(text)
-	}
-	return []byte(mark + text)
+	return parsed.Section(s), nil
 }

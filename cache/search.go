@@ -12,6 +12,7 @@ import (
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 
+	"github.com/mailfs/mailfs/cache/message"
 	"github.com/mailfs/mailfs/remote"
 )
 
@@ -168,7 +169,7 @@ func (m *Mailbox) contains(ctx context.Context, ref Ref, q remote.Query, offline
 	if !ok {
 		return false, false
 	}
-	h := ParseHeader(raw)
+	h := message.ParseHeader(raw)
 	for _, field := range []struct {
 		name   string
 		values []string
@@ -183,7 +184,7 @@ func (m *Mailbox) contains(ctx context.Context, ref Ref, q remote.Query, offline
 	}
 	text, ok := m.keptText(ref)
 	_, body, _ := bytes.Cut(text, []byte("\n\n"))
-	header := string(legibleHeader(raw))
+	header := string(message.HeaderText(raw))
 	switch {
 	case ok:
 		return holdsAll(string(body), q.Body) && holdsAll(header+string(body), q.Text), true
@@ -211,8 +212,7 @@ func (m *Mailbox) keptHeader(ref Ref) ([]byte, bool) {
 		}
 	}
 	if body, ok := m.atHand(ref); ok {
-		end, _ := headerEnd(body)
-		return body[:min(end, remote.MaxHeader)], true
+		return message.RawHeader(body), true
 	}
 	return nil, false
 }
@@ -233,8 +233,8 @@ func (m *Mailbox) keptText(ref Ref) ([]byte, bool) {
 	if err != nil {
 		return nil, false
 	}
-	if _, err := textSections(found.Root); err != nil {
+	if _, _, err := message.TextSections(found.Root); err != nil {
 		return nil, false
 	}
-	return makeText(found.Header, found.Root, found.message.section), true
+	return message.Text(found.Header, found.Root, found.message.Section), true
 }

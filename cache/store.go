@@ -1,14 +1,12 @@
 package cache
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 
+	"github.com/mailfs/mailfs/cache/message"
 	"github.com/mailfs/mailfs/remote"
 )
 
@@ -158,7 +156,7 @@ func (k *headerKeeper) add(validity uint32, messages []remote.Message) {
 		return
 	}
 	for i := range messages {
-		k.batch[messages[i].UID] = listed(messages[i].Header)
+		k.batch[messages[i].UID] = message.ListedFields(messages[i].Header)
 	}
 	if len(k.batch) >= headerBatch {
 		k.flush(validity)
@@ -172,30 +170,6 @@ func (k *headerKeeper) flush(validity uint32) {
 	}
 	k.write(validity, k.batch)
 	k.batch = map[remote.UID][]byte{}
-}
-
-// listed returns a copy of the fields remote.HeaderFields of a header; a server may have sent more.
-func listed(header []byte) []byte {
-	out := make([]byte, 0, len(header))
-	wanted := false
-	for len(header) > 0 {
-		_, rest, _ := bytes.Cut(header, []byte("\n"))
-		line := header[:len(header)-len(rest)]
-		header = rest
-		if len(bytes.TrimRight(line, "\r\n")) == 0 {
-			break
-		}
-		if line[0] != ' ' && line[0] != '\t' {
-			name, _, _ := bytes.Cut(line, []byte(":"))
-			wanted = slices.ContainsFunc(remote.HeaderFields, func(f string) bool {
-				return strings.EqualFold(f, string(bytes.TrimRight(name, " \t")))
-			})
-		}
-		if wanted {
-			out = append(out, line...)
-		}
-	}
-	return out
 }
 
 // saveLost brings into the store what a damaged index has lost. Nothing else runs any more.

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/mailfs/mailfs/cache/message"
 	"github.com/mailfs/mailfs/remote"
 )
 
@@ -120,7 +121,7 @@ func (t *Table) Find(uid remote.UID) (Entry, bool) {
 
 // Lookup returns a message by the name of its file. The key at the name's end leads to it.
 func (t *Table) Lookup(name string) (Entry, bool) {
-	base, ok := strings.CutSuffix(name, Suffix)
+	base, ok := strings.CutSuffix(name, message.Suffix)
 	if !ok {
 		return Entry{}, false
 	}

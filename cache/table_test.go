@@ -1,16 +1,28 @@
 package cache
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"runtime"
 	"slices"
 	"testing"
 	"time"
 
+	"github.com/mailfs/mailfs/cache/message"
 	"github.com/mailfs/mailfs/remote"
 )
 
-func named(m *remote.Message) (string, time.Time) { return name(m, remote.RoleNone) }
+func named(m *remote.Message) (string, time.Time) { return message.Name(m, remote.RoleNone) }
+
+// synthetic returns the i-th of many ordinary messages.
+func synthetic(i int) remote.Message {
+	return remote.Message{
+		UID: remote.UID(i + 1), Key: fmt.Sprint(i + 1), Size: int64(2000 + i%5000),
+		Date: time.Unix(1.6e9+int64(i)*600, 0), Flags: []string{`\Seen`, "$Label" + fmt.Sprint(i%7)},
+		Header: fmt.Appendf(nil, "From: Person Number %d <person%d@example.org>\r\nTo: me@example.net\r\nSubject: Re: [list] the %d. thing about =?utf-8?Q?Gr=C3=BC=C3=9Fe?=\r\n"+
+			"Date: Thu, 05 Nov 2026 11:22:33 +0100\r\nMessage-ID: <%d.abcdef@mail.example.org>\r\n\r\n", i%900, i%900, i, i),
+	}
+}
 
 func build(t testing.TB, base *Table, messages ...remote.Message) *Table {
 	t.Helper()

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/mailfs/mailfs/cache/message"
 	"github.com/mailfs/mailfs/remote"
 )
 
@@ -128,7 +129,7 @@ func (m *Mailbox) bringTexts(ctx context.Context, prio remote.Priority, fetches 
 	}
 	finish := func(uid remote.UID, found *anatomy, content func(remote.Section) []byte) {
 		ref := Ref{validity, uid}
-		text := makeText(found.Header, found.Root, content)
+		text := message.Text(found.Header, found.Root, content)
 		m.keepSize(ref, textView, int64(len(text)))
 		m.finishView(ref, textView, fetches[uid], text, nil)
 	}
@@ -142,14 +143,15 @@ func (m *Mailbox) bringTexts(ctx context.Context, prio remote.Priority, fetches 
 	var mu sync.Mutex                // guards groups
 	m.dissectAll(ctx, prio, validity, unknown, func(uid remote.UID, found *anatomy, err error) {
 		var need []remote.Section
+		var size int64
 		if err == nil {
-			need, err = textSections(found.Root)
+			need, size, err = message.TextSections(found.Root)
 		}
 		switch {
 		case err != nil:
 			fail(uid, err)
 		case found.message != nil:
-			finish(uid, found, found.message.section)
+			finish(uid, found, found.message.Section)
 		case len(need) == 0:
 			finish(uid, found, func(remote.Section) []byte { return nil })
 		default:
@@ -157,9 +159,9 @@ func (m *Mailbox) bringTexts(ctx context.Context, prio remote.Priority, fetches 
 			defer mu.Unlock()
 			key := fmt.Sprint(need)
 			if groups[key] == nil {
-				groups[key] = &sections{asked: need, of: map[remote.UID]*anatomy{}}
+				groups[key] = &sections{asked: need, of: map[remote.UID]*anatomy{}, size: map[remote.UID]int64{}}
 			}
-			groups[key].of[uid] = found
+			groups[key].of[uid], groups[key].size[uid] = found, size
 		}
 	})
 	var fetching sync.WaitGroup
@@ -173,6 +175,7 @@ func (m *Mailbox) bringTexts(ctx context.Context, prio remote.Priority, fetches 
 type sections struct {
 	asked []remote.Section
 	of    map[remote.UID]*anatomy
+	size  map[remote.UID]int64 // bytes that are fetched of each, at most
 }
 
 // sectionsAtOnce bounds a command: servers need not accept more than 8,000 bytes (RFC 7162, section 4).
@@ -226,7 +229,7 @@ func (g *sections) batches() func(yield func([]remote.UID) bool) {
 		for len(uids) > 0 {
 			n, size := 0, int64(0)
 			for n < len(uids) && (n == 0 || size < batchBytes) {
-				size += g.size(uids[n])
+				size += g.size[uids[n]]
 				n++
 			}
 			if !yield(uids[:n]) {
@@ -235,14 +238,4 @@ func (g *sections) batches() func(yield func([]remote.UID) bool) {
 			uids = uids[n:]
 		}
 	}
-}
-
-// size is how many bytes are fetched of a message.
-func (g *sections) size(uid remote.UID) (size int64) {
-	w := &textWriter{content: func(_ remote.Section, p *remote.Part) []byte {
-		size += p.Size
-		return nil
-	}}
-	w.part(g.of[uid].Root)
-	return size
 }

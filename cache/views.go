@@ -6,8 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 
+	"github.com/mailfs/mailfs/cache/message"
 	"github.com/mailfs/mailfs/remote"
 )
 
@@ -31,7 +31,7 @@ type anatomy struct {
 	Header []byte // as remote.Message.Header
 	Whole  bool   // it was found by taking the message apart, and what is in it is to be had so only
 
-	message *dissected // nil where the message is not at hand
+	message *message.Parsed // nil where the message is not at hand
 }
 
 // viewKey is where a view is in memory.
@@ -149,7 +149,7 @@ func (m *Mailbox) dissectAll(ctx context.Context, prio remote.Priority, validity
 			if !answered.first(uid) {
 				return
 			}
-			if root == nil || hollow(root) {
+			if root == nil || message.HasEmptyMultipart(root) {
 				garbled = append(garbled, uid)
 				a.bodies.add(m.viewKey(Ref{validity, uid}, garbledView), nil)
 				return
@@ -158,7 +158,7 @@ func (m *Mailbox) dissectAll(ctx context.Context, prio remote.Priority, validity
 				got(uid, nil, err)
 				return
 			}
-			legible(root)
+			message.ToUTF8(root)
 			got(uid, &anatomy{Root: root, Header: header}, nil)
 		})
 		whole = append(whole, garbled...)
@@ -189,35 +189,13 @@ func (m *Mailbox) dissectAll(ctx context.Context, prio remote.Priority, validity
 	}
 }
 
-// hollow tells whether there is a multipart of no parts in a structure, as some servers have it for what they can't take
-// apart.
-func hollow(p *remote.Part) bool {
-	return p.IsMultipart() && len(p.Parts) == 0 || slices.ContainsFunc(p.Parts, hollow)
-}
-
 // anatomyOf takes a message apart.
 func anatomyOf(body []byte) (*anatomy, error) {
-	whole, err := dissect(body)
+	parsed, err := message.Parse(body)
 	if err != nil {
 		return nil, err
 	}
-	legible(whole.root)
-	header := whole.section(remote.Section{Aspect: remote.Fields})
-	return &anatomy{Root: whole.root, Header: listed(header), Whole: true, message: whole}, nil
-}
-
-// legible makes what a structure says valid UTF-8.
-func legible(p *remote.Part) {
-	p.Type, p.Encoding, p.Disposition = readable(p.Type), readable(p.Encoding), readable(p.Disposition)
-	p.Subject = decodeText(p.Subject)
-	for _, params := range []map[string]string{p.Params, p.DispositionParams} {
-		for name, value := range params {
-			params[name] = readable(value)
-		}
-	}
-	for _, child := range p.Parts {
-		legible(child)
-	}
+	return &anatomy{Root: parsed.Root, Header: parsed.Header(), Whole: true, message: parsed}, nil
 }
 
 // keptAnatomy returns what is known of the parts of a message; nil if nothing is.

@@ -12,6 +12,7 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 
 	"github.com/mailfs/mailfs/cache"
+	mail "github.com/mailfs/mailfs/cache/message"
 	"github.com/mailfs/mailfs/remote"
 )
 
@@ -121,7 +122,7 @@ func (d *directory) Lookup(ctx context.Context, name string, out *fuse.EntryOut)
 		}
 	}
 	f, err := d.account.ask(ctx, d.path)
-	if err == nil && f.mailbox != nil && strings.HasSuffix(name, cache.Suffix) {
+	if err == nil && f.mailbox != nil && strings.HasSuffix(name, mail.Suffix) {
 		_, err = f.mailbox.Table(ctx)
 	}
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 
 	"github.com/mailfs/mailfs/cache"
+	mail "github.com/mailfs/mailfs/cache/message"
 )
 
 // partsName is the view of what messages consist of.
@@ -41,7 +42,7 @@ func (p *parts) inodes(validity uint32) mailboxInodes {
 }
 
 func (p *parts) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
-	e, err := find(ctx, p.mailbox, name+cache.Suffix)
+	e, err := find(ctx, p.mailbox, name+mail.Suffix)
 	if err != nil {
 		return nil, p.fsys.errno("looking up "+p.directory.whereIn(partsName, name), err)
 	}
@@ -67,7 +68,7 @@ func (p *parts) OpendirHandle(ctx context.Context, _ uint32) (gofs.FileHandle, u
 	l.table = table
 	l.message = func(e cache.Entry) fuse.DirEntry {
 		return fuse.DirEntry{
-			Name: strings.TrimSuffix(e.Name, cache.Suffix), Mode: syscall.S_IFDIR,
+			Name: strings.TrimSuffix(e.Name, mail.Suffix), Mode: syscall.S_IFDIR,
 			Ino: p.fsys.inodes.message(common, e.UID),
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 
 	"github.com/mailfs/mailfs/cache"
+	mail "github.com/mailfs/mailfs/cache/message"
 	"github.com/mailfs/mailfs/remote"
 )
 
@@ -135,7 +136,7 @@ func (s *found) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*g
 		sub.path = append(s.path[:len(s.path):len(s.path)], name)
 		return sub.answer(ctx, &s.Inode, out), 0
 	}
-	if f.mailbox == nil || !strings.HasSuffix(name, cache.Suffix) {
+	if f.mailbox == nil || !strings.HasSuffix(name, mail.Suffix) {
 		return nil, syscall.ENOENT
 	}
 	t, err := f.mailbox.Search(ctx, s.query)

@@ -9,6 +9,7 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 
 	"github.com/mailfs/mailfs/cache"
+	mail "github.com/mailfs/mailfs/cache/message"
 )
 
 // textsName is the view of what messages say, and textSuffix ends the names in it.
@@ -46,7 +47,7 @@ func (t *texts) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*g
 	if !ok {
 		return nil, syscall.ENOENT
 	}
-	e, err := find(ctx, t.mailbox, base+cache.Suffix)
+	e, err := find(ctx, t.mailbox, base+mail.Suffix)
 	if err != nil {
 		return nil, t.fsys.errno("looking up "+t.directory.whereIn(textsName, name), err)
 	}
@@ -76,7 +77,7 @@ func (t *texts) OpendirHandle(ctx context.Context, _ uint32) (gofs.FileHandle, u
 	l.table = table
 	l.message = func(e cache.Entry) fuse.DirEntry {
 		return fuse.DirEntry{
-			Name: strings.TrimSuffix(e.Name, cache.Suffix) + textSuffix, Mode: syscall.S_IFREG,
+			Name: strings.TrimSuffix(e.Name, mail.Suffix) + textSuffix, Mode: syscall.S_IFREG,
 			Ino: t.fsys.inodes.message(common, e.UID),
 		}
 	}

@@ -8,7 +8,7 @@ import (
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 
-	"github.com/mailfs/mailfs/cache"
+	mail "github.com/mailfs/mailfs/cache/message"
 )
 
 // userPrefix begins the names of the attributes that are there for users. All others (security.*, system.*,
@@ -54,7 +54,7 @@ func (m *message) Getxattr(ctx context.Context, name string, dest []byte) (uint3
 		if err != nil {
 			return 0, m.errno("reading the header of", err)
 		}
-		value, _ := cache.ParseHeader(raw).Text(field)
+		value, _ := mail.ParseHeader(raw).Text(field)
 		return answer(value, dest)
 	case name == "user.mail.flags", name == "user.mail.uid":
 		t := m.mailbox.Known()
@@ -68,7 +68,7 @@ func (m *message) Getxattr(ctx context.Context, name string, dest []byte) (uint3
 		if name == "user.mail.flags" {
 			return answer(strings.Join(t.Flags(i), " "), dest)
 		}
-		key := strings.TrimSuffix(t.At(i).Name, cache.Suffix)
+		key := strings.TrimSuffix(t.At(i).Name, mail.Suffix)
 		return answer(key[strings.LastIndexByte(key, '_')+1:], dest)
 	default:
 		return 0, absent(name)

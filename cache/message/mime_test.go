@@ -1,4 +1,4 @@
-package cache
+package message
 
 import (
 	"bytes"
@@ -29,40 +29,40 @@ func FuzzDissect(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		found, err := anatomyOf(raw)
+		found, err := Parse(raw)
 		if err != nil {
 			if !errors.Is(err, remote.ErrTooComplex) {
 				t.Error(err)
 			}
 			return
 		}
-		asked, err := textSections(found.Root)
+		asked, _, err := TextSections(found.Root)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, s := range asked {
-			if found.message.section(s) == nil {
+			if found.Section(s) == nil {
 				t.Errorf("section %+v is not there", s)
 			}
 		}
-		text := makeText(found.Header, found.Root, found.message.section)
+		text := Text(found.Header(), found.Root, found.Section)
 		if !utf8.Valid(text) || bytes.ContainsAny(text, "\r\x00\x1b") {
 			t.Errorf("the text is not clean: %q", text)
 		}
 		taken := map[string]bool{}
-		for _, p := range partFiles(found.Root) {
+		for _, p := range Files(found.Root) {
 			lower := strings.ToLower(p.Name)
 			if taken[lower] || !utf8.ValidString(p.Name) || len(p.Name) > maxName+8 || p.Name == "" ||
 				strings.ContainsAny(p.Name, "/\x00\n") || p.Name[0] == '.' || p.Name[0] == '-' {
 				t.Errorf("a file %q", p.Name)
 			}
 			taken[lower] = true
-			if p.part == nil {
+			if p.Part == nil {
 				continue
 			}
-			content := found.message.section(remote.Section{Number: p.part.Number})
-			if content == nil || int64(len(content)) != p.part.Size {
-				t.Errorf("part %s is of %d bytes, not %d", p.part.Number, len(content), p.part.Size)
+			content := found.Section(remote.Section{Number: p.Part.Number})
+			if content == nil || int64(len(content)) != p.Part.Size {
+				t.Errorf("part %s is of %d bytes, not %d", p.Part.Number, len(content), p.Part.Size)
 			}
 		}
 	})
@@ -156,7 +156,7 @@ func TestManyEqualNames(t *testing.T) {
 	if err := root.Enumerate(); err != nil {
 		t.Fatal(err)
 	}
-	files := partFiles(root)
+	files := Files(root)
 	if len(files) != remote.MaxParts {
 		t.Fatalf("%d files, want %d", len(files), remote.MaxParts)
 	}

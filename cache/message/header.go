@@ -1,17 +1,23 @@
-package cache
+// Package message says what the bytes of a message mean: its header, its parts, its text, and the names of the files that
+// show them. It knows no mailbox and no account. Any bytes are a message: what breaks the rules is read as far as it goes.
+package message
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"mime"
 	"net/mail"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
 
 	"github.com/emersion/go-message/charset"
 	"golang.org/x/text/encoding/charmap"
+
+	"github.com/mailfs/mailfs/remote"
 )
 
 // Header is the header of a message (RFC 5322, section 2.2). Any bytes make one: what is no field is passed over.
@@ -55,8 +61,8 @@ func ParseHeader(raw []byte) Header {
 	return h
 }
 
-// Raw returns the unfolded value of the first field of that name as it stands, and whether there is one.
-func (h Header) Raw(name string) (string, bool) {
+// raw returns the unfolded value of the first field of that name as it stands, and whether there is one.
+func (h Header) raw(name string) (string, bool) {
 	for _, f := range h.fields {
 		if strings.EqualFold(f.name, name) {
 			return strings.TrimSpace(f.value), true
@@ -69,7 +75,7 @@ func (h Header) Raw(name string) (string, bool) {
 // charset, and raw 8-bit bytes. It is valid UTF-8 whatever the message holds. The second result tells whether there is
 // such a field.
 func (h Header) Text(name string) (string, bool) {
-	raw, ok := h.Raw(name)
+	raw, ok := h.raw(name)
 	return decodeText(raw), ok
 }
 
@@ -107,10 +113,10 @@ var words = &mime.WordDecoder{CharsetReader: func(name string, r io.Reader) (io.
 // address finds an address in a field that the grammar of addresses does not fit.
 var address = regexp.MustCompile(`[^\s<>"(),:;@]+@[^\s<>"(),:;@]+`)
 
-// Address returns the address, without the name, of the first mailbox in a field like From or To (RFC 5322, section 3.4),
+// address returns the address, without the name, of the first mailbox in a field like From or To (RFC 5322, section 3.4),
 // or "" if there is none.
-func (h Header) Address(name string) string {
-	raw, ok := h.Raw(name)
+func (h Header) address(name string) string {
+	raw, ok := h.raw(name)
 	if !ok {
 		return ""
 	}
@@ -126,12 +132,51 @@ func (h Header) Address(name string) string {
 // plain is one address with or without a name before it: nothing quoted, no comment, no second one.
 var plain = regexp.MustCompile(`^(?:[A-Za-z0-9 .'_?=*&/-]*<([A-Za-z0-9._%+=-]+@[A-Za-z0-9.-]+)>|([A-Za-z0-9._%+=-]+@[A-Za-z0-9.-]+))$`)
 
-// Date returns the time of the Date field; zero where there is none that makes sense.
-func (h Header) Date() time.Time {
-	raw, _ := h.Raw("Date")
+// date returns the time of the Date field; zero where there is none that makes sense.
+func (h Header) date() time.Time {
+	raw, _ := h.raw("Date")
 	t, err := mail.ParseDate(raw)
 	if err != nil {
 		return time.Time{}
 	}
 	return t
+}
+
+// RawHeader returns the header of a message, at most remote.MaxHeader bytes of it, without the empty line behind it.
+func RawHeader(raw []byte) []byte {
+	end, _ := headerEnd(raw)
+	return raw[:min(end, remote.MaxHeader)]
+}
+
+// ListedFields returns a copy of the fields remote.HeaderFields of a header; a server may have sent more.
+func ListedFields(header []byte) []byte {
+	out := make([]byte, 0, len(header))
+	wanted := false
+	for len(header) > 0 {
+		_, rest, _ := bytes.Cut(header, []byte("\n"))
+		line := header[:len(header)-len(rest)]
+		header = rest
+		if len(bytes.TrimRight(line, "\r\n")) == 0 {
+			break
+		}
+		if line[0] != ' ' && line[0] != '\t' {
+			name, _, _ := bytes.Cut(line, []byte(":"))
+			wanted = slices.ContainsFunc(remote.HeaderFields, func(f string) bool {
+				return strings.EqualFold(f, string(bytes.TrimRight(name, " \t")))
+			})
+		}
+		if wanted {
+			out = append(out, line...)
+		}
+	}
+	return out
+}
+
+// HeaderText returns a raw header as text: a line for each field, in order, decoded to UTF-8.
+func HeaderText(raw []byte) []byte {
+	var b bytes.Buffer
+	for _, f := range ParseHeader(raw).fields {
+		fmt.Fprintf(&b, "%s: %s\n", oneLine(readable(f.name)), oneLine(decodeText(f.value)))
+	}
+	return b.Bytes()
 }

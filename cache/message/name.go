@@ -1,4 +1,4 @@
-package cache
+package message
 
 import (
 	"strings"
@@ -20,17 +20,17 @@ const (
 	maxFrom = 50
 )
 
-// name returns the file name and the mtime of a message: DATE_FROM_SUBJECT_KEY.eml. They depend on nothing that can change
+// Name returns the file name and the mtime of a message: DATE_FROM_SUBJECT_KEY.eml. They depend on nothing that can change
 // while the message exists.
-func name(m *remote.Message, role remote.Role) (string, time.Time) {
+func Name(m *remote.Message, role remote.Role) (string, time.Time) {
 	h := ParseHeader(m.Header)
 	date := mtime(m.Date)
 	if m.Date.IsZero() {
-		date = mtime(h.Date())
+		date = mtime(h.date())
 	}
-	who := h.Address("From")
+	who := h.address("From")
 	if role == remote.RoleSent || role == remote.RoleDrafts {
-		who = h.Address("To")
+		who = h.address("To")
 	}
 	subject, _ := h.Text("Subject")
 

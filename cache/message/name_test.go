@@ -1,7 +1,6 @@
-package cache
+package message
 
 import (
-	"fmt"
 	"regexp"
 	"strings"
 	"testing"
@@ -13,7 +12,7 @@ import (
 	"github.com/mailfs/mailfs/remote"
 )
 
-func message(header string) *remote.Message {
+func testMessage(header string) *remote.Message {
 	return &remote.Message{UID: 4711, Key: "4711", Header: []byte(header), Date: time.Date(2026, 11, 22, 23, 30, 0, 0, time.FixedZone("", -3600))}
 }
 
@@ -41,7 +40,7 @@ func TestName(t *testing.T) {
 		{"bare LF", "From: a@b.c\nSubject: s\n", "a@b.c_s"},
 		{"hangul and arabic and devanagari", "From: a@b.c\r\nSubject: 안녕 مرحبا नमस्ते\r\n", "a@b.c_안녕-مرحبا-नमस्ते"},
 	} {
-		got, _ := name(message(c.header), remote.RoleNone)
+		got, _ := Name(testMessage(c.header), remote.RoleNone)
 		if want := "2026-11-23_" + c.want + "_4711.eml"; got != want {
 			t.Errorf("%s:\n got %s\nwant %s", c.what, got, want)
 		}
@@ -49,24 +48,24 @@ func TestName(t *testing.T) {
 }
 
 func TestNameOfSentMailShowsTheRecipient(t *testing.T) {
-	m := message("From: me@x.org\r\nTo: Bob <bob@x.org>, c@x.org\r\nSubject: s\r\n")
+	m := testMessage("From: me@x.org\r\nTo: Bob <bob@x.org>, c@x.org\r\nSubject: s\r\n")
 	for role, want := range map[remote.Role]string{remote.RoleNone: "me@x.org", remote.RoleSent: "bob@x.org", remote.RoleDrafts: "bob@x.org"} {
-		if got, _ := name(m, role); got != "2026-11-23_"+want+"_s_4711.eml" {
+		if got, _ := Name(m, role); got != "2026-11-23_"+want+"_s_4711.eml" {
 			t.Errorf("role %d: %s", role, got)
 		}
 	}
 }
 
 func TestNameTakesTheDateFieldWhereTheServerHasNone(t *testing.T) {
-	m := message("Date: Mon, 02 Mar 2020 23:59:59 -0800\r\n")
+	m := testMessage("Date: Mon, 02 Mar 2020 23:59:59 -0800\r\n")
 	m.Date = time.Time{}
-	got, at := name(m, remote.RoleNone)
+	got, at := Name(m, remote.RoleNone)
 	if want := time.Date(2020, 3, 3, 7, 59, 59, 0, time.UTC); !at.Equal(want) || !strings.HasPrefix(got, "2020-03-03_") {
 		t.Errorf("%s, %v", got, at)
 	}
 	for _, bad := range []string{"", "Date: yesterday\r\n", "Date: Mon, 02 Mar 0001 00:00:00 +0000\r\n", "Date: Mon, 02 Mar 1950 00:00:00 +0000\r\n"} {
 		m.Header = []byte(bad)
-		if got, at = name(m, remote.RoleNone); at.Unix() != 0 || !strings.HasPrefix(got, "1970-01-01_") {
+		if got, at = Name(m, remote.RoleNone); at.Unix() != 0 || !strings.HasPrefix(got, "1970-01-01_") {
 			t.Errorf("%q: %s, %v", bad, got, at)
 		}
 	}
@@ -75,7 +74,7 @@ func TestNameTakesTheDateFieldWhereTheServerHasNone(t *testing.T) {
 func TestNameIsCutBetweenCharacters(t *testing.T) {
 	for _, subject := range []string{strings.Repeat("long ", 2000), strings.Repeat("ü", 999), "x" + strings.Repeat("你", 999), strings.Repeat("e\u0323\u0302", 300), strings.Repeat("\u0302", 300)} {
 		for _, from := range []string{"a@b.c", strings.Repeat("f", 300) + "@example.org"} {
-			got, _ := name(message("From: "+from+"\r\nSubject: "+subject+"\r\n"), remote.RoleNone)
+			got, _ := Name(testMessage("From: "+from+"\r\nSubject: "+subject+"\r\n"), remote.RoleNone)
 			if !wellFormed(got) || len(got) < maxName-8 {
 				t.Errorf("%d bytes: %q", len(got), got)
 			}
@@ -93,29 +92,21 @@ func FuzzName(f *testing.F) {
 	f.Add([]byte("From: Alice <alice@example.com>\r\nTo: b@c\r\nSubject: =?utf-8?B?5L2g5aW9?=\r\n\r\n"))
 	f.Add([]byte("From: =?x?Q?=FF=00?= <@>\r\nSubject: =\u0338 ~\u0338 \u0338\r\n\t\xff\xfe"))
 	f.Fuzz(func(t *testing.T, header []byte) {
-		m := message("")
+		m := testMessage("")
 		m.Header = header
 		for _, role := range []remote.Role{remote.RoleNone, remote.RoleSent} {
-			if got, _ := name(m, role); !wellFormed(got) {
+			if got, _ := Name(m, role); !wellFormed(got) {
 				t.Errorf("%q", got)
 			}
 		}
 	})
 }
 
-// synthetic returns the i-th of many ordinary messages.
-func synthetic(i int) remote.Message {
-	return remote.Message{
-		UID: remote.UID(i + 1), Key: fmt.Sprint(i + 1), Size: int64(2000 + i%5000),
-		Date: time.Unix(1.6e9+int64(i)*600, 0), Flags: []string{`\Seen`, "$Label" + fmt.Sprint(i%7)},
-		Header: fmt.Appendf(nil, "From: Person Number %d <person%d@example.org>\r\nTo: me@example.net\r\nSubject: Re: [list] the %d. thing about =?utf-8?Q?Gr=C3=BC=C3=9Fe?=\r\n"+
-			"Date: Thu, 05 Nov 2026 11:22:33 +0100\r\nMessage-ID: <%d.abcdef@mail.example.org>\r\n\r\n", i%900, i%900, i, i),
-	}
-}
-
 func BenchmarkName(b *testing.B) {
-	m := synthetic(12345)
+	m := testMessage("From: Person Number 645 <person645@example.org>\r\nTo: me@example.net\r\n" +
+		"Subject: Re: [list] the 12345. thing about =?utf-8?Q?Gr=C3=BC=C3=9Fe?=\r\n" +
+		"Date: Thu, 05 Nov 2026 11:22:33 +0100\r\nMessage-ID: <12345.abcdef@mail.example.org>\r\n\r\n")
 	for b.Loop() {
-		name(&m, remote.RoleNone)
+		Name(m, remote.RoleNone)
 	}
 }

@@ -1,28 +1,30 @@
-package cache
+package message
 
 import (
 	"bytes"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/mailfs/mailfs/remote"
 )
 
-// dissected is a whole message and where its parts are in it.
-type dissected struct {
+// Parsed is a whole message and the places of its parts in it.
+type Parsed struct {
+	Root *remote.Part // numbered, in UTF-8
+
 	raw     []byte
-	root    *remote.Part
 	content map[string]span // of the parts, by number
-	headers map[string]span // of the messages, by the number of the part that they are
+	headers map[string]span // of the messages, by the number of the part that they are; "" is the message itself
 }
 
-// span is a piece of a message in bytes from its beginning.
+// span is a piece of a message in bytes from its beginning: from the first one to the one behind the last.
 type span struct{ from, to int }
 
-// dissect finds the parts of a message (RFC 2046, section 5). Any bytes are a message: what does not hold what it says it
-// holds is text. ErrTooComplex as with remote.Part.Enumerate.
-func dissect(raw []byte) (*dissected, error) {
-	d := &dissector{raw: raw, content: map[*remote.Part]span{}, headers: map[*remote.Part]span{}}
+// Parse finds the parts of a message (RFC 2046, section 5). Any bytes are a message: a part that is not what its header
+// says is text. The bytes must not be changed while the result is used. remote.ErrTooComplex as with remote.Part.Enumerate.
+func Parse(raw []byte) (*Parsed, error) {
+	d := &parser{raw: raw, content: map[*remote.Part]span{}, headers: map[*remote.Part]span{}}
 	root, err := d.entity(span{0, len(raw)}, "text/plain", 0)
 	if err == nil {
 		err = root.Enumerate()
@@ -30,13 +32,19 @@ func dissect(raw []byte) (*dissected, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &dissected{raw: raw, root: root, content: map[string]span{}, headers: map[string]span{"": d.headers[root]}}
+	m := &Parsed{Root: root, raw: raw, content: map[string]span{}, headers: map[string]span{"": d.headers[root]}}
 	m.place(root, d)
+	ToUTF8(root)
 	return m, nil
 }
 
+// Header returns a copy of the header fields that a listing shows, as ListedFields.
+func (m *Parsed) Header() []byte {
+	return ListedFields(m.Section(remote.Section{Aspect: remote.Fields}))
+}
+
 // place notes the spans of a part and of those in it by their numbers.
-func (m *dissected) place(p *remote.Part, d *dissector) {
+func (m *Parsed) place(p *remote.Part, d *parser) {
 	if !p.IsMultipart() {
 		m.content[p.Number] = d.content[p]
 		if len(p.Parts) > 0 {
@@ -48,8 +56,8 @@ func (m *dissected) place(p *remote.Part, d *dissector) {
 	}
 }
 
-// section returns a section; nil if the message does not have it.
-func (m *dissected) section(s remote.Section) []byte {
+// Section returns a section, which is a piece of the message's bytes; nil if the message does not have that section.
+func (m *Parsed) Section(s remote.Section) []byte {
 	spans, limit := m.content, len(m.raw)
 	switch s.Aspect {
 	case remote.Fields:
@@ -64,8 +72,8 @@ func (m *dissected) section(s remote.Section) []byte {
 	return m.raw[at.from:min(at.to, at.from+limit)]
 }
 
-// dissector takes a message apart.
-type dissector struct {
+// parser finds the parts of a message.
+type parser struct {
 	raw     []byte
 	parts   int
 	content map[*remote.Part]span
@@ -73,7 +81,7 @@ type dissector struct {
 }
 
 // entity reads a header and what it is the header of. unsaid is the type of what names none.
-func (d *dissector) entity(at span, unsaid string, depth int) (*remote.Part, error) {
+func (d *parser) entity(at span, unsaid string, depth int) (*remote.Part, error) {
 	d.parts++
 	if d.parts > remote.MaxParts || depth > remote.MaxDepth {
 		return nil, remote.ErrTooComplex
@@ -84,23 +92,23 @@ func (d *dissector) entity(at span, unsaid string, depth int) (*remote.Part, err
 	h := ParseHeader(d.raw[header.from:min(header.to, header.from+remote.MaxHeader)])
 	p := &remote.Part{Size: int64(at.to - at.from)}
 	d.content[p], d.headers[p] = at, header
-	contentType, _ := h.Raw("Content-Type")
+	contentType, _ := h.raw("Content-Type")
 	p.Type, p.Params = parameterized(contentType)
 	if !strings.Contains(strings.Trim(p.Type, "/"), "/") {
 		p.Type = unsaid
 	}
-	encoding, _ := h.Raw("Content-Transfer-Encoding")
+	encoding, _ := h.raw("Content-Transfer-Encoding")
 	if p.Encoding, _ = parameterized(encoding); p.Encoding == "" {
 		p.Encoding = "7bit"
 	}
-	if disposition, ok := h.Raw("Content-Disposition"); ok {
+	if disposition, ok := h.raw("Content-Disposition"); ok {
 		p.Disposition, p.DispositionParams = parameterized(disposition)
 	}
 	return p, d.inside(p, at, depth)
 }
 
 // inside reads the parts of a part.
-func (d *dissector) inside(p *remote.Part, at span, depth int) error {
+func (d *parser) inside(p *remote.Part, at span, depth int) error {
 	switch {
 	case p.IsMultipart():
 		unsaid := "text/plain"
@@ -128,7 +136,7 @@ func (d *dissector) inside(p *remote.Part, at span, depth int) error {
 		}
 		header := d.headers[child]
 		header.to = min(header.to, header.from+remote.MaxHeader)
-		p.Subject, _ = ParseHeader(d.raw[header.from:header.to]).Raw("Subject")
+		p.Subject, _ = ParseHeader(d.raw[header.from:header.to]).raw("Subject")
 		p.Parts = []*remote.Part{child}
 	}
 	return nil
@@ -140,7 +148,7 @@ func isMessage(mediaType string) bool {
 
 // between returns the parts between the delimiters of a multipart (RFC 2046, section 5.1.1): lines of "--", the boundary,
 // and "--" at the end. Where the last one is missing the last part goes on to the end.
-func (d *dissector) between(boundary string, at span) (found []span, err error) {
+func (d *parser) between(boundary string, at span) (found []span, err error) {
 	if boundary == "" {
 		return nil, nil
 	}
@@ -292,4 +300,24 @@ func unpercent(s string) []byte {
 		out = append(out, s[i])
 	}
 	return out
+}
+
+// HasEmptyMultipart tells whether a structure has a multipart without parts in it: some servers say so of a message that
+// they can't parse.
+func HasEmptyMultipart(p *remote.Part) bool {
+	return p.IsMultipart() && len(p.Parts) == 0 || slices.ContainsFunc(p.Parts, HasEmptyMultipart)
+}
+
+// ToUTF8 makes every text in a structure valid UTF-8.
+func ToUTF8(p *remote.Part) {
+	p.Type, p.Encoding, p.Disposition = readable(p.Type), readable(p.Encoding), readable(p.Disposition)
+	p.Subject = decodeText(p.Subject)
+	for _, params := range []map[string]string{p.Params, p.DispositionParams} {
+		for name, value := range params {
+			params[name] = readable(value)
+		}
+	}
+	for _, child := range p.Parts {
+		ToUTF8(child)
+	}
 }

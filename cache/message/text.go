@@ -1,4 +1,4 @@
-package cache
+package message
 
 import (
 	"bytes"
@@ -11,29 +11,30 @@ import (
 // maxText bounds the text of one message, in bytes of its encoded parts.
 const maxText = 64 << 20
 
-// A text is what a message says, for people and grep: From, To, Cc, Date and Subject, an empty line, the text, a line for
-// each attachment. It is a function of the message's structure and of the sections that the structure makes it ask for.
-
-// textSections returns what is needed of a message for its text. ErrTooComplex: it is more than maxText.
-func textSections(root *remote.Part) ([]remote.Section, error) {
-	var size int64
+// TextSections returns the sections of a message that Text needs, and the bytes of the parts that they lie in.
+// remote.ErrTooComplex: the text is more than maxText.
+func TextSections(root *remote.Part) (sections []remote.Section, size int64, err error) {
+	var content int64
 	w := &textWriter{}
 	w.content = func(s remote.Section, p *remote.Part) []byte {
+		size += p.Size
 		if s.Aspect == remote.Content {
-			size += p.Size
+			content += p.Size
 		}
-		w.asked = append(w.asked, s)
+		sections = append(sections, s)
 		return nil
 	}
 	w.part(root)
-	if size > maxText {
-		return nil, fmt.Errorf("%w: %d bytes of text", remote.ErrTooComplex, size)
+	if content > maxText {
+		return nil, 0, fmt.Errorf("%w: %d bytes of text", remote.ErrTooComplex, content)
 	}
-	return w.asked, nil
+	return sections, size, nil
 }
 
-// makeText returns the text of a message with a header. content returns sections, nil for one that is not there.
-func makeText(header []byte, root *remote.Part, content func(remote.Section) []byte) []byte {
+// Text returns what a message says, for people and grep: From, To, Cc, Date and Subject, an empty line, the text, a line for
+// each attachment; in UTF-8 with LF. header has these fields, content returns the sections of TextSections, nil for one that
+// the message does not have.
+func Text(header []byte, root *remote.Part, content func(remote.Section) []byte) []byte {
 	w := &textWriter{content: func(s remote.Section, _ *remote.Part) []byte { return content(s) }}
 	w.message(header, root)
 	return w.Bytes()
@@ -43,7 +44,6 @@ func makeText(header []byte, root *remote.Part, content func(remote.Section) []b
 type textWriter struct {
 	bytes.Buffer
 	content     func(remote.Section, *remote.Part) []byte
-	asked       []remote.Section
 	attachments []*remote.Part // of the message that is being written
 }
 
