@@ -528,12 +528,15 @@ func (p *pool) grow(l lane) {
 			s, err = p.dial(p.ctx)
 		}
 		p.mu.Lock()
+		if err == nil && p.closed {
+			p.mu.Unlock()
+			s.conn.Shut(remote.ErrClosed)
+			<-s.client.Closed()
+			return
+		}
 		defer p.mu.Unlock()
 		p.dialing[l] = false
 		switch {
-		case err == nil && p.closed:
-			s.conn.Shut(remote.ErrClosed)
-			<-s.client.Closed()
 		case err == nil:
 			s.lane = l
 			p.sessions = append(p.sessions, s)
@@ -606,12 +609,16 @@ func (p *pool) watch(s *session) {
 // dropIdle ends the connections that nobody uses after another one was lost: what has ended that has mostly ended them too,
 // and who tries again shall not meet one after the other.
 func (p *pool) dropIdle(lost *session) {
+	var dropped []*session
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	for _, s := range slices.Clone(p.sessions) {
 		if s != lost && s.users == 0 && !s.draining && p.drop(s) {
-			s.conn.Shut(remote.ErrClosed)
+			dropped = append(dropped, s)
 		}
+	}
+	p.mu.Unlock()
+	for _, s := range dropped { // TLS says farewell, which may take its time
+		s.conn.Shut(remote.ErrClosed)
 	}
 }
 
@@ -646,6 +653,7 @@ func (p *pool) retire(s *session) {
 
 // close ends all connections and waits for all goroutines.
 func (p *pool) close() {
+	var used []*session
 	p.mu.Lock()
 	if !p.closed {
 		p.closed = true
@@ -658,7 +666,7 @@ func (p *pool) close() {
 				s.idle.Stop()
 			}
 			if s.users > 0 || s.draining {
-				s.conn.Shut(remote.ErrClosed)
+				used = append(used, s)
 				continue
 			}
 			p.wg.Add(1)
@@ -669,5 +677,8 @@ func (p *pool) close() {
 		}
 	}
 	p.mu.Unlock()
+	for _, s := range used {
+		s.conn.Shut(remote.ErrClosed)
+	}
 	p.wg.Wait()
 }
