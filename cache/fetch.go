@@ -24,13 +24,13 @@ func (m *Mailbox) Bytes(ctx context.Context, ref Ref, off int64, n int) (data []
 			return data, func() {}, err
 		}
 	}
-	body, f, err := m.get(ctx, bodyKey{mailbox: m, ref: ref}, true)
+	body, f, err := m.get(ctx, bodyKey{mailbox: m, ref: ref}, leaseBorrow)
 	if err != nil {
 		return nil, nil, err
 	}
 	done = func() {}
 	if f != nil {
-		done = func() { m.release(f) }
+		done = func() { m.release(bodyKey{mailbox: m, ref: ref}, f) }
 	}
 	if m.account.store != nil {
 		m.account.disk.await(ctx, m.account.diskKey(m, ref))
@@ -71,15 +71,16 @@ func (m *Mailbox) Header(ctx context.Context, ref Ref) ([]byte, error) {
 
 // getToKeep returns a body or a header from memory, from disk, or from the server, once for all who wait for it.
 func (m *Mailbox) getToKeep(ctx context.Context, key bodyKey) ([]byte, error) {
-	body, _, err := m.get(ctx, key, false)
+	body, _, err := m.get(ctx, key, leaseRetain)
 	return body, err
 }
 
-// get returns a body or a header and, where the caller has to release it, the fetch that brought it. What was fetched ahead
-// may have been lost before the reader came, which is no news to him: he asks himself then.
-func (m *Mailbox) get(ctx context.Context, key bodyKey, briefly bool) ([]byte, *fetch, error) {
+// get returns a body or a header and, where the caller has to release it, the fetch that brought it. how is leaseBorrow for
+// a caller that will release it, leaseRetain for one that won't. What was fetched ahead may have been lost before the reader
+// came, which is no news to the reader: the reader's own request follows then.
+func (m *Mailbox) get(ctx context.Context, key bodyKey, how leaseEvent) ([]byte, *fetch, error) {
 	for again := false; ; again = true {
-		body, f := m.getOrStart(key, briefly)
+		body, f := m.getOrStart(key, how)
 		if f == nil {
 			return body, nil, nil
 		}
@@ -87,8 +88,8 @@ func (m *Mailbox) get(ctx context.Context, key bodyKey, briefly bool) ([]byte, *
 		if err == nil {
 			return f.body, f, nil
 		}
-		if briefly {
-			m.release(f)
+		if how == leaseBorrow {
+			m.release(key, f)
 		}
 		if again || f.place == 0 || !away(err) || errors.Is(err, remote.ErrTimeout) {
 			return nil, nil, err
@@ -96,9 +97,9 @@ func (m *Mailbox) get(ctx context.Context, key bodyKey, briefly bool) ([]byte, *
 	}
 }
 
-// getOrStart returns a body or a header that is in memory, or else the fetch that brings it, which has begun. briefly is who
-// will release the fetch when he is done with what it brought; others may keep that.
-func (m *Mailbox) getOrStart(key bodyKey, briefly bool) ([]byte, *fetch) {
+// getOrStart returns a body or a header that is in memory, or else the fetch that brings it, which has begun. how is as for
+// get.
+func (m *Mailbox) getOrStart(key bodyKey, how leaseEvent) ([]byte, *fetch) {
 	if body, ok := m.account.bodies.get(key); ok {
 		m.account.fromMemory.Add(1)
 		return body, nil
@@ -123,22 +124,15 @@ func (m *Mailbox) getOrStart(key bodyKey, briefly bool) ([]byte, *fetch) {
 			m.batch(key, f)
 		}
 	}
-	if briefly {
-		f.readers++
-	} else {
-		f.retained = true
-	}
+	m.leaseLocked(key, f, how, nil)
 	return nil, f
 }
 
-// release ends the stay of a reader who called getOrStart briefly.
-func (m *Mailbox) release(f *fetch) {
+// release ends what a reader borrowed.
+func (m *Mailbox) release(key bodyKey, f *fetch) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if f.readers--; f.readers == 0 && f.recyclable {
-		f.recyclable = false
-		remote.Recycle(f.body)
-	}
+	m.leaseLocked(key, f, leaseRelease, nil)
 }
 
 // start begins a fetch that others can wait for. m.mu is held.
@@ -155,7 +149,7 @@ func (m *Mailbox) start(key bodyKey) *fetch {
 func (m *Mailbox) attach(key bodyKey) *fetch {
 	f := m.inflight[key]
 	if f != nil {
-		f.retained = true
+		m.leaseLocked(key, f, leaseRetain, nil)
 	}
 	return f
 }
@@ -173,7 +167,7 @@ func (m *Mailbox) fetchAlone(key bodyKey, f *fetch) {
 		return
 	}
 	m.fetchedAlone = time.Now()
-	f.retained = true // in memory
+	m.leaseLocked(key, f, leaseRetain, nil) // by the cache in memory
 	a := m.account
 	a.run(func(ctx context.Context) {
 		asking, cancel := context.WithCancel(ctx)
@@ -200,15 +194,26 @@ func (m *Mailbox) fetchAlone(key bodyKey, f *fetch) {
 
 // finish ends a fetch for all who wait. What it brought is in memory before it leaves inflight.
 func (m *Mailbox) finish(key bodyKey, f *fetch, body []byte, err error) {
-	if err == nil {
-		m.account.bodies.add(key, body)
+	end := leaseKept
+	if err != nil {
+		end = leaseFailed
 	}
 	m.mu.Lock()
+	m.leaseLocked(key, f, end, body)
 	delete(m.inflight, key)
 	m.aheadDone += f.ahead
 	m.mu.Unlock()
 	m.account.bodies.ahead.Add(-f.ahead)
 	f.finish(body, err)
+}
+
+// failLocked ends fetches that no request was sent for. m.mu is held.
+func (m *Mailbox) failLocked(fetches map[bodyKey]*fetch, err error) {
+	for key, f := range fetches {
+		m.leaseLocked(key, f, leaseFailed, nil)
+		delete(m.inflight, key)
+		f.finish(nil, err)
+	}
 }
 
 // together is how long a miss waits for others, once one is on its way already: many readers become one command, and a
@@ -252,10 +257,7 @@ func (m *Mailbox) send(fetches map[bodyKey]*fetch) {
 		m.reading--
 	})
 	if !running {
-		for key, f := range fetches {
-			delete(m.inflight, key)
-			f.finish(nil, remote.ErrClosed)
-		}
+		m.failLocked(fetches, remote.ErrClosed)
 	}
 }
 

@@ -22,10 +22,7 @@ type fetch struct {
 	place int64 // bytes of the mailbox that had been asked for ahead of readers with it; 0 if it was not one of those
 	push  bool  // what the fetch brings is pushed to the kernel, see [Pushed]; set before the fetch is sent
 
-	// Guarded by the mailbox's mutex.
-	retained   bool // somebody may keep what it brought
-	readers    int  // who look at that for a while
-	recyclable bool // its memory is used again when the last of them is done
+	lease lease // of body
 }
 
 func newFetch() *fetch { return &fetch{done: make(chan struct{})} }

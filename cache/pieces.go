@@ -199,10 +199,7 @@ func (m *Mailbox) fetchPieces(prio remote.Priority, r *largeRead, size int64, fr
 		}
 	})
 	if !running {
-		for key, f := range fetches {
-			delete(m.inflight, key)
-			f.finish(nil, remote.ErrClosed)
-		}
+		m.failLocked(fetches, remote.ErrClosed)
 	}
 }
 

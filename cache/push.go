@@ -1,10 +1,6 @@
 package cache
 
-import (
-	"context"
-
-	"github.com/mailfs/mailfs/remote"
-)
+import "context"
 
 // Pushed is a message that was fetched ahead of a reader, is on disk, and is to be pushed into the kernel's cache.
 type Pushed struct {
@@ -42,7 +38,7 @@ func (a *Account) OnPushed(push func(Pushed) bool) {
 func (p Pushed) late() bool {
 	p.Mailbox.mu.Lock()
 	defer p.Mailbox.mu.Unlock()
-	return (p.fetch.retained || p.fetch.readers > 0) && len(p.Body) <= oneRead
+	return p.fetch.lease.wanted() && len(p.Body) <= oneRead
 }
 
 // pushToKernel finishes a fetch whose body is to be written to disk, then pushed. Readers who ask before the push has ended
@@ -86,20 +82,16 @@ func (m *Mailbox) queuePush(ref Ref, f *fetch, body []byte) {
 	m.endFetch(ref, f, false)
 }
 
-// endFetch ends a fetch whose body was to be pushed. pushed: the kernel has the body, which is on disk too, and its memory
-// is used again once nobody reads from it; else the body goes to memory.
+// endFetch ends a fetch whose body was to be pushed. pushed: the kernel has the body.
 func (m *Mailbox) endFetch(ref Ref, f *fetch, pushed bool) {
+	end := leaseKept
+	if pushed {
+		end = leasePushed
+	}
 	key := bodyKey{mailbox: m, ref: ref}
 	m.account.bodies.ahead.Add(-f.ahead)
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.leaseLocked(key, f, end, f.body)
 	delete(m.inflight, key)
-	switch {
-	case !pushed || f.retained:
-		m.account.bodies.add(key, f.body)
-	case f.readers > 0:
-		f.recyclable = true
-	default:
-		remote.Recycle(f.body)
-	}
 }

@@ -73,8 +73,7 @@ func (m *Mailbox) made(ctx context.Context, ref Ref, v view, bring func(context.
 		}
 		f = m.start(key)
 		if !m.account.run(func(ctx context.Context) { bring(ctx, f) }) {
-			delete(m.inflight, key)
-			f.finish(nil, remote.ErrClosed)
+			m.failLocked(map[bodyKey]*fetch{key: f}, remote.ErrClosed)
 		}
 	}
 	m.mu.Unlock()
