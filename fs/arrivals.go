@@ -32,12 +32,5 @@ func (a *account) arrived(r cache.Pushed) bool {
 		return false
 	}
 	m, ok := inode.Operations().(*message)
-	return ok && m.ref == r.Entry.Ref && m.knows(r.Entry.Size) && inode.WriteCache(0, r.Body) == 0
-}
-
-// knows tells whether a size is the one that the kernel was told.
-func (m *message) knows(size int64) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.size == size
+	return ok && m.ref == r.Entry.Ref && m.hasTold(r.Entry.Size) && inode.WriteCache(0, r.Body) == 0
 }

@@ -88,8 +88,8 @@ func (d *directory) tell(out *fuse.Attr) {
 	out.Nlink = d.told.links
 }
 
-// settle has the kernel ask for the attributes if they are others than it was told.
-func (d *directory) settle() {
+// invalidateIfChanged has the kernel ask for the attributes if they are others than it was told.
+func (d *directory) invalidateIfChanged() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.told != (directoryAttr{}) && d.told != d.attr() {
@@ -174,7 +174,7 @@ func (d *directory) message(ctx context.Context, m *cache.Mailbox, e cache.Entry
 	stable := gofs.StableAttr{Mode: syscall.S_IFREG, Ino: d.messageInode(m, e.Ref)}
 	inode := d.known(e.Name, stable)
 	if inode == nil {
-		inode = d.NewInode(ctx, &message{node: node{fsys: d.fsys}, directory: d, mailbox: m, ref: e.Ref}, stable)
+		inode = d.NewInode(ctx, newMessage(d, m, e.Ref), stable)
 	}
 	out.SetAttrTimeout(inode.Operations().(*message).tell(e, &out.Attr))
 	return inode
@@ -206,7 +206,7 @@ func (d *directory) OpendirHandle(ctx context.Context, _ uint32) (gofs.FileHandl
 		return nil, 0, d.fsys.errno("listing "+d.where(), err)
 	}
 	d.account.visit(f.mailbox)
-	d.settle() // the mtime is that of the listing, and who stats the directory after listing it shall see it
+	d.invalidateIfChanged() // the mtime is that of the listing, and who stats the directory after listing it shall see it
 
 	now := &contents{folder: f}
 	if t != nil {

@@ -114,7 +114,7 @@ func (w *news) tell(m *cache.Mailbox) {
 	if d == nil {
 		return // nothing in it is known to the kernel
 	}
-	d.settle()
+	d.invalidateIfChanged()
 	if w.many {
 		d.sweep(m)
 		return
@@ -125,7 +125,7 @@ func (w *news) tell(m *cache.Mailbox) {
 	for _, e := range w.resized {
 		if inode := d.GetChild(e.Name); inode != nil {
 			if f, ok := inode.Operations().(*message); ok && f.ref == e.Ref {
-				f.settle(e.Size)
+				f.invalidateIfChanged(e.Size)
 			}
 		}
 	}
@@ -145,7 +145,7 @@ func (d *directory) sweep(m *cache.Mailbox) {
 		if t == nil || f.mailbox != m || gone(m, f.ref) {
 			d.forgetMessage(name, f.ref)
 		} else if e, ok := t.Find(f.ref.UID); ok {
-			f.settle(e.Size)
+			f.invalidateIfChanged(e.Size)
 		}
 	}
 }
@@ -166,7 +166,7 @@ func (d *directory) forgetMessage(name string, ref cache.Ref) {
 // forgetFolders has the kernel forget the folders that are not there any more, and what else it knows of the directory
 // that is not so any more.
 func (d *directory) forgetFolders(old, now *folder) {
-	d.settle()
+	d.invalidateIfChanged()
 	if old.mailbox != nil && old.mailbox != now.mailbox {
 		d.sweep(now.mailbox)
 	}

@@ -136,10 +136,10 @@ func (d *messageParts) Lookup(ctx context.Context, name string, out *fuse.EntryO
 			continue
 		}
 		child := &viewFile{
-			node: node{fsys: d.fsys}, where: d.where(name), modified: d.modified,
-			known: func() (int64, bool) { return m.KnownPartSize(ref, f) },
-			size:  func(ctx context.Context) (int64, error) { return m.PartSize(ctx, ref, f) },
-			bytes: func(ctx context.Context) ([]byte, error) { return m.PartBytes(ctx, ref, f) },
+			file: file{node: node{fsys: d.fsys}}, where: d.where(name), modified: d.modified,
+			knownSize: func() (int64, bool) { return m.KnownPartSize(ref, f) },
+			findSize:  func(ctx context.Context) (int64, error) { return m.PartSize(ctx, ref, f) },
+			whole:     func(ctx context.Context) ([]byte, error) { return m.PartBytes(ctx, ref, f) },
 		}
 		child.lookUp(out)
 		return d.NewInode(ctx, child, stable), 0

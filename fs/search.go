@@ -163,7 +163,7 @@ func (s *found) message(ctx context.Context, m *cache.Mailbox, e cache.Entry, ou
 	inode := d.known(e.Name, stable)
 	if inode == nil {
 		if inode = s.GetChild(e.Name); inode == nil || inode.StableAttr() != stable {
-			inode = s.NewInode(ctx, &message{node: node{fsys: s.fsys}, directory: d, mailbox: m, ref: e.Ref}, stable)
+			inode = s.NewInode(ctx, newMessage(d, m, e.Ref), stable)
 		}
 	}
 	out.SetAttrTimeout(inode.Operations().(*message).tell(e, &out.Attr))

@@ -59,10 +59,9 @@ func (d *statusDir) Lookup(ctx context.Context, name string, out *fuse.EntryOut)
 	if name != statusFileName {
 		return nil, syscall.ENOENT
 	}
-	s := &statusFile{node: node{fsys: d.fsys}, content: d.fsys.options.Status(), made: time.Now()}
-	s.tell(&out.Attr)
+	s := newStatusFile(d.fsys, d.fsys.options.Status())
+	s.lookUp(out)
 	out.SetEntryTimeout(1) // a nanosecond; 0 would mean the default
-	out.SetAttrTimeout(remember)
 	ino := statusInode + 1 + d.fsys.statusFiles.Add(1)
 	return d.NewInode(ctx, s, gofs.StableAttr{Mode: syscall.S_IFREG, Ino: ino}), 0
 }
@@ -71,47 +70,13 @@ func (d *statusDir) Lookup(ctx context.Context, name string, out *fuse.EntryOut)
 // them: the upper half is that of a directory's path or a mailbox that nobody has.
 const statusInode = 1<<63 - 1<<31
 
-// statusFile is status.json as it was at one time.
-type statusFile struct {
-	node
-	content []byte
-	made    time.Time
-}
-
-var (
-	_ gofs.NodeGetattrer  = (*statusFile)(nil)
-	_ gofs.NodeOpener     = (*statusFile)(nil)
-	_ gofs.NodeFlusher    = (*statusFile)(nil)
-	_ gofs.NodeReader     = (*statusFile)(nil)
-	_ gofs.NodeGetxattrer = (*statusFile)(nil)
-)
-
-func (s *statusFile) tell(out *fuse.Attr) {
-	s.fsys.attributes(out, syscall.S_IFREG|s.fsys.options.FileMode, s.made)
-	out.Nlink = 1
-	out.Size = uint64(len(s.content))
-	out.Blocks = (out.Size + 511) / 512
-}
-
-func (s *statusFile) Getattr(_ context.Context, _ gofs.FileHandle, out *fuse.AttrOut) syscall.Errno {
-	s.tell(&out.Attr)
-	out.SetTimeout(remember)
-	return 0
-}
-
-func (s *statusFile) Open(_ context.Context, flags uint32) (gofs.FileHandle, uint32, syscall.Errno) {
-	if flags&syscall.O_ACCMODE != syscall.O_RDONLY {
-		return nil, 0, syscall.EROFS
+// newStatusFile returns status.json as it is now.
+func newStatusFile(f *filesystem, status []byte) *viewFile {
+	size := int64(len(status))
+	return &viewFile{
+		file: file{node: node{fsys: f}}, where: statusDirName + "/" + statusFileName, modified: time.Now(),
+		knownSize: func() (int64, bool) { return size, true },
+		findSize:  func(context.Context) (int64, error) { return size, nil },
+		whole:     func(context.Context) ([]byte, error) { return status, nil },
 	}
-	if s.fsys.noOpen.Load() {
-		return nil, 0, syscall.ENOSYS
-	}
-	return nil, fuse.FOPEN_KEEP_CACHE | fuse.FOPEN_NOFLUSH, 0
-}
-
-func (s *statusFile) Flush(context.Context, gofs.FileHandle) syscall.Errno { return 0 }
-
-func (s *statusFile) Read(_ context.Context, _ gofs.FileHandle, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
-	off = min(off, int64(len(s.content)))
-	return fuse.ReadResultData(s.content[off:min(off+int64(len(dest)), int64(len(s.content)))]), 0
 }

@@ -57,10 +57,10 @@ func (t *texts) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*g
 	if inode == nil || inode.StableAttr() != stable {
 		m, ref := t.mailbox, e.Ref
 		inode = t.NewInode(ctx, &viewFile{
-			node: node{fsys: t.fsys}, where: t.directory.whereIn(textsName, name), modified: e.Time,
-			known: func() (int64, bool) { return m.KnownTextSize(ref) },
-			size:  func(ctx context.Context) (int64, error) { return m.TextSize(ctx, ref) },
-			bytes: func(ctx context.Context) ([]byte, error) { return m.Text(ctx, ref) },
+			file: file{node: node{fsys: t.fsys}}, where: t.directory.whereIn(textsName, name), modified: e.Time,
+			knownSize: func() (int64, bool) { return m.KnownTextSize(ref) },
+			findSize:  func(ctx context.Context) (int64, error) { return m.TextSize(ctx, ref) },
+			whole:     func(ctx context.Context) ([]byte, error) { return m.Text(ctx, ref) },
 		}, stable)
 	}
 	inode.Operations().(*viewFile).lookUp(out)

@@ -3,7 +3,6 @@ package fs
 import (
 	"context"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
@@ -72,36 +71,29 @@ func find(ctx context.Context, m *cache.Mailbox, name string) (cache.Entry, erro
 	return cache.Entry{}, remote.ErrNoMessage
 }
 
-// viewFile is a file that is made of a message. What it holds never changes. How long it is may have to be found out, which
+// viewFile is a file that mailfs makes, of a message or to show its own state. Finding out its size may take a while, and
 // is put off until somebody wants to know.
 type viewFile struct {
-	node
+	file
 	where    string // for logs
 	modified time.Time
 
-	known func() (int64, bool) // the size, if it is known
-	size  func(context.Context) (int64, error)
-	bytes func(context.Context) ([]byte, error)
-
-	mu   sync.Mutex // guards what follows
-	told int64      // size that the kernel was told; unsettled when it will ask
+	knownSize func() (int64, bool) // without asking the server; false if it is not known
+	findSize  func(context.Context) (int64, error)
+	whole     func(context.Context) ([]byte, error) // all bytes
 }
 
 var (
 	_ gofs.NodeGetattrer  = (*viewFile)(nil)
 	_ gofs.NodeOpener     = (*viewFile)(nil)
-	_ gofs.NodeFlusher    = (*viewFile)(nil)
 	_ gofs.NodeReader     = (*viewFile)(nil)
-	_ gofs.NodeLseeker    = (*viewFile)(nil)
 	_ gofs.NodeGetxattrer = (*viewFile)(nil)
+	_ content             = (*viewFile)(nil)
 )
 
 // tell fills in the attributes and notes that the kernel has them.
 func (f *viewFile) tell(size int64, out *fuse.Attr) {
-	f.fsys.attributes(out, syscall.S_IFREG|f.fsys.options.FileMode, f.modified)
-	out.Nlink = 1
-	out.Size = uint64(max(size, 0))
-	out.Blocks = (out.Size + 511) / 512
+	f.attributes(out, max(size, 0), f.modified)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.told = size
@@ -110,73 +102,52 @@ func (f *viewFile) tell(size int64, out *fuse.Attr) {
 // lookUp fills in the answer to a lookup of the file. The kernel asks for the size before it uses it, unless it is known.
 func (f *viewFile) lookUp(out *fuse.EntryOut) {
 	out.SetEntryTimeout(rememberView)
-	if size, ok := f.known(); ok {
+	if size, ok := f.knownSize(); ok {
 		f.tell(size, &out.Attr)
 		out.SetAttrTimeout(remember)
 		return
 	}
-	f.tell(unsettled, &out.Attr)
+	f.tell(untold, &out.Attr)
 	out.SetAttrTimeout(0)
 }
 
 func (f *viewFile) Getattr(ctx context.Context, _ gofs.FileHandle, out *fuse.AttrOut) syscall.Errno {
-	size, err := f.size(ctx)
+	size, err := f.findSize(ctx)
 	if err != nil {
-		return f.errno(err)
+		return f.errno("finding the size of", err)
 	}
 	f.tell(size, &out.Attr)
 	out.SetTimeout(remember)
 	return 0
 }
 
-// Open finds out the size before anybody reads, as long as the kernel asks for leave to open files.
 func (f *viewFile) Open(ctx context.Context, flags uint32) (gofs.FileHandle, uint32, syscall.Errno) {
-	if flags&syscall.O_ACCMODE != syscall.O_RDONLY {
-		return nil, 0, syscall.EROFS
-	}
-	if f.fsys.noOpen.Load() {
-		return nil, 0, syscall.ENOSYS
-	}
-	size, err := f.size(ctx)
-	if err != nil {
-		return nil, 0, f.errno(err)
-	}
-	f.settle(size)
-	return nil, fuse.FOPEN_KEEP_CACHE | fuse.FOPEN_NOFLUSH, 0
-}
-
-func (f *viewFile) Flush(context.Context, gofs.FileHandle) syscall.Errno { return syscall.ENOSYS }
-
-func (f *viewFile) Lseek(context.Context, gofs.FileHandle, uint64, uint32) (uint64, syscall.Errno) {
-	return 0, syscall.ENOSYS
+	return openFile(ctx, f, flags)
 }
 
 func (f *viewFile) Read(ctx context.Context, _ gofs.FileHandle, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
-	content, err := f.bytes(ctx)
+	return readFile(ctx, f, dest, off)
+}
+
+func (f *viewFile) size(ctx context.Context) (int64, error) { return f.findSize(ctx) }
+
+// bytes also corrects the size that the kernel was told, where that was worked out from what the server says of the
+// message and not from the bytes themselves.
+func (f *viewFile) bytes(ctx context.Context, off int64, n int) ([]byte, func(), error) {
+	whole, err := f.whole(ctx)
 	if err != nil {
-		return nil, f.errno(err)
+		return nil, nil, err
 	}
-	f.settle(int64(len(content)))
-	off = min(off, int64(len(content)))
-	return fuse.ReadResultData(content[off:min(off+int64(len(dest)), int64(len(content)))]), 0
+	size := int64(len(whole))
+	f.invalidateIfChanged(size)
+	off = min(off, size)
+	return whole[off:min(off+int64(n), size)], nil, nil
 }
 
-// settle has the kernel ask for the size if it is not the one it was told: made anew of the message where it was made of the
-// server's account of it before, a view may differ.
-func (f *viewFile) settle(size int64) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.told == unsettled || f.told == size {
-		return
-	}
-	f.told = unsettled
-	forgetAttributes(&f.Inode)
-}
-
-func (f *viewFile) errno(err error) syscall.Errno {
+func (f *viewFile) errno(doing string, err error) syscall.Errno {
 	e := openErrno(err)
 	if e == syscall.EIO || e == syscall.EFBIG {
-		f.fsys.log.Warn("making a view", "file", f.where, "error", err)
+		f.fsys.log.Warn(doing+" a view", "file", f.where, "error", err)
 	}
 	return e
 }
