@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/mailfs/mailfs/cache"
+	"github.com/mailfs/mailfs/cmd/mailfs/process"
 )
 
 // noCache in place of a directory keeps nothing on disk.
@@ -122,7 +123,7 @@ func storesOf(flag string, args []string) ([]cache.StoreInfo, error) {
 	}
 	stores, err := cache.Stores(dir)
 	if err != nil {
-		return nil, fileError(dir, err)
+		return nil, process.FileError(dir, err)
 	}
 	if len(args) == 0 {
 		return stores, nil

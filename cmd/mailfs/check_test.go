@@ -21,6 +21,7 @@ import (
 	"github.com/emersion/go-imap/v2/imapserver"
 	"github.com/emersion/go-imap/v2/imapserver/imapmemserver"
 
+	"github.com/mailfs/mailfs/cmd/mailfs/process"
 	"github.com/mailfs/mailfs/remote"
 )
 
@@ -162,7 +163,7 @@ func base(text string) string { return base64.StdEncoding.EncodeToString([]byte(
 func runCheck(t *testing.T, args ...string) (stdout string, status int) {
 	t.Helper()
 	cmd := command(t, append([]string{"check"}, args...)...)
-	cmd.Env = append(cmd.Env, passwordVariable+"="+secret)
+	cmd.Env = append(cmd.Env, process.PasswordVariable+"="+secret)
 	stdout, stderr, status := runCommand(t, cmd)
 	for _, s := range []string{secret, base(secret), base("\x00me\x00" + secret)} {
 		if strings.Contains(stdout+stderr, s) {

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/mailfs/mailfs/cache"
+	"github.com/mailfs/mailfs/cmd/mailfs/process"
 )
 
 // configuration is what a configuration file says. Values at its top stand for flags of the same name.
@@ -66,7 +67,7 @@ func configPath() (string, error) {
 func readConfiguration(path string) (*configuration, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return nil, fileError(path, err)
+		return nil, process.FileError(path, err)
 	}
 	var file map[string]toml.Primitive
 	meta, err := toml.Decode(string(text), &file)

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/mailfs/mailfs/cmd/mailfs/demo"
+	"github.com/mailfs/mailfs/cmd/mailfs/process"
 )
 
 func newDemoCommand() *cobra.Command {
@@ -57,7 +58,7 @@ func runDemo(ctx context.Context, mountpoint, command []string, out io.Writer) e
 			return notStarted(command[0], err)
 		}
 	}
-	if err := mayMount(false); err != nil {
+	if err := process.MayMount(false); err != nil {
 		return err
 	}
 	f := defaults()
@@ -67,7 +68,7 @@ func runDemo(ctx context.Context, mountpoint, command []string, out io.Writer) e
 	}
 	var err error
 	if len(mountpoint) > 0 {
-		j.Mountpoint, err = prepareMountpoint(mountpoint[0], warn)
+		j.Mountpoint, err = process.Prepare(mountpoint[0], warn)
 	} else if j.Mountpoint, err = os.MkdirTemp("", "mailfs-demo-"); err == nil {
 		j.Temporary = true
 		defer os.Remove(j.Mountpoint) // unless the serving process has done it
@@ -76,12 +77,12 @@ func runDemo(ctx context.Context, mountpoint, command []string, out io.Writer) e
 	if err != nil {
 		return err
 	}
-	server, err := startBackground(ctx, j)
+	server, err := process.Start(ctx, j.Mountpoint, j, warn)
 	if err != nil {
 		return err
 	}
-	defer clearDead(j.Mountpoint) // should it have died
-	defer server.end()
+	defer process.ClearDead(j.Mountpoint) // should it have died
+	defer server.End()
 	if len(command) > 0 {
 		return runInside(j.Mountpoint, command)
 	}
@@ -96,9 +97,9 @@ Ctrl-C unmounts it and ends.
 	select {
 	case <-ctx.Done():
 		return nil
-	case <-server.ended:
-		if !server.process.ProcessState.Success() {
-			return fmt.Errorf("the process that served the mail is gone (%s)", server.process.ProcessState)
+	case <-server.Ended():
+		if !server.State().Success() {
+			return fmt.Errorf("the process that served the mail is gone (%s)", server.State())
 		}
 		return nil // somebody has unmounted it
 	}
@@ -109,7 +110,7 @@ Ctrl-C unmounts it and ends.
 func runInside(dir string, command []string) error {
 	cmd := exec.Command(command[0], command[1:]...)
 	cmd.Dir = dir
-	cmd.Env = append(environment(), "PWD="+dir)
+	cmd.Env = append(process.Environment(), "PWD="+dir)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
@@ -160,7 +161,7 @@ func notStarted(name string, err error) error {
 	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, os.ErrNotExist) {
 		status, err = 127, errors.New("command not found")
 	}
-	return &statusError{status: status, err: fileError(name, err)}
+	return &statusError{status: status, err: process.FileError(name, err)}
 }
 
 // startDemoServers starts the servers of the sample mail and returns their accounts. stop ends the servers.

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"strings"
 	"syscall"
 	"time"
@@ -251,13 +250,4 @@ func join(what, reason string) string {
 		return what
 	}
 	return what + ": " + reason
-}
-
-// fileError says in one line why a file or a directory can't be used; errors of package os repeat call and path.
-func fileError(path string, err error) error {
-	var p *os.PathError
-	if errors.As(err, &p) {
-		err = p.Err
-	}
-	return fmt.Errorf("%s: %w", path, err)
 }

@@ -9,14 +9,12 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
-	"slices"
-	"strings"
 	"syscall"
 
-	"github.com/moby/sys/mountinfo"
 	"github.com/spf13/cobra"
 	"golang.org/x/oauth2"
 
+	"github.com/mailfs/mailfs/cmd/mailfs/process"
 	"github.com/mailfs/mailfs/remote"
 	"github.com/mailfs/mailfs/remote/smtp"
 )
@@ -120,15 +118,15 @@ func login(ctx context.Context, out io.Writer, a *account, untried bool) error {
 
 // newPassword takes the password from the environment or asks for it.
 func newPassword(ctx context.Context, a *account) (string, error) {
-	password := os.Getenv(passwordVariable)
-	os.Unsetenv(passwordVariable)
+	password := os.Getenv(process.PasswordVariable)
+	os.Unsetenv(process.PasswordVariable)
 	if password != "" {
 		return password, nil
 	}
 	password, err := ask(ctx, "Password for "+a.who()+": ", true)
 	switch {
 	case errors.Is(err, errNoTerminal):
-		return "", fmt.Errorf("there is no terminal to ask for the password; set %s", passwordVariable)
+		return "", fmt.Errorf("there is no terminal to ask for the password; set %s", process.PasswordVariable)
 	case err == nil && password == "":
 		return "", errors.New("an empty password is none; nothing was changed")
 	}
@@ -222,7 +220,7 @@ func openBrowser(url string) {
 		return
 	}
 	cmd := exec.Command(program, url)
-	cmd.Env = environment()
+	cmd.Env = process.Environment()
 	if cmd.Start() == nil {
 		go cmd.Wait()
 	}
@@ -230,23 +228,16 @@ func openBrowser(url string) {
 
 // tellMounts has the mounts of this user that serve an account sign in again.
 func tellMounts(ctx context.Context, a *account) error {
-	mine := fmt.Sprintf("user_id=%d", os.Geteuid())
-	var at []string
-	_, err := mountinfo.GetMounts(func(i *mountinfo.Info) (skip, stop bool) {
-		// Who serves a mount says which process does, and is believed only about its own.
-		if i.FSType == fsType && slices.Contains(strings.Split(i.VFSOptions, ","), mine) {
-			at = append(at, i.Mountpoint)
-		}
-		return true, false
-	})
+	at, err := process.MountsOfUser()
 	if err != nil {
-		return fmt.Errorf("reading the list of mounts: %w", err)
+		return err
 	}
 	for _, mountpoint := range at {
 		s, err := askStatus(ctx, mountpoint)
 		if err != nil {
 			continue // one that does not answer has no use for a password
 		}
+		// The process that serves a mount says which process it is. It is believed only about mounts of this user.
 		for _, served := range s.Accounts {
 			if served.Server == a.label() && s.Process > 1 {
 				if err := syscall.Kill(s.Process, signInAgain); err != nil {

@@ -12,6 +12,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/mailfs/mailfs/cmd/mailfs/process"
 )
 
 func main() {
@@ -49,6 +51,9 @@ func run(args []string) int {
 			fmt.Fprintln(os.Stderr, "mailfs: "+line(status.err))
 		}
 		return status.status
+	case errors.Is(err, process.ErrNoMountpoint):
+		fmt.Fprintln(os.Stderr, "mailfs: "+line(err))
+		return 2
 	case errors.Is(err, context.Canceled):
 		return 130
 	default:

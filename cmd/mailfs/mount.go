@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -15,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/mailfs/mailfs/cmd/mailfs/process"
 	"github.com/mailfs/mailfs/remote"
 )
 
@@ -131,18 +131,18 @@ func mount(ctx context.Context, f *mountFlags, flags *pflag.FlagSet, url, mountp
 	if err != nil {
 		return err
 	}
-	if j.Mountpoint, err = prepareMountpoint(mountpoint, warn); err != nil {
+	if j.Mountpoint, err = process.Prepare(mountpoint, warn); err != nil {
 		return err
 	}
-	if j.LogFile != "" && within(j.LogFile, j.Mountpoint) {
+	if j.LogFile != "" && process.Within(j.LogFile, j.Mountpoint) {
 		return fmt.Errorf("%s: the log file would be hidden by the mount", j.LogFile)
 	}
 	for _, a := range j.Accounts {
-		if a.Store != "" && within(a.Store, j.Mountpoint) {
+		if a.Store != "" && process.Within(a.Store, j.Mountpoint) {
 			return fmt.Errorf("%s: the cache would be hidden by the mount", filepath.Dir(a.Store))
 		}
 	}
-	if err := mayMount(j.AllowOther); err != nil {
+	if err := process.MayMount(j.AllowOther); err != nil {
 		return err
 	}
 	for i := range j.Accounts {
@@ -162,11 +162,11 @@ func mount(ctx context.Context, f *mountFlags, flags *pflag.FlagSet, url, mountp
 	if f.foreground {
 		return serveHere(ctx, j)
 	}
-	p, err := startBackground(ctx, j)
+	p, err := process.Start(ctx, j.Mountpoint, j, warn)
 	if err != nil {
 		return err
 	}
-	return p.release()
+	return p.Release()
 }
 
 // warn prints a line on standard error.
@@ -331,7 +331,7 @@ func (f *mountFlags) account(flags *pflag.FlagSet, t accountTable) (account, err
 func readCertificates(path string) ([]byte, error) {
 	pem, err := os.ReadFile(path)
 	if err != nil {
-		return nil, fileError(path, err)
+		return nil, process.FileError(path, err)
 	}
 	if !x509.NewCertPool().AppendCertsFromPEM(pem) {
 		return nil, fmt.Errorf("%s: there is no certificate in it (PEM, -----BEGIN CERTIFICATE-----)", path)
@@ -348,63 +348,4 @@ func askUser(ctx context.Context, where string) (string, error) {
 		return "", errors.New("the user name contains a line break or a NUL byte")
 	}
 	return user, err
-}
-
-// prepareMountpoint returns the mountpoint as the kernel will name it, after it has cleared away what a dead process of
-// ours left there. It refuses what can't be mounted on.
-func prepareMountpoint(path string, warn func(string)) (string, error) {
-	path, err := resolveMountpoint(path)
-	if err != nil {
-		return "", err
-	}
-	cleared, err := clearDead(path)
-	if err != nil {
-		return "", err
-	}
-	if cleared {
-		warn(path + ": cleared away a dead mount")
-	}
-	info, err := os.Stat(path)
-	if err != nil {
-		return "", fileError(path, err)
-	}
-	if !info.IsDir() {
-		return "", fmt.Errorf("%s: not a directory", path)
-	}
-	if path == "/" {
-		return "", errors.New("/: can't be a mountpoint")
-	}
-	outer, err := ourMounts(func(at string) bool { return at != path && within(path, at) })
-	if err != nil {
-		return "", err
-	}
-	if len(outer) > 0 {
-		return "", fmt.Errorf("%s: it lies inside of another mount of mail (%s)", path, outer[0])
-	}
-	return path, nil
-}
-
-// within tells whether a path is a directory or lies below it.
-func within(path, dir string) bool {
-	return path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
-}
-
-// mayMount refuses what the machine will not allow, in better words than fusermount3 and the kernel have.
-func mayMount(allowOther bool) error {
-	if err := fuseReady(); err != nil {
-		return err
-	}
-	if !allowOther || os.Geteuid() == 0 {
-		return nil
-	}
-	conf, err := os.Open("/etc/fuse.conf")
-	if err == nil {
-		defer conf.Close()
-		for s := bufio.NewScanner(conf); s.Scan(); {
-			if strings.TrimSpace(s.Text()) == "user_allow_other" {
-				return nil
-			}
-		}
-	}
-	return errors.New("--allow-other: only root may, or everybody once /etc/fuse.conf has a line user_allow_other")
 }

@@ -13,34 +13,17 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/mailfs/mailfs/cmd/mailfs/process"
 	"github.com/mailfs/mailfs/remote"
 )
-
-// passwordVariable names the environment variable with a password. It is read once and never handed on.
-const passwordVariable = "MAILFS_PASSWORD"
-
-// environment is this process's environment for a command that it runs: without the password, and without the socket on
-// which systemd hears only from this process.
-func environment() []string {
-	var env []string
-	for _, e := range os.Environ() {
-		if !strings.HasPrefix(e, passwordVariable+"=") && !strings.HasPrefix(e, notifyVariable+"=") {
-			env = append(env, e)
-		}
-	}
-	return env
-}
 
 // errNoPassword says what to do where nobody can be asked.
 var errNoPassword = fmt.Errorf("%w: there is no password, and no terminal to ask for one; set %s, keep it in the keyring "+
 	"with mailfs login, or give a command that prints it (--password-command, or password_command in the configuration)",
-	remote.ErrLogin, passwordVariable)
+	remote.ErrLogin, process.PasswordVariable)
 
-// What is kept of a command's output and of its complaints, in bytes.
-const (
-	maxPassword  = 64 << 10
-	maxComplaint = 4 << 10
-)
+// maxPassword is how much of a command's output is kept, in bytes.
+const maxPassword = 64 << 10
 
 // runPasswordCommand runs a command with the shell and returns the first line of its output, any bytes but the line's
 // end: the password or the token, as kind says. Its errors wrap remote.ErrLogin and show what the command wrote to its standard error, never its output.
@@ -52,13 +35,12 @@ func runPasswordCommand(ctx context.Context, kind, command string) (string, erro
 		defer cancel()
 	}
 	cmd := exec.CommandContext(limited, "sh", "-c", command)
-	cmd.Env = environment()
+	cmd.Env = process.Environment()
 	cmd.WaitDelay = 50 * time.Millisecond // for what it left behind that holds its output open
-	var out, complaint limitedBuffer
-	out.left, complaint.left = maxPassword, maxComplaint
+	out, complaint := process.LimitedBuffer{Left: maxPassword}, process.LimitedBuffer{Left: process.MaxComplaint}
 	cmd.Stdout, cmd.Stderr = &out, &complaint
 	err := cmd.Run()
-	said := strings.TrimSpace(string(complaint.kept))
+	said := strings.TrimSpace(string(complaint.Kept))
 	if len(said) > 200 {
 		said = strings.ToValidUTF8(said[:200], "") + "..."
 	}
@@ -77,7 +59,7 @@ func runPasswordCommand(ctx context.Context, kind, command string) (string, erro
 	case err != nil:
 		return "", fmt.Errorf("%w: the %s command could not be run: %w", remote.ErrLogin, kind, err)
 	}
-	first, _, ended := bytes.Cut(out.kept, []byte("\n"))
+	first, _, ended := bytes.Cut(out.Kept, []byte("\n"))
 	if ended {
 		first = bytes.TrimSuffix(first, []byte("\r"))
 	}
@@ -85,19 +67,6 @@ func runPasswordCommand(ctx context.Context, kind, command string) (string, erro
 		return "", fmt.Errorf("%w: the %s command printed no %[2]s%s", remote.ErrLogin, kind, said)
 	}
 	return string(first), nil
-}
-
-// limitedBuffer keeps the beginning of what is written to it.
-type limitedBuffer struct {
-	kept []byte
-	left int // how many bytes more
-}
-
-func (b *limitedBuffer) Write(p []byte) (int, error) {
-	n := min(len(p), b.left)
-	b.kept = append(b.kept, p[:n]...)
-	b.left -= n
-	return len(p), nil
 }
 
 // ask prints a question on the terminal and returns the line that is typed, which shows unless it is secret. It returns
@@ -164,8 +133,8 @@ func readLine(r io.Reader) (string, error) {
 // fillPasswords finds the password of each account that has no other source than the environment, the keyring or the
 // terminal. A single account without any is an error; one of several stays without, and is refused when it signs in.
 func fillPasswords(ctx context.Context, accounts []account, warn func(string)) error {
-	fromEnvironment := os.Getenv(passwordVariable)
-	os.Unsetenv(passwordVariable)
+	fromEnvironment := os.Getenv(process.PasswordVariable)
+	os.Unsetenv(process.PasswordVariable)
 
 	var without []*account // without a command
 	for i := range accounts {
@@ -180,7 +149,7 @@ func fillPasswords(ctx context.Context, accounts []account, warn func(string)) e
 	case len(without) == 1:
 		without[0].setPassword(fromEnvironment)
 	case len(without) > 1:
-		warn(passwordVariable + " is not used: nobody can tell for which of the accounts it is; write password_command")
+		warn(process.PasswordVariable + " is not used: nobody can tell for which of the accounts it is; write password_command")
 	}
 
 	for _, a := range without {

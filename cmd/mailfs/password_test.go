@@ -7,11 +7,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mailfs/mailfs/cmd/mailfs/process"
 	"github.com/mailfs/mailfs/remote"
 )
 
 func TestPasswordCommand(t *testing.T) {
-	t.Setenv(passwordVariable, "hunter2")
+	t.Setenv(process.PasswordVariable, "hunter2")
 	for _, c := range []struct{ command, password, says string }{
 		{command: "echo secret", password: "secret"},
 		{command: `printf 'secret'`, password: "secret"},
@@ -67,7 +68,7 @@ func TestPasswordOfEnvironment(t *testing.T) {
 		{"one of several has no command", []account{command, plain, command}, []bool{false, true, false}},
 		{"all of several have one", []account{command, command}, []bool{false, false}},
 	} {
-		t.Setenv(passwordVariable, "hunter2")
+		t.Setenv(process.PasswordVariable, "hunter2")
 		if err := fillPasswords(context.Background(), c.accounts, func(text string) { t.Error(c.name, text) }); err != nil {
 			t.Fatal(err)
 		}
@@ -76,8 +77,8 @@ func TestPasswordOfEnvironment(t *testing.T) {
 				t.Errorf("%s: account %d has %v %q", c.name, i, a.HasPassword, a.Password)
 			}
 		}
-		for _, e := range environment() {
-			if strings.HasPrefix(e, passwordVariable) {
+		for _, e := range process.Environment() {
+			if strings.HasPrefix(e, process.PasswordVariable) {
 				t.Error("the password is still in the environment")
 			}
 		}

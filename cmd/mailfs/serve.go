@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/mailfs/mailfs/cache"
+	"github.com/mailfs/mailfs/cmd/mailfs/process"
 	"github.com/mailfs/mailfs/fs"
 	"github.com/mailfs/mailfs/remote"
 	"github.com/mailfs/mailfs/remote/imap"
@@ -125,13 +126,13 @@ func serveHere(ctx context.Context, j *job) error {
 		out = file
 	}
 	log := slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: j.LogLevel}))
-	systemd := newSupervisor()
+	systemd := process.NewSupervisor()
 	ctx, stop := context.WithCancel(ctx)
 	var following sync.WaitGroup
 	defer following.Wait()
 	defer stop()
 	return serve(ctx, j, log, warn, func(status func() cache.Status) error {
-		following.Go(func() { systemd.follow(ctx, j.Mountpoint, status) })
+		following.Go(func() { systemd.Follow(ctx, j.Mountpoint, func() string { return doing(j.Mountpoint, status()) }) })
 		return nil
 	})
 }
@@ -140,7 +141,7 @@ func serveHere(ctx context.Context, j *job) error {
 func openLog(path string) (*os.File, error) {
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
-		return nil, fileError(path, err)
+		return nil, process.FileError(path, err)
 	}
 	return file, nil
 }
@@ -153,7 +154,7 @@ func serve(ctx context.Context, j *job, log *slog.Logger, warn func(string), rea
 	// Most of the memory holds bodies. The limit has the collector come when garbage would add much to what --memory allows;
 	// before that it need not.
 	limit := j.Memory + 36<<20
-	enlargePages(min(limit, 128<<20))
+	process.EnlargePages(min(limit, 128<<20))
 	debug.SetGCPercent(200)
 	debug.SetMemoryLimit(limit)
 	timeout := time.Duration(0)
@@ -236,13 +237,7 @@ func detach(mountpoint string, server *fs.Server) error {
 	if server.Unmount() == nil {
 		return nil
 	}
-	if kind, err := uppermost(mountpoint); err == nil && kind != fsType {
-		return nil // somebody else was faster
-	}
-	if err := unmount(mountpoint, true); err != nil {
-		return fmt.Errorf("unmounting %s: %w", mountpoint, err)
-	}
-	return nil
+	return process.Detach(mountpoint)
 }
 
 // connect signs in to all accounts at once and lists their mailboxes. It fails when none could be reached, unless the

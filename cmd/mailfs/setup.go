@@ -20,6 +20,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/mailfs/mailfs/cmd/mailfs/process"
 	"github.com/mailfs/mailfs/remote"
 )
 
@@ -320,13 +321,13 @@ func (f *setupFlags) add(name, table string) (path string, err error) {
 	switch {
 	case errors.Is(err, os.ErrNotExist):
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			return "", fileError(filepath.Dir(path), err)
+			return "", process.FileError(filepath.Dir(path), err)
 		}
 	case err != nil:
-		return "", fileError(path, err)
+		return "", process.FileError(path, err)
 	default:
 		if info, err = os.Stat(path); err != nil {
-			return "", fileError(path, err)
+			return "", process.FileError(path, err)
 		}
 		mode = info.Mode().Perm()
 		if c, err := readConfiguration(path); err == nil {
@@ -347,7 +348,7 @@ func (f *setupFlags) add(name, table string) (path string, err error) {
 	text = append(text, table...)
 	next, err := os.CreateTemp(filepath.Dir(path), ".config-*.toml")
 	if err != nil {
-		return "", fileError(filepath.Dir(path), err)
+		return "", process.FileError(filepath.Dir(path), err)
 	}
 	defer os.Remove(next.Name()) // unless it has become the file
 	_, err = next.Write(text)
@@ -356,13 +357,13 @@ func (f *setupFlags) add(name, table string) (path string, err error) {
 	}
 	err = errors.Join(err, next.Chmod(mode), next.Sync(), next.Close())
 	if err != nil {
-		return "", fileError(path, err)
+		return "", process.FileError(path, err)
 	}
 	if _, err := readConfiguration(next.Name()); err != nil {
 		return "", errors.New("nothing was written: " + strings.ReplaceAll(err.Error(), next.Name(), path))
 	}
 	if err := os.Rename(next.Name(), path); err != nil {
-		return "", fileError(path, err)
+		return "", process.FileError(path, err)
 	}
 	return path, nil
 }

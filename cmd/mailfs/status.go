@@ -9,12 +9,14 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/mailfs/mailfs/cache"
+	"github.com/mailfs/mailfs/cmd/mailfs/process"
 )
 
 // mountStatus is what a serving process says in .mailfs/status.json.
@@ -71,13 +73,13 @@ const statusWithin = 5 * time.Second
 func status(ctx context.Context, out io.Writer, args []string, asJSON bool) error {
 	wanted := func(string) bool { return true }
 	if len(args) > 0 {
-		path, err := resolveMountpoint(args[0])
+		path, err := process.Resolve(args[0])
 		if err != nil {
 			return err
 		}
 		wanted = func(m string) bool { return m == path }
 	}
-	mounts, err := ourMounts(wanted)
+	mounts, err := process.Mounts(wanted)
 	if err != nil {
 		return err
 	}
@@ -168,4 +170,25 @@ func printStatus(out io.Writer, all []mountStatus, failed bool) error {
 		}
 	}
 	return nil
+}
+
+// doing is a line about what a mount is doing.
+func doing(mountpoint string, status cache.Status) string {
+	parts := []string{mountpoint}
+	for _, a := range status.Accounts {
+		name := ""
+		if a.Name != "" {
+			name = a.Name + ": "
+		}
+		switch {
+		case a.Error != "":
+			parts = append(parts, name+a.Error)
+		case len(a.Syncing) > 0:
+			y := a.Syncing[0]
+			parts = append(parts, fmt.Sprintf("%slisting %s, %d of %d", name, y.Mailbox, y.Done, y.Total))
+		default:
+			parts = append(parts, name+count(a.Messages, "message", "messages")+" listed")
+		}
+	}
+	return oneLine(strings.Join(parts, "; "))
 }

@@ -55,3 +55,18 @@ func TestStatusExplains(t *testing.T) {
 		}
 	}
 }
+
+func TestALineAboutAMountNamesWhatItDoes(t *testing.T) {
+	for _, c := range []struct {
+		account cache.AccountStatus
+		want    string
+	}{
+		{cache.AccountStatus{Name: "work", Syncing: []cache.SyncStatus{{Mailbox: "INBOX", Done: 3, Total: 9}}}, "/mnt; work: listing INBOX, 3 of 9"},
+		{cache.AccountStatus{Name: "work", Error: "login refused\nREADY=1"}, "/mnt; work: login refused READY=1"}, // or a server could notify systemd
+		{cache.AccountStatus{Messages: 1}, "/mnt; 1 message listed"},
+	} {
+		if got := doing("/mnt", cache.Status{Accounts: []cache.AccountStatus{c.account}}); got != c.want {
+			t.Errorf("it says %q, want %q", got, c.want)
+		}
+	}
+}

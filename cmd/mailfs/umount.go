@@ -1,18 +1,10 @@
 package main
 
 import (
-	"context"
-	"errors"
-	"fmt"
-	"os"
-	"strings"
-	"time"
-
 	"github.com/spf13/cobra"
-)
 
-// goneWithin is how long the kernel may take until an unmounted mount is off its list.
-const goneWithin = 10 * time.Second
+	"github.com/mailfs/mailfs/cmd/mailfs/process"
+)
 
 func newUmountCommand() *cobra.Command {
 	var lazy bool
@@ -24,104 +16,10 @@ func newUmountCommand() *cobra.Command {
 			"itself.",
 		Args: arguments(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return umount(cmd.Context(), args[0], lazy)
+			return process.Umount(cmd.Context(), args[0], lazy)
 		},
 	}
 	cmd.Flags().BoolVarP(&lazy, "lazy", "z", false,
 		"unmount also while in use: out of sight now, ended after its last user")
 	return cmd
-}
-
-// umount takes away every mount of ours at a mountpoint and returns when the kernel lists none any more.
-func umount(ctx context.Context, mountpoint string, lazy bool) error {
-	path, err := resolveMountpoint(mountpoint)
-	if err != nil {
-		return err
-	}
-	if err := os.Chdir("/"); err != nil { // or a mount that this was started in would be in use by this
-		return fmt.Errorf("leaving the mount: %w", err)
-	}
-	for unmounted := false; ; unmounted = true {
-		kind, err := uppermost(path)
-		switch {
-		case err != nil:
-			return err
-		case kind == fsType:
-		case unmounted: // the last one of ours is gone
-			return nil
-		case kind == "":
-			return fmt.Errorf("%s: no mail is mounted there", path)
-		default:
-			return fmt.Errorf("%s: what is mounted there is not mailfs (%s)", path, kind)
-		}
-		before, err := ourMounts(func(m string) bool { return m == path })
-		if err != nil {
-			return err
-		}
-		if err := unmountPatiently(ctx, path, lazy); err != nil {
-			return err
-		}
-		if err := awaitFewer(ctx, path, len(before)); err != nil {
-			return err
-		}
-	}
-}
-
-// passesWithin is how long a mount may be in use by nobody: a file that was just closed, or by a process that is about to
-// become another program, is so for a moment.
-const passesWithin = 500 * time.Millisecond
-
-// unmountPatiently takes away the uppermost mount at a path. One that is in use it says by whom.
-func unmountPatiently(ctx context.Context, path string, lazy bool) error {
-	deadline := time.After(passesWithin)
-	for {
-		err := unmount(path, lazy)
-		if err == nil {
-			return nil
-		}
-		if !errors.Is(err, errBusy) {
-			return fmt.Errorf("unmounting %s: %w", path, err)
-		}
-		who := holders(path)
-		if err = busy(path, who); len(who) > 0 {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return context.Canceled
-		case <-deadline:
-			return err
-		case <-time.After(10 * time.Millisecond):
-		}
-	}
-}
-
-// busy says that a mount is in use, and by whom.
-func busy(path string, who []string) error {
-	text := "something is in use there"
-	if len(who) > 0 {
-		if len(who) > 5 {
-			who = append(who[:5], fmt.Sprintf("%d more", len(who)-5))
-		}
-		text = "in use by " + strings.Join(who, ", ")
-	}
-	return fmt.Errorf("%s: busy: %s; end that, or unmount with --lazy", path, text)
-}
-
-// awaitFewer waits until fewer than n mounts of ours are at a path.
-func awaitFewer(ctx context.Context, path string, n int) error {
-	deadline := time.After(goneWithin)
-	for {
-		left, err := ourMounts(func(m string) bool { return m == path })
-		if err != nil || len(left) < n {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return context.Canceled
-		case <-deadline:
-			return fmt.Errorf("%s: the kernel still lists it after %s", path, goneWithin)
-		case <-time.After(10 * time.Millisecond):
-		}
-	}
 }

@@ -1,4 +1,4 @@
-package main
+package process
 
 import (
 	"context"
@@ -8,8 +8,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/mailfs/mailfs/cache"
 )
 
 // What systemd hears from a service of Type=notify, in order.
@@ -21,7 +19,7 @@ func TestSupervisor(t *testing.T) {
 	}
 	defer socket.Close()
 	t.Setenv(notifyVariable, path)
-	s := newSupervisor()
+	s := NewSupervisor()
 	if _, there := os.LookupEnv(notifyVariable); there {
 		t.Error("commands would inherit the socket")
 	}
@@ -37,18 +35,18 @@ func TestSupervisor(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	status := make(chan cache.Status, 2)
-	status <- cache.Status{Accounts: []cache.AccountStatus{{Name: "work", Syncing: []cache.SyncStatus{{Mailbox: "INBOX", Done: 3, Total: 9}}}}}
-	status <- cache.Status{Accounts: []cache.AccountStatus{{Name: "work", Error: "login refused\nREADY=1"}}}
+	status := make(chan string, 2)
+	status <- "listing INBOX"
+	status <- "login refused"
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		s.follow(ctx, "/mnt", func() cache.Status { return <-status })
+		s.Follow(ctx, "/mnt", func() string { return <-status })
 	}()
-	if got := heard(); got != "READY=1\nSTATUS=/mnt; work: listing INBOX, 3 of 9" {
+	if got := heard(); got != "READY=1\nSTATUS=listing INBOX" {
 		t.Errorf("at first: %q", got)
 	}
-	if got := heard(); got != "STATUS=/mnt; work: login refused READY=1" {
+	if got := heard(); got != "STATUS=login refused" {
 		t.Errorf("then: %q", got)
 	}
 	cancel()

@@ -1,4 +1,4 @@
-package main
+package process
 
 import (
 	"bytes"
@@ -46,7 +46,7 @@ func unmount(path string, lazy bool) error {
 		args = append(args, "-z")
 	}
 	cmd := exec.Command("fusermount3", append(args, "--", path)...)
-	cmd.Env = append(environment(), "LC_ALL=C")
+	cmd.Env = append(Environment(), "LC_ALL=C")
 	out, err := cmd.CombinedOutput()
 	switch {
 	case err == nil:
@@ -90,7 +90,7 @@ func holds(proc, path string) bool {
 		}
 	}
 	for _, l := range links {
-		if target, err := os.Readlink(l); err == nil && within(target, path) {
+		if target, err := os.Readlink(l); err == nil && Within(target, path) {
 			return true
 		}
 	}

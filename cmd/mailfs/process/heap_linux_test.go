@@ -1,4 +1,4 @@
-package main
+package process
 
 import (
 	"fmt"
@@ -8,13 +8,13 @@ import (
 	"unsafe"
 )
 
-// What is allocated after enlargePages lies where the kernel was advised to use huge pages ("hg" in proc(5)), unless there
+// What is allocated after EnlargePages lies where the kernel was advised to use huge pages ("hg" in proc(5)), unless there
 // was free memory of another kind.
 func TestEnlargePages(t *testing.T) {
 	if _, err := os.Stat("/sys/kernel/mm/transparent_hugepage"); err != nil {
 		t.Skip("this kernel has no huge pages: ", err)
 	}
-	enlargePages(32 << 20)
+	EnlargePages(32 << 20)
 	blocks := make([][]byte, 16) // of 4 MB: more than was advised, and most likely than is free
 	for i := range blocks {
 		blocks[i] = make([]byte, 4<<20)

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/mailfs/mailfs/cmd/mailfs/process"
 )
 
 // eventually waits until something holds.
@@ -53,7 +55,7 @@ func waiting(t *testing.T) (cmd *exec.Cmd, stderr *strings.Builder, child int) {
 		silent(conn)
 	})
 	cmd = command(t, "mount", "--tls=off", "--timeout=5m", "imap://u@"+address, ".")
-	cmd.Env = append(cmd.Env, passwordVariable+"=hunter2")
+	cmd.Env = append(cmd.Env, process.PasswordVariable+"=hunter2")
 	stderr = &strings.Builder{}
 	cmd.Stderr = stderr
 	if err := cmd.Start(); err != nil {
@@ -126,7 +128,7 @@ func TestParentDies(t *testing.T) {
 			"+OK\r\n")(conn)
 	})
 	cmd := command(t, "mount", "--tls=off", "pop3://u@"+address, ".")
-	cmd.Env = append(cmd.Env, passwordVariable+"=hunter2")
+	cmd.Env = append(cmd.Env, process.PasswordVariable+"=hunter2")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -136,8 +138,8 @@ func TestParentDies(t *testing.T) {
 	cmd.Wait()
 	close(released)
 	eventually(t, "the background process ends", func() bool { return !alive(child) })
-	if kind, err := uppermost(cmd.Dir); err != nil || kind != "" {
-		t.Errorf("%q is mounted (%v)", kind, err)
+	if left, err := process.Mounts(func(at string) bool { return at == cmd.Dir }); err != nil || len(left) > 0 {
+		t.Errorf("%q is mounted (%v)", left, err)
 	}
 }
 
@@ -160,7 +162,7 @@ func TestPasswordCrossesToTheBackgroundProcess(t *testing.T) {
 		}
 	})
 	cmd := command(t, "mount", "--tls=off", "pop3://u@"+address, ".")
-	cmd.Env = append(cmd.Env, passwordVariable+"="+password)
+	cmd.Env = append(cmd.Env, process.PasswordVariable+"="+password)
 	stdout, stderr, status := runCommand(t, cmd)
 	if status != 1 || stdout != "" || !strings.HasPrefix(stderr, "mailfs: "+address+": login refused for \"u\"") ||
 		strings.Count(stderr, "\n") != 1 {

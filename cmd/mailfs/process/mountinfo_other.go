@@ -1,6 +1,6 @@
 //go:build !linux
 
-package main
+package process
 
 import (
 	"bytes"
@@ -30,7 +30,7 @@ func unmount(path string, lazy bool) error {
 		args = []string{"-f", path}
 	}
 	cmd := exec.Command("umount", args...)
-	cmd.Env = environment()
+	cmd.Env = Environment()
 	out, err := cmd.CombinedOutput()
 	if err != nil && bytes.Contains(out, []byte("busy")) {
 		return errBusy

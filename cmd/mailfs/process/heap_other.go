@@ -1,0 +1,6 @@
+//go:build !linux
+
+package process
+
+// EnlargePages is of use on Linux only.
+func EnlargePages(int64) {}

@@ -1,0 +1,119 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+)
+
+// goneWithin is how long the kernel may take until an unmounted mount is off its list.
+const goneWithin = 10 * time.Second
+
+// Umount takes away every mount of ours at a mountpoint and returns when the kernel lists none any more.
+func Umount(ctx context.Context, mountpoint string, lazy bool) error {
+	path, err := Resolve(mountpoint)
+	if err != nil {
+		return err
+	}
+	if err := os.Chdir("/"); err != nil { // or a mount that this was started in would be in use by this
+		return fmt.Errorf("leaving the mount: %w", err)
+	}
+	for unmounted := false; ; unmounted = true {
+		kind, err := uppermost(path)
+		switch {
+		case err != nil:
+			return err
+		case kind == fsType:
+		case unmounted: // the last one of ours is gone
+			return nil
+		case kind == "":
+			return fmt.Errorf("%s: no mail is mounted there", path)
+		default:
+			return fmt.Errorf("%s: what is mounted there is not mailfs (%s)", path, kind)
+		}
+		before, err := Mounts(func(m string) bool { return m == path })
+		if err != nil {
+			return err
+		}
+		if err := unmountPatiently(ctx, path, lazy); err != nil {
+			return err
+		}
+		if err := awaitFewer(ctx, path, len(before)); err != nil {
+			return err
+		}
+	}
+}
+
+// passesWithin is how long a mount may be in use by nobody: a file that was just closed, or by a process that is about to
+// become another program, is so for a moment.
+const passesWithin = 500 * time.Millisecond
+
+// unmountPatiently takes away the uppermost mount at a path. One that is in use it says by whom.
+func unmountPatiently(ctx context.Context, path string, lazy bool) error {
+	deadline := time.After(passesWithin)
+	for {
+		err := unmount(path, lazy)
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, errBusy) {
+			return fmt.Errorf("unmounting %s: %w", path, err)
+		}
+		who := holders(path)
+		if err = busy(path, who); len(who) > 0 {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return context.Canceled
+		case <-deadline:
+			return err
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// busy says that a mount is in use, and by whom.
+func busy(path string, who []string) error {
+	text := "something is in use there"
+	if len(who) > 0 {
+		if len(who) > 5 {
+			who = append(who[:5], fmt.Sprintf("%d more", len(who)-5))
+		}
+		text = "in use by " + strings.Join(who, ", ")
+	}
+	return fmt.Errorf("%s: busy: %s; end that, or unmount with --lazy", path, text)
+}
+
+// awaitFewer waits until fewer than n mounts of ours are at a path.
+func awaitFewer(ctx context.Context, path string, n int) error {
+	deadline := time.After(goneWithin)
+	for {
+		left, err := Mounts(func(m string) bool { return m == path })
+		if err != nil || len(left) < n {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return context.Canceled
+		case <-deadline:
+			return fmt.Errorf("%s: the kernel still lists it after %s", path, goneWithin)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// Detach takes away a mount that is in use: processes that use it get errors from then on. A mount that somebody else has
+// taken away already is no error.
+func Detach(mountpoint string) error {
+	if kind, err := uppermost(mountpoint); err == nil && kind != fsType {
+		return nil
+	}
+	if err := unmount(mountpoint, true); err != nil {
+		return fmt.Errorf("unmounting %s: %w", mountpoint, err)
+	}
+	return nil
+}
