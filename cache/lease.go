@@ -1,6 +1,6 @@
 package cache
 
-import "github.com/mailfs/mailfs/remote"
+import "github.com/mailfs/mailfs/remote/buffer"
 
 // lease says who may read the bytes that a fetch brings, and so what becomes of their memory. It is guarded by the mutex of
 // the mailbox. Bodies come in buffers of package remote: one that was pushed to the kernel and that nobody reads any more
@@ -112,6 +112,6 @@ func (m *Mailbox) leaseLocked(key bodyKey, f *fetch, e leaseEvent, body []byte) 
 	case leaseAdd:
 		m.account.bodies.add(key, body)
 	case leaseRecycle:
-		remote.Recycle(f.body)
+		buffer.Put(f.body)
 	}
 }

@@ -5,7 +5,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	"github.com/mailfs/mailfs/remote"
+	"github.com/mailfs/mailfs/remote/buffer"
 )
 
 var leaseEvents = []leaseEvent{leaseBorrow, leaseRetain, leaseRelease, leasePushed, leaseKept, leaseFailed}
@@ -116,7 +116,7 @@ func TestThePushedMessageNobodyReadsGivesItsMemoryToTheNext(t *testing.T) {
 		m := &Mailbox{account: a, inflight: map[bodyKey]*fetch{}}
 		key := bodyKey{mailbox: m, ref: Ref{1, 2}}
 		f := m.start(key)
-		body := remote.Buffer(size)
+		body := buffer.Get(size)
 		f.finish(body, nil)
 		for range c.readers {
 			if _, found := m.getOrStart(key, leaseBorrow); found != f {
@@ -128,12 +128,12 @@ func TestThePushedMessageNobodyReadsGivesItsMemoryToTheNext(t *testing.T) {
 		}
 		m.endFetch(key.ref, f, c.pushed)
 		for i := range c.readers {
-			if other := remote.Buffer(size); same(other, body) {
+			if other := buffer.Get(size); same(other, body) {
 				t.Fatalf("%s: its memory is used again with %d readers", name, c.readers-i)
 			}
 			m.release(key, f)
 		}
-		other := remote.Buffer(size)
+		other := buffer.Get(size)
 		if again := same(other, body); again != c.again {
 			t.Errorf("%s: its memory is used again: %v, want %v", name, again, c.again)
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/emersion/go-imap/v2/imapclient"
 
 	"github.com/mailfs/mailfs/remote"
+	"github.com/mailfs/mailfs/remote/buffer"
 	"github.com/mailfs/mailfs/remote/imap/wire"
 )
 
@@ -202,10 +203,10 @@ func readBody(data *imapclient.FetchMessageData) (uid remote.UID, body []byte, e
 // arrives.
 func drain(l goimap.LiteralReader) ([]byte, error) {
 	size := l.Size()
-	body := remote.Buffer(int(min(size, trusted)))[:0]
+	body := buffer.Get(int(min(size, trusted)))[:0]
 	for int64(len(body)) < size {
 		if len(body) == cap(body) {
-			body = append(remote.Buffer(int(min(size, 2*int64(cap(body)))))[:0], body...)
+			body = append(buffer.Get(int(min(size, 2*int64(cap(body)))))[:0], body...)
 		}
 		n, err := io.ReadFull(l, body[len(body):min(int64(cap(body)), size)])
 		if err != nil {

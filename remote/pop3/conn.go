@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/mailfs/mailfs/remote"
+	"github.com/mailfs/mailfs/remote/buffer"
 )
 
 // conn stands between the network and go-pop3 and supplies what that lacks: deadlines, bounds, faithfulness, and speed.
@@ -338,7 +339,7 @@ func (x *exchange) keep(b []byte) {
 			room = min(room, trusted)
 		}
 		if room >= int64(n) {
-			x.answer = append(remote.Buffer(int(room))[:0], x.answer...)
+			x.answer = append(buffer.Get(int(room))[:0], x.answer...)
 		}
 	}
 	x.answer = append(x.answer, b...)
