@@ -30,7 +30,12 @@ func bytesFrom(first int) string {
 	return b.String()
 }
 
-func TestMain(m *testing.M) { os.Exit(tests(m)) }
+func TestMain(m *testing.M) {
+	if os.Getenv(leaveEnv) != "" {
+		os.Exit(leave())
+	}
+	os.Exit(tests(m))
+}
 
 func tests(m *testing.M) (code int) {
 	var err error

@@ -49,7 +49,7 @@ type Dovecot struct {
 
 // StartDovecot starts a Dovecot that keeps everything in a new directory below r.Dir.
 func (r *Run) StartDovecot(o DovecotOptions) (*Dovecot, error) {
-	dir, err := os.MkdirTemp(r.Dir, "dovecot")
+	dir, err := os.MkdirTemp(r.Dir, dovecotPrefix)
 	if err != nil {
 		return nil, err
 	}
@@ -321,6 +321,9 @@ func (d *Dovecot) launch() error {
 	if err := <-started; err != nil {
 		return err
 	}
+	if err := os.WriteFile(filepath.Join(d.dir, pidFile), []byte(identity(d.cmd.Process.Pid)), 0o644); err != nil {
+		return err
+	}
 	for _, port := range []int{d.IMAP, d.IMAPS, d.POP3, d.POP3S} {
 		if !poll(Patience, func() bool { return d.exited() || answers(port) }) || d.exited() {
 			return fmt.Errorf("port %d does not answer", port)
@@ -360,6 +363,9 @@ func (d *Dovecot) Stop() {
 		<-d.done
 	}
 }
+
+// Process returns the id of the process that has started all others of this Dovecot.
+func (d *Dovecot) Process() int { return d.cmd.Process.Pid }
 
 // Log returns the last of what Dovecot logged.
 func (d *Dovecot) Log() string {

@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -24,13 +23,12 @@ type Run struct {
 	Dir    string // holds everything the tests write; on a path that an ordinary user may enter
 	Binary string // mailfs, with the race detector if the tests have it
 
+	lock    *os.File // locked: the process of this run lives
 	sources sync.Once
 }
 
 // Patience is how long a test waits for what should happen at once, on a busy machine.
 const Patience = 20 * time.Second
-
-const dirPrefix = "mailfs-test-"
 
 // Start checks that the machine has what the tests need, cleans away what a killed run left, and builds the program.
 func Start() (*Run, error) {
@@ -38,14 +36,11 @@ func Start() (*Run, error) {
 		return nil, err
 	}
 	sweep()
-	dir, err := os.MkdirTemp("", dirPrefix+strconv.Itoa(os.Getpid())+"-")
+	dir, lock, err := newDir()
 	if err != nil {
-		return nil, fmt.Errorf("making the directory of the tests: %w", err)
-	}
-	if err := os.Chmod(dir, 0o755); err != nil {
 		return nil, err
 	}
-	r := &Run{Dir: dir, Binary: filepath.Join(dir, "mailfs")}
+	r := &Run{Dir: dir, Binary: filepath.Join(dir, "mailfs"), lock: lock}
 	args := []string{"build", "-o", r.Binary}
 	if raceDetector {
 		args = append(args, "-race")
@@ -87,11 +82,12 @@ func (r *Run) Close() error {
 	}
 	for _, m := range mountsBelow(r.Dir) {
 		left = errors.Join(left, fmt.Errorf("%s is still mounted", m))
-		exec.Command("umount", "-l", m).Run()
+		detach(m)
 	}
 	if err := os.RemoveAll(r.Dir); err != nil {
 		left = errors.Join(left, fmt.Errorf("removing the directory of the tests: %w", err))
 	}
+	r.lock.Close()
 	if len(races) > 0 {
 		left = errors.Join(left, fmt.Errorf("data races in the program:\n%s", strings.Join(races, "\n")))
 	}
@@ -151,22 +147,6 @@ func lookPath(name string) (string, error) {
 		return p, nil
 	}
 	return exec.LookPath("/usr/sbin/" + name)
-}
-
-// sweep unmounts and removes what runs left that were killed.
-func sweep() {
-	dirs, _ := filepath.Glob(filepath.Join(os.TempDir(), dirPrefix+"*"))
-	for _, dir := range dirs {
-		pid, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(dir), dirPrefix), "-")
-		if n, err := strconv.Atoi(pid); err != nil || syscall.Kill(n, 0) == nil {
-			continue
-		}
-		for _, m := range mountsBelow(dir) {
-			fmt.Fprintf(os.Stderr, "unmounting %s, left by an earlier run\n", m)
-			exec.Command("umount", "-l", m).Run()
-		}
-		os.RemoveAll(dir)
-	}
 }
 
 // Eventually polls until ok says true, and fails the test if that takes longer than Patience.

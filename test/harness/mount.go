@@ -172,10 +172,7 @@ func (m *Mount) Unmount(t testing.TB) {
 // end leaves nothing behind, whatever state the mount is in.
 func (m *Mount) end() {
 	pids := m.Processes()
-	for Mounted(m.Path) > 0 {
-		if exec.Command("umount", "-l", m.Path).Run() != nil && exec.Command("fusermount3", "-uz", m.Path).Run() != nil {
-			break
-		}
+	for Mounted(m.Path) > 0 && detach(m.Path) == nil {
 	}
 	if poll(5*time.Second, func() bool { return !anyAlive(pids) }) {
 		return
@@ -234,13 +231,17 @@ func Alive(pid int) bool {
 
 // State returns the state letter of a process as in proc_pid_stat(5), 0 when there is none.
 func State(pid int) byte {
+	if fields := stat(pid); len(fields) > 0 {
+		return fields[0][0]
+	}
+	return 0
+}
+
+// stat returns what proc_pid_stat(5) says of a process, from the third field on; nil when there is no such process.
+func stat(pid int) []string {
 	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
-		return 0
+		return nil
 	}
-	_, rest, ok := bytes.Cut(b, []byte(") ")) // the name before may hold anything but is cut at 15 bytes
-	if !ok || len(rest) == 0 {
-		return 0
-	}
-	return rest[0]
+	return strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:])) // the second is a name, which may hold anything
 }

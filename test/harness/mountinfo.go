@@ -3,8 +3,11 @@
 package harness
 
 import (
+	"errors"
 	"os"
+	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -28,16 +31,24 @@ func mounts() (points, types []string) {
 	return points, types
 }
 
-// mountsBelow returns the FUSE mounts at or below dir, innermost first.
+// mountsBelow returns the mounts at or below dir, innermost first.
 func mountsBelow(dir string) []string {
 	var below []string
-	points, types := mounts()
-	for i, p := range points {
-		if strings.HasPrefix(types[i], "fuse") && (p == dir || strings.HasPrefix(p, dir+"/")) {
+	points, _ := mounts()
+	for _, p := range points {
+		if p == dir || strings.HasPrefix(p, dir+"/") {
 			below = append([]string{p}, below...)
 		}
 	}
 	return below
+}
+
+// detach takes a mount away, whoever uses it and whether it answers or not.
+func detach(point string) error {
+	if err := syscall.Unmount(point, syscall.MNT_DETACH); !errors.Is(err, syscall.EPERM) {
+		return err
+	}
+	return exec.Command("fusermount3", "-u", "-z", point).Run() // as an ordinary user
 }
 
 // Mounted returns how many mounts stand on path: more than one are stacked.
