@@ -38,7 +38,8 @@ func (a *Account) Search(ctx context.Context, mailbox string, q remote.Query) (u
 	var found *remote.UIDSet
 	request := &request{lane: listing, mailbox: mailbox, single: true}
 	err := a.pool.use(ctx, request, func(s *session) (err error) {
-		validity = a.pool.validity(s)
+		_, box := a.pool.openOn(s)
+		validity = box.UIDValidity
 		found, err = s.searchFor(criteria, math.MaxInt)
 		if no, ok := errors.AsType[*goimap.Error](err); ok {
 			err = fmt.Errorf("%w: SEARCH: %w", remote.ErrUnsupported, no)

@@ -35,24 +35,7 @@ type session struct {
 	// opening waits until the mailbox is open; nil if it is. Only its exclusive user has one.
 	opening func() error
 
-	// Guarded by the pool's mutex.
-	lane      lane
-	mailbox   string // opened with EXAMINE; "" is none
-	box       *goimap.SelectData
-	users     int
-	listings  int              // users that list
-	bulk      int              // users that bring bodies nobody waits for yet
-	bulkEnd   time.Time        // when the last of these came or went
-	watched   time.Time        // since when it has brought such bodies without a pause, or was last judged
-	cameFrom  int64            // bytes that had come packed then
-	behind    bool             // it brings less than the line would carry: the server takes its time
-	exclusive bool             // the one user shares with nobody
-	packed    bool             // compression was begun, or tried
-	draining  bool             // nobody may join: compression begins when the users are gone
-	beginning bool             // which they are
-	single    bool             // a command is under way that only FETCH may go beside
-	claims    []*remote.UIDSet // what is being fetched
-	idle      *time.Timer
+	usage usage
 }
 
 // examine begins to open a mailbox read-only: EXAMINE of RFC 9051, section 6.3.3. answer waits until it is open. A FETCH

@@ -27,11 +27,12 @@ func (a *Account) Sync(ctx context.Context, mailbox string, since, now remote.Ve
 	emit func(remote.Delta) error) (remote.Version, error) {
 	if now.UIDNext == 0 {
 		err := a.pool.use(ctx, &request{lane: listing, mailbox: mailbox, fresh: true}, func(s *session) error {
+			_, box := a.pool.openOn(s)
 			now = remote.Version{
-				UIDValidity: s.box.UIDValidity,
-				UIDNext:     remote.UID(s.box.UIDNext),
-				ModSeq:      s.box.HighestModSeq,
-				Messages:    s.box.NumMessages,
+				UIDValidity: box.UIDValidity,
+				UIDNext:     remote.UID(box.UIDNext),
+				ModSeq:      box.HighestModSeq,
+				Messages:    box.NumMessages,
 			}
 			return nil
 		})
@@ -70,9 +71,7 @@ func (a *Account) Versions(ctx context.Context, mailboxes []string) ([]remote.Ve
 			NumMessages: true, UIDNext: true, UIDValidity: true, HighestModSeq: s.caps.Has(goimap.CapCondStore),
 		}
 		asked := make([]*imapclient.StatusCommand, len(mailboxes))
-		a.pool.mu.Lock()
-		open := s.mailbox
-		a.pool.mu.Unlock()
+		open, _ := a.pool.openOn(s)
 		for i, mailbox := range mailboxes {
 			if mailbox != open {
 				asked[i] = s.client.Status(mailbox, options)
