@@ -19,11 +19,11 @@ type Mailbox struct {
 	role    remote.Role
 	log     *slog.Logger
 
-	table     kept[*Table]
-	readahead readahead
-	texts     readahead // of those who read texts
-	anatomies readahead // of those who look at parts
-	searches  searches
+	table      kept[*Table]
+	readahead  readahead
+	texts      readahead // of those who read texts
+	structures readahead // of those who look at parts
+	searches   searches
 
 	// What a synchronisation leaves to the next one. One runs at a time, so nothing guards it.
 	version remote.Version

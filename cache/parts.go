@@ -34,23 +34,23 @@ func (f PartFile) view() view {
 // structure is fetched. Errors as with Text.
 func (m *Mailbox) Parts(ctx context.Context, ref Ref) ([]PartFile, error) {
 	m.account.lastRead.Store(time.Now().UnixNano())
-	want, validity := m.next(&m.anatomies, ref)
+	want, validity := m.next(&m.structures, ref)
 	if len(want) > 0 {
-		m.bringAhead(validity, want, anatomyView, m.bringAnatomies)
+		m.fetchViewsAhead(validity, want, structureView, m.fetchStructures)
 	}
-	v, err := m.made(ctx, ref, anatomyView, func(ctx context.Context, f *fetch) {
-		m.bringAnatomies(ctx, remote.Foreground, map[remote.UID]*fetch{ref.UID: f}, ref.UIDValidity)
+	v, err := m.getView(ctx, ref, structureView, func(ctx context.Context, f *fetch) {
+		m.fetchStructures(ctx, remote.Foreground, map[remote.UID]*fetch{ref.UID: f}, ref.UIDValidity)
 	})
 	if err != nil {
 		return nil, err
 	}
-	found := &anatomy{}
+	found := &structure{}
 	if err := json.Unmarshal(v, found); err != nil {
 		return nil, fmt.Errorf("parts of UID %d in %s: %w", ref.UID, m.name, err)
 	}
 	var files []PartFile
 	for _, f := range message.Files(found.Root) {
-		files = append(files, PartFile{File: f, parsed: found.Whole})
+		files = append(files, PartFile{File: f, parsed: found.Parsed})
 	}
 	return files, nil
 }
@@ -111,7 +111,7 @@ func (m *Mailbox) askSizes(ctx context.Context, ref Ref) {
 	// That the server can't tell is no error: who wants to know reads the part.
 	sizes, err := m.account.remote.DecodedSizes(ctx, m.at(ref.UIDValidity, remote.Foreground), ref.UID, numbers)
 	if err != nil {
-		m.account.bodies.add(m.viewKey(ref, encodedView), nil)
+		m.account.bodies.add(m.viewKey(ref, undecodableView), nil)
 		m.log.Debug("sizes of parts are not known before they are read", "uid", ref.UID, "error", err)
 		return
 	}
@@ -124,7 +124,7 @@ func (m *Mailbox) askSizes(ctx context.Context, ref Ref) {
 // the header with a line for each field, decoded. The caller must not change it. Errors as with Text.
 func (m *Mailbox) PartBytes(ctx context.Context, ref Ref, f PartFile) ([]byte, error) {
 	m.account.lastRead.Store(time.Now().UnixNano())
-	return m.made(ctx, ref, f.view(), func(ctx context.Context, fetching *fetch) {
+	return m.getView(ctx, ref, f.view(), func(ctx context.Context, fetching *fetch) {
 		content, ok := m.readView(ref, f.view())
 		if ok {
 			m.finish(m.viewKey(ref, f.view()), fetching, content, nil)
@@ -168,7 +168,7 @@ func (m *Mailbox) part(ctx context.Context, ref Ref, f PartFile) ([]byte, error)
 		m.account.partsRight.Add(1)
 	default: // one of the two is another part, or counted in another way
 		m.account.partsWrong.Add(1)
-		data, err = m.sectionOfWhole(ctx, ref, section)
+		data, err = m.sectionOfMessage(ctx, ref, section)
 	}
 	if err != nil {
 		return nil, err
@@ -183,17 +183,17 @@ func (m *Mailbox) decoded(ctx context.Context, ref Ref, number string) ([]byte, 
 	}
 	content, err := m.account.remote.Decoded(ctx, m.at(ref.UIDValidity, remote.Foreground), ref.UID, number)
 	if errors.Is(err, remote.ErrUnsupported) {
-		m.account.bodies.add(m.viewKey(ref, encodedView), nil)
+		m.account.bodies.add(m.viewKey(ref, undecodableView), nil)
 	}
 	return content, err
 }
 
 // decodable returns the parts of a message that the server may decode; nil where it can't or need not be asked.
-func (m *Mailbox) decodable(ref Ref) *anatomy {
-	if _, here := m.atHand(ref); here || m.account.bodies.has(m.viewKey(ref, encodedView)) {
+func (m *Mailbox) decodable(ref Ref) *structure {
+	if _, here := m.localBody(ref); here || m.account.bodies.has(m.viewKey(ref, undecodableView)) {
 		return nil
 	}
-	if found := m.keptAnatomy(ref); found != nil && !found.Whole {
+	if found := m.keptStructure(ref); found != nil && !found.Parsed {
 		return found
 	}
 	return nil
@@ -201,12 +201,12 @@ func (m *Mailbox) decodable(ref Ref) *anatomy {
 
 // section returns a section of a message, from the message if it is at hand or can't be taken apart by the server.
 func (m *Mailbox) section(ctx context.Context, ref Ref, s remote.Section) (content []byte, err error) {
-	if body, ok := m.atHand(ref); ok {
+	if body, ok := m.localBody(ref); ok {
 		return sectionOf(body, s)
 	}
 	a := m.account
 	err = remote.ErrUnsupported
-	if found := m.keptAnatomy(ref); found == nil || !found.Whole {
+	if found := m.keptStructure(ref); found == nil || !found.Parsed {
 		came := false
 		err = a.remote.Sections(ctx, m.at(ref.UIDValidity, remote.Foreground), []remote.UID{ref.UID}, []remote.Section{s},
 			func(_ remote.UID, got [][]byte) { content, came = got[0], true })
@@ -217,17 +217,17 @@ func (m *Mailbox) section(ctx context.Context, ref Ref, s remote.Section) (conte
 		}
 	}
 	if errors.Is(err, remote.ErrUnsupported) {
-		return m.sectionOfWhole(ctx, ref, s)
+		return m.sectionOfMessage(ctx, ref, s)
 	}
 	return content, err
 }
 
-// sectionOfWhole brings a message to return a section of it.
-func (m *Mailbox) sectionOfWhole(ctx context.Context, ref Ref, s remote.Section) (content []byte, err error) {
-	if body, ok := m.atHand(ref); ok {
+// sectionOfMessage brings a message to return a section of it.
+func (m *Mailbox) sectionOfMessage(ctx context.Context, ref Ref, s remote.Section) (content []byte, err error) {
+	if body, ok := m.localBody(ref); ok {
 		return sectionOf(body, s)
 	}
-	m.bringWhole(ctx, remote.Foreground, ref.UIDValidity, []remote.UID{ref.UID}, func(_ remote.UID, body []byte, failed error) {
+	m.fetchMessages(ctx, remote.Foreground, ref.UIDValidity, []remote.UID{ref.UID}, func(_ remote.UID, body []byte, failed error) {
 		if err = failed; err == nil {
 			content, err = sectionOf(body, s)
 		}

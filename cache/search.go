@@ -211,7 +211,7 @@ func (m *Mailbox) keptHeader(ref Ref) ([]byte, bool) {
 			return header, true
 		}
 	}
-	if body, ok := m.atHand(ref); ok {
+	if body, ok := m.localBody(ref); ok {
 		return message.RawHeader(body), true
 	}
 	return nil, false
@@ -225,11 +225,11 @@ func (m *Mailbox) keptText(ref Ref) ([]byte, bool) {
 	if text, ok := m.readView(ref, textView); ok {
 		return text, true
 	}
-	body, ok := m.atHand(ref)
+	body, ok := m.localBody(ref)
 	if !ok {
 		return nil, false
 	}
-	found, err := anatomyOf(body)
+	found, err := parseStructure(body)
 	if err != nil {
 		return nil, false
 	}

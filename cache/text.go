@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 
@@ -19,8 +18,8 @@ import (
 func (m *Mailbox) Text(ctx context.Context, ref Ref) ([]byte, error) {
 	m.account.lastRead.Store(time.Now().UnixNano())
 	m.textsAhead(ref)
-	return m.made(ctx, ref, textView, func(ctx context.Context, f *fetch) {
-		m.bringTexts(ctx, remote.Foreground, map[remote.UID]*fetch{ref.UID: f}, ref.UIDValidity)
+	return m.getView(ctx, ref, textView, func(ctx context.Context, f *fetch) {
+		m.fetchTexts(ctx, remote.Foreground, map[remote.UID]*fetch{ref.UID: f}, ref.UIDValidity)
 	})
 }
 
@@ -41,29 +40,6 @@ func (m *Mailbox) KnownTextSize(ref Ref) (int64, bool) {
 	return m.knownSize(ref, textView)
 }
 
-// knownSize returns the size of a view that was made once.
-func (m *Mailbox) knownSize(ref Ref, v view) (int64, bool) {
-	key := m.viewKey(ref, sizeView+v)
-	text, ok := m.account.bodies.get(key)
-	if !ok {
-		if text = m.indexedView(ref, sizeView+v); text == nil {
-			return 0, false
-		}
-		m.account.bodies.add(key, text)
-	}
-	size, err := strconv.ParseInt(string(text), 10, 64)
-	return size, err == nil
-}
-
-func (m *Mailbox) keepSize(ref Ref, v view, size int64) {
-	if known, ok := m.knownSize(ref, v); ok && known == size {
-		return
-	}
-	text := strconv.AppendInt(nil, size, 10)
-	m.account.bodies.add(m.viewKey(ref, sizeView+v), text)
-	m.indexView(ref, sizeView+v, text)
-}
-
 // moreText is how many bytes of messages are taken to hold a byte of text, when it is decided how much of a mailbox may be
 // made texts of ahead of a reader.
 const moreText = 64
@@ -72,51 +48,12 @@ const moreText = 64
 func (m *Mailbox) textsAhead(ref Ref) {
 	want, validity := m.next(&m.texts, ref)
 	for batch := range slices.Chunk(want, batchMessages) {
-		m.bringAhead(validity, batch, textView, m.bringTexts)
+		m.fetchViewsAhead(validity, batch, textView, m.fetchTexts)
 	}
 }
 
-// next notes a step of a walk and returns what comes next in it.
-func (m *Mailbox) next(walks *readahead, ref Ref) ([]remote.UID, uint32) {
-	t, _ := m.table.known()
-	if t == nil || t.validity != ref.UIDValidity {
-		return nil, 0
-	}
-	i := t.Index(ref.UID)
-	if i < 0 {
-		return nil, 0
-	}
-	most := m.account.options.Memory / 4
-	want, _ := walks.step(t, i, most, most, moreText, false)
-	return want, t.validity
-}
-
-// bringAhead has views made that are not here already.
-func (m *Mailbox) bringAhead(validity uint32, uids []remote.UID, v view,
-	bring func(context.Context, remote.Priority, map[remote.UID]*fetch, uint32)) {
-	a := m.account
-	fetches := map[remote.UID]*fetch{}
-	m.mu.Lock()
-	for _, uid := range uids {
-		ref := Ref{validity, uid}
-		key := m.viewKey(ref, v)
-		if m.inflight[key] == nil && !a.bodies.has(key) {
-			fetches[uid] = m.start(key)
-		}
-	}
-	m.mu.Unlock()
-	if len(fetches) == 0 {
-		return
-	}
-	if !a.run(func(ctx context.Context) { bring(ctx, remote.Readahead, fetches, validity) }) {
-		for uid, f := range fetches {
-			m.finish(m.viewKey(Ref{validity, uid}, v), f, nil, remote.ErrClosed)
-		}
-	}
-}
-
-// bringTexts makes texts whose fetches have begun.
-func (m *Mailbox) bringTexts(ctx context.Context, prio remote.Priority, fetches map[remote.UID]*fetch, validity uint32) {
+// fetchTexts makes texts whose fetches have begun.
+func (m *Mailbox) fetchTexts(ctx context.Context, prio remote.Priority, fetches map[remote.UID]*fetch, validity uint32) {
 	var unknown []remote.UID
 	for uid, f := range fetches {
 		ref := Ref{validity, uid}
@@ -127,7 +64,7 @@ func (m *Mailbox) bringTexts(ctx context.Context, prio remote.Priority, fetches 
 		}
 		unknown = append(unknown, uid)
 	}
-	finish := func(uid remote.UID, found *anatomy, content func(remote.Section) []byte) {
+	finish := func(uid remote.UID, found *structure, content func(remote.Section) []byte) {
 		ref := Ref{validity, uid}
 		text := message.Text(found.Header, found.Root, content)
 		m.keepSize(ref, textView, int64(len(text)))
@@ -141,7 +78,7 @@ func (m *Mailbox) bringTexts(ctx context.Context, prio remote.Priority, fetches 
 	}
 	groups := map[string]*sections{} // by what is asked for
 	var mu sync.Mutex                // guards groups
-	m.dissectAll(ctx, prio, validity, unknown, func(uid remote.UID, found *anatomy, err error) {
+	m.findStructures(ctx, prio, validity, unknown, func(uid remote.UID, found *structure, err error) {
 		var need []remote.Section
 		var size int64
 		if err == nil {
@@ -159,7 +96,7 @@ func (m *Mailbox) bringTexts(ctx context.Context, prio remote.Priority, fetches 
 			defer mu.Unlock()
 			key := fmt.Sprint(need)
 			if groups[key] == nil {
-				groups[key] = &sections{asked: need, of: map[remote.UID]*anatomy{}, size: map[remote.UID]int64{}}
+				groups[key] = &sections{asked: need, of: map[remote.UID]*structure{}, size: map[remote.UID]int64{}}
 			}
 			groups[key].of[uid], groups[key].size[uid] = found, size
 		}
@@ -174,7 +111,7 @@ func (m *Mailbox) bringTexts(ctx context.Context, prio remote.Priority, fetches 
 // sections are to be fetched of several messages that are built alike.
 type sections struct {
 	asked []remote.Section
-	of    map[remote.UID]*anatomy
+	of    map[remote.UID]*structure
 	size  map[remote.UID]int64 // bytes that are fetched of each, at most
 }
 
@@ -183,7 +120,7 @@ const sectionsAtOnce = 100
 
 // fetchSections fetches the sections of messages that are built alike, in as few commands as that takes.
 func (m *Mailbox) fetchSections(ctx context.Context, prio remote.Priority, validity uint32, g *sections,
-	finish func(remote.UID, *anatomy, func(remote.Section) []byte), fail func(remote.UID, error)) {
+	finish func(remote.UID, *structure, func(remote.Section) []byte), fail func(remote.UID, error)) {
 	a := m.account
 	for batch := range g.batches() {
 		contents := map[remote.UID]map[remote.Section][]byte{}
