@@ -160,7 +160,7 @@ func (d *directory) lookup(ctx context.Context, f *folder, name string, out *fus
 // subdirectory returns the node of a folder in the directory.
 func (d *directory) subdirectory(ctx context.Context, name string, out *fuse.EntryOut) *gofs.Inode {
 	child := &directory{node: node{fsys: d.fsys}, account: d.account, path: append(d.path[:len(d.path):len(d.path)], name)}
-	inode := d.known(name, child.stable())
+	inode := d.existing(name, child.stable())
 	if inode == nil {
 		inode = d.NewInode(ctx, child, child.stable())
 	}
@@ -172,20 +172,12 @@ func (d *directory) subdirectory(ctx context.Context, name string, out *fuse.Ent
 // message returns the node of a message in the directory.
 func (d *directory) message(ctx context.Context, m *cache.Mailbox, e cache.Entry, out *fuse.EntryOut) *gofs.Inode {
 	stable := gofs.StableAttr{Mode: syscall.S_IFREG, Ino: d.messageInode(m, e.Ref)}
-	inode := d.known(e.Name, stable)
+	inode := d.existing(e.Name, stable)
 	if inode == nil {
 		inode = d.NewInode(ctx, newMessage(d, m, e.Ref), stable)
 	}
 	out.SetAttrTimeout(inode.Operations().(*message).tell(e, &out.Attr))
 	return inode
-}
-
-// known returns the child that the kernel may know under a name, if it is the one that is meant.
-func (d *directory) known(name string, stable gofs.StableAttr) *gofs.Inode {
-	if child := d.GetChild(name); child != nil && child.StableAttr() == stable {
-		return child
-	}
-	return nil
 }
 
 // messageInode returns the inode number of a message.

@@ -3,7 +3,6 @@ package fs
 import (
 	"context"
 	"fmt"
-	"strings"
 	"syscall"
 	"time"
 
@@ -11,68 +10,35 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 
 	"github.com/mailfs/mailfs/cache"
-	mail "github.com/mailfs/mailfs/cache/message"
 )
 
 // partsName is the view of what messages consist of.
 const partsName = ".parts"
 
 // parts is the directory .parts of a mailbox: it holds a directory for each message.
-type parts struct {
-	node
-	directory *directory
-	mailbox   *cache.Mailbox
-}
+type parts struct{ mailboxView }
 
-var (
-	_ gofs.NodeGetattrer      = (*parts)(nil)
-	_ gofs.NodeLookuper       = (*parts)(nil)
-	_ gofs.NodeOpendirHandler = (*parts)(nil)
-	_ gofs.NodeGetxattrer     = (*parts)(nil)
-)
+var _ gofs.NodeLookuper = (*parts)(nil)
 
-func (p *parts) Getattr(_ context.Context, _ gofs.FileHandle, out *fuse.AttrOut) syscall.Errno {
-	p.fsys.viewDirectory(&out.Attr, p.fsys.modified(p.mailbox))
-	out.SetTimeout(rememberView)
-	return 0
-}
-
-func (p *parts) inodes(validity uint32) mailboxInodes {
-	return p.fsys.inodes.inView(partsName, p.directory.account.cache.Name(), p.mailbox.Name(), validity)
+func newParts(d *directory, m *cache.Mailbox) *parts {
+	return &parts{mailboxView{
+		node: node{fsys: d.fsys}, directory: d, mailbox: m, name: partsName, mode: syscall.S_IFDIR,
+	}}
 }
 
 func (p *parts) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
-	e, err := find(ctx, p.mailbox, name+mail.Suffix)
-	if err != nil {
-		return nil, p.fsys.errno("looking up "+p.directory.whereIn(partsName, name), err)
+	e, stable, errno := p.find(ctx, name)
+	if errno != 0 {
+		return nil, errno
 	}
 	p.fsys.viewDirectory(&out.Attr, e.Time)
 	out.SetEntryTimeout(rememberView)
 	out.SetAttrTimeout(remember)
-	ino := p.fsys.inodes.message(p.inodes(e.UIDValidity), e.UID)
-	stable := gofs.StableAttr{Mode: syscall.S_IFDIR, Ino: ino}
-	if inode := p.GetChild(name); inode != nil && inode.StableAttr() == stable {
+	if inode := p.existing(name, stable); inode != nil {
 		return inode, 0
 	}
 	child := &messageParts{node: node{fsys: p.fsys}, parts: p, ref: e.Ref, name: name, modified: e.Time}
 	return p.NewInode(ctx, child, stable), 0
-}
-
-func (p *parts) OpendirHandle(ctx context.Context, _ uint32) (gofs.FileHandle, uint32, syscall.Errno) {
-	table, err := p.mailbox.Table(ctx)
-	if err != nil {
-		return nil, 0, p.fsys.errno("listing "+p.directory.whereIn(partsName), err)
-	}
-	l := newListing(p)
-	common := p.inodes(table.UIDValidity())
-	l.table = table
-	l.message = func(e cache.Entry) fuse.DirEntry {
-		return fuse.DirEntry{
-			Name: strings.TrimSuffix(e.Name, mail.Suffix), Mode: syscall.S_IFDIR,
-			Ino: p.fsys.inodes.message(common, e.UID),
-		}
-	}
-	return l, 0, 0
 }
 
 // messageParts is the directory of one message in .parts.
@@ -98,7 +64,7 @@ func (d *messageParts) Getattr(_ context.Context, _ gofs.FileHandle, out *fuse.A
 }
 
 func (d *messageParts) where(names ...string) string {
-	return d.parts.directory.whereIn(partsName, append([]string{d.name}, names...)...)
+	return d.parts.where(append([]string{d.name}, names...)...)
 }
 
 // inode returns the inode number of a part.
@@ -122,7 +88,7 @@ func (d *messageParts) files(ctx context.Context) ([]cache.PartFile, syscall.Err
 
 func (d *messageParts) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
 	stable := gofs.StableAttr{Mode: syscall.S_IFREG, Ino: d.inode(name)}
-	if inode := d.GetChild(name); inode != nil {
+	if inode := d.existing(name, stable); inode != nil {
 		inode.Operations().(*viewFile).lookUp(out)
 		return inode, 0
 	}

@@ -65,6 +65,14 @@ type node struct {
 	fsys *filesystem
 }
 
+// existing returns the child that the kernel may know under a name, if it is the one that is meant; else nil.
+func (n *node) existing(name string, stable gofs.StableAttr) *gofs.Inode {
+	if child := n.GetChild(name); child != nil && child.StableAttr() == stable {
+		return child
+	}
+	return nil
+}
+
 // attributes fills in what is the same for all nodes of a kind.
 func (f *filesystem) attributes(out *fuse.Attr, mode uint32, t time.Time) {
 	out.Mode = mode

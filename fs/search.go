@@ -160,11 +160,12 @@ func (s *found) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*g
 func (s *found) message(ctx context.Context, m *cache.Mailbox, e cache.Entry, out *fuse.EntryOut) *gofs.Inode {
 	d := s.at()
 	stable := gofs.StableAttr{Mode: syscall.S_IFREG, Ino: d.messageInode(m, e.Ref)}
-	inode := d.known(e.Name, stable)
+	inode := d.existing(e.Name, stable)
 	if inode == nil {
-		if inode = s.GetChild(e.Name); inode == nil || inode.StableAttr() != stable {
-			inode = s.NewInode(ctx, newMessage(d, m, e.Ref), stable)
-		}
+		inode = s.existing(e.Name, stable)
+	}
+	if inode == nil {
+		inode = s.NewInode(ctx, newMessage(d, m, e.Ref), stable)
 	}
 	out.SetAttrTimeout(inode.Operations().(*message).tell(e, &out.Attr))
 	return inode

@@ -10,6 +10,7 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 
 	"github.com/mailfs/mailfs/cache"
+	mail "github.com/mailfs/mailfs/cache/message"
 	"github.com/mailfs/mailfs/remote"
 )
 
@@ -26,9 +27,9 @@ func (d *directory) lookupView(ctx context.Context, f *folder, name string, out 
 	case f.mailbox == nil:
 		return nil
 	case name == textsName:
-		child = &texts{node{fsys: d.fsys}, d, f.mailbox}
+		child = newTexts(d, f.mailbox)
 	case name == partsName:
-		child = &parts{node{fsys: d.fsys}, d, f.mailbox}
+		child = newParts(d, f.mailbox)
 	default:
 		return nil
 	}
@@ -54,8 +55,73 @@ func (f *filesystem) modified(m *cache.Mailbox) time.Time {
 	return f.mounted
 }
 
-// find returns the message of a mailbox that a file of a name is. It asks the server only for what is not known.
-func find(ctx context.Context, m *cache.Mailbox, name string) (cache.Entry, error) {
+// mailboxView is what .text and .parts have in common: a directory of a mailbox that has an entry for each message, named
+// after it.
+type mailboxView struct {
+	node
+	directory *directory
+	mailbox   *cache.Mailbox
+	name      string // of the view
+	suffix    string // of the names in it, in place of that of messages
+	mode      uint32 // of what it has for a message: syscall.S_IFREG or S_IFDIR
+}
+
+var (
+	_ gofs.NodeGetattrer      = (*mailboxView)(nil)
+	_ gofs.NodeOpendirHandler = (*mailboxView)(nil)
+	_ gofs.NodeGetxattrer     = (*mailboxView)(nil)
+)
+
+func (v *mailboxView) Getattr(_ context.Context, _ gofs.FileHandle, out *fuse.AttrOut) syscall.Errno {
+	v.fsys.viewDirectory(&out.Attr, v.fsys.modified(v.mailbox))
+	out.SetTimeout(rememberView)
+	return 0
+}
+
+func (v *mailboxView) OpendirHandle(ctx context.Context, _ uint32) (gofs.FileHandle, uint32, syscall.Errno) {
+	table, err := v.mailbox.Table(ctx)
+	if err != nil {
+		return nil, 0, v.fsys.errno("listing "+v.where(), err)
+	}
+	l := newListing(v)
+	common := v.inodes(table.UIDValidity())
+	l.table = table
+	l.message = func(e cache.Entry) fuse.DirEntry {
+		return fuse.DirEntry{
+			Name: strings.TrimSuffix(e.Name, mail.Suffix) + v.suffix, Mode: v.mode,
+			Ino: v.fsys.inodes.message(common, e.UID),
+		}
+	}
+	return l, 0, 0
+}
+
+// inodes returns what the inode numbers in the view have in common.
+func (v *mailboxView) inodes(validity uint32) mailboxInodes {
+	return v.fsys.inodes.inView(v.name, v.directory.account.cache.Name(), v.mailbox.Name(), validity)
+}
+
+// find returns the message that a name in the view stands for, and what is fixed of the name's inode. It asks the server
+// only where the name is not known.
+func (v *mailboxView) find(ctx context.Context, name string) (cache.Entry, gofs.StableAttr, syscall.Errno) {
+	base, ok := strings.CutSuffix(name, v.suffix)
+	if !ok {
+		return cache.Entry{}, gofs.StableAttr{}, syscall.ENOENT
+	}
+	e, err := findMessage(ctx, v.mailbox, base+mail.Suffix)
+	if err != nil {
+		return cache.Entry{}, gofs.StableAttr{}, v.fsys.errno("looking up "+v.where(name), err)
+	}
+	ino := v.fsys.inodes.message(v.inodes(e.UIDValidity), e.UID)
+	return e, gofs.StableAttr{Mode: v.mode, Ino: ino}, 0
+}
+
+// where says in logs which file of the view it is, or that it is the view.
+func (v *mailboxView) where(names ...string) string {
+	return v.directory.whereIn(v.name, names...)
+}
+
+// findMessage returns the message of a mailbox that has a name. It asks the server only where the name is not known.
+func findMessage(ctx context.Context, m *cache.Mailbox, name string) (cache.Entry, error) {
 	if t := m.Known(); t != nil {
 		if e, ok := t.Lookup(name); ok {
 			return e, nil
