@@ -34,7 +34,7 @@ type Account struct {
 
 	mailboxes kept[[]remote.Mailbox]
 	quota     kept[quota]
-	expected  expectations
+	listAhead listAhead
 	tour      tour
 
 	mu     sync.Mutex // guards byName, and that no goroutine begins after ctx has ended

@@ -31,7 +31,7 @@ type Mailbox struct {
 
 	loading sync.Once   // of what the store knows
 	asked   atomic.Bool // the table was asked for, and there was an answer
-	left    atomic.Bool // nobody lists it before it is asked for
+	skipped atomic.Bool // the mailbox is not listed ahead of readers; set when that failed, until it is asked for
 	saving  sync.Mutex  // held while the table is brought into the store
 
 	syncing atomic.Pointer[progress] // nil while none runs
@@ -87,7 +87,7 @@ func (m *Mailbox) load() {
 // returns what is known, if anything is.
 func (m *Mailbox) Table(ctx context.Context) (*Table, error) {
 	m.load()
-	m.left.Store(false)
+	m.skipped.Store(false)
 	t, err := m.table.get(ctx, m.account, m.account.options.Refresh, func(ctx context.Context) (*Table, error) {
 		return m.sync(ctx, remote.Version{})
 	})

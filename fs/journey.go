@@ -50,7 +50,7 @@ func (a *account) visit(m *cache.Mailbox) {
 		}
 	}
 	if len(next) > 0 {
-		a.cache.Expect(next)
+		a.cache.ListAhead(next)
 	}
 }
 
@@ -96,5 +96,5 @@ func (r *route) step(m *cache.Mailbox) []*cache.Mailbox {
 	if r.steps < travelling {
 		return nil
 	}
-	return r.mailboxes[at+1 : min(at+1+cache.Expected, len(r.mailboxes))]
+	return r.mailboxes[at+1 : min(at+1+cache.MaxListAhead, len(r.mailboxes))]
 }
