@@ -56,9 +56,9 @@ type Account struct {
 
 	silentSince atomic.Int64 // remote.Stats.BytesIn when news were last waited for in vain; -1 before
 
-	lastError atomic.Pointer[error] // why the server was not reached the last time; nil if it was
-	lastRead  atomic.Int64          // when a reader last asked for a body, in Unix nanoseconds
-	full      sync.Once             // that prefetch has ended is said once
+	lastError    atomic.Pointer[error] // why the server was not reached the last time; nil if it was
+	lastRead     atomic.Int64          // when a reader last asked for a body, in Unix nanoseconds
+	prefetchFull sync.Once             // the log is told once that prefetch has ended
 }
 
 func newAccount(c *Cache, name string, r remote.Account) *Account {

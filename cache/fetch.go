@@ -241,7 +241,7 @@ func (m *Mailbox) send(fetches map[bodyKey]*fetch) {
 		batches := map[uint32]map[remote.UID]*fetch{}
 		for key, f := range fetches {
 			if key.header {
-				m.bringHeader(ctx, key, f)
+				m.fetchHeader(ctx, key, f)
 				return
 			}
 			if batches[key.ref.UIDValidity] == nil {
@@ -250,7 +250,7 @@ func (m *Mailbox) send(fetches map[bodyKey]*fetch) {
 			batches[key.ref.UIDValidity][key.ref.UID] = f
 		}
 		for validity, batch := range batches {
-			m.bring(ctx, remote.Foreground, batch, validity)
+			m.fetchBodies(ctx, remote.Foreground, batch, validity)
 		}
 		m.mu.Lock()
 		defer m.mu.Unlock()
@@ -261,7 +261,7 @@ func (m *Mailbox) send(fetches map[bodyKey]*fetch) {
 	}
 }
 
-func (m *Mailbox) bringHeader(ctx context.Context, key bodyKey, f *fetch) {
+func (m *Mailbox) fetchHeader(ctx context.Context, key bodyKey, f *fetch) {
 	var header []byte
 	var err error
 	if index := m.account.index; index != nil {
@@ -273,8 +273,8 @@ func (m *Mailbox) bringHeader(ctx context.Context, key bodyKey, f *fetch) {
 	m.finish(key, f, header, err)
 }
 
-// bring brings messages whose fetches have begun: from disk, and what is not there with one command from the server.
-func (m *Mailbox) bring(ctx context.Context, prio remote.Priority, fetches map[remote.UID]*fetch, validity uint32) {
+// fetchBodies fetches messages whose fetches have begun: from disk, and what is not there with one command from the server.
+func (m *Mailbox) fetchBodies(ctx context.Context, prio remote.Priority, fetches map[remote.UID]*fetch, validity uint32) {
 	a := m.account
 	var missing []remote.UID
 	for _, uid := range slices.Sorted(maps.Keys(fetches)) { // the order in which readers come, as a rule

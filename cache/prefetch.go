@@ -8,10 +8,10 @@ import (
 	"github.com/mailfs/mailfs/remote"
 )
 
-// Prefetch says which bodies are brought to disk although nobody reads them.
+// Prefetch says which messages are fetched to disk although nobody reads them.
 type Prefetch int
 
-// What to bring.
+// Which messages are prefetched.
 const (
 	PrefetchNone   Prefetch = iota
 	PrefetchRecent          // messages of the last 30 days
@@ -34,38 +34,39 @@ func (p *Prefetch) UnmarshalText(text []byte) error {
 }
 
 const (
+	// recent is how old the messages of PrefetchRecent may be.
 	recent = 30 * 24 * time.Hour
-	// idle is how long readers must have been quiet before the next batch is brought.
-	idle = time.Second
-	// rounds is the least time between two looks for new mail to bring.
-	rounds = time.Minute
+	// prefetchQuiet is for how long no reader must have asked for anything before the next batch is fetched.
+	prefetchQuiet = time.Second
+	// prefetchEvery is the least time between two looks for new messages.
+	prefetchEvery = time.Minute
 )
 
-// Start begins what the accounts do on their own. To be called once, when all else is set up.
+// Start begins to prefetch. To be called once, when all else is set up.
 func (c *Cache) Start() {
 	for _, a := range c.accounts {
 		if a.prefetch != PrefetchNone && a.store != nil {
-			a.run(a.bringAll)
+			a.run(a.prefetchAlways)
 		}
 	}
 }
 
-// bringAll brings bodies until the account is closed.
-func (a *Account) bringAll(ctx context.Context) {
+// prefetchAlways prefetches until the account is closed.
+func (a *Account) prefetchAlways(ctx context.Context) {
 	for {
-		if err := a.round(ctx); err != nil && ctx.Err() == nil {
+		if err := a.prefetchOnce(ctx); err != nil && ctx.Err() == nil {
 			a.log.Debug("prefetch is put off", "error", err)
 		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(max(rounds, a.options.Refresh)):
+		case <-time.After(max(prefetchEvery, a.options.Refresh)):
 		}
 	}
 }
 
-// round brings what is not here yet, newest first, mailbox by mailbox.
-func (a *Account) round(ctx context.Context) error {
+// prefetchOnce fetches what is not on disk yet, mailbox by mailbox, in each the newest message first.
+func (a *Account) prefetchOnce(ctx context.Context) error {
 	list, err := a.Mailboxes(ctx)
 	if err != nil {
 		return err
@@ -74,15 +75,15 @@ func (a *Account) round(ctx context.Context) error {
 		if !mb.Selectable {
 			continue
 		}
-		if err := a.Mailbox(mb).bringMissing(ctx); err != nil {
+		if err := a.Mailbox(mb).prefetchMissing(ctx); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// bringMissing brings the bodies of a mailbox that are not on disk.
-func (m *Mailbox) bringMissing(ctx context.Context) error {
+// prefetchMissing fetches the messages of a mailbox that are not on disk.
+func (m *Mailbox) prefetchMissing(ctx context.Context) error {
 	a := m.account
 	t, err := m.Table(ctx)
 	if err != nil {
@@ -100,7 +101,7 @@ func (m *Mailbox) bringMissing(ctx context.Context) error {
 			continue
 		}
 		if !a.store.pinned && !a.disk.room(bytes+e.Size) {
-			a.full.Do(func() {
+			a.prefetchFull.Do(func() {
 				a.log.Warn("prefetch ends: the cache is full", "mailbox", m.name, "budget", a.options.Disk)
 			})
 			return nil
@@ -109,16 +110,16 @@ func (m *Mailbox) bringMissing(ctx context.Context) error {
 		if bytes < batchBytes && len(batch) < batchMessages && i > 0 {
 			continue
 		}
-		if err := m.bringQuietly(ctx, t.validity, batch); err != nil {
+		if err := m.prefetchBatch(ctx, t.validity, batch); err != nil {
 			return err
 		}
 		batch, bytes = nil, 0
 	}
-	return m.bringQuietly(ctx, t.validity, batch)
+	return m.prefetchBatch(ctx, t.validity, batch)
 }
 
-// bringQuietly brings messages to disk and nowhere else, when readers are quiet.
-func (m *Mailbox) bringQuietly(ctx context.Context, validity uint32, uids []remote.UID) error {
+// prefetchBatch fetches messages to disk and nowhere else, once readers have been quiet.
+func (m *Mailbox) prefetchBatch(ctx context.Context, validity uint32, uids []remote.UID) error {
 	a := m.account
 	if len(uids) == 0 {
 		return nil
@@ -137,7 +138,7 @@ func (m *Mailbox) bringQuietly(ctx context.Context, validity uint32, uids []remo
 	})
 }
 
-// quietIn returns how long it is until readers will have been quiet for long enough, if they are from now on.
+// quietIn returns how long the prefetch still has to wait if no reader asks for anything meanwhile.
 func (a *Account) quietIn() time.Duration {
-	return idle - time.Since(time.Unix(0, a.lastRead.Load()))
+	return prefetchQuiet - time.Since(time.Unix(0, a.lastRead.Load()))
 }

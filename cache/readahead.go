@@ -339,7 +339,7 @@ func (m *Mailbox) fetchAhead(t *Table, uids []remote.UID, trace remote.UID) {
 	if len(fetches) == 0 {
 		return
 	}
-	if !a.run(func(ctx context.Context) { m.bring(ctx, remote.Readahead, fetches, validity) }) {
+	if !a.run(func(ctx context.Context) { m.fetchBodies(ctx, remote.Readahead, fetches, validity) }) {
 		for uid, f := range fetches {
 			m.finish(bodyKey{mailbox: m, ref: Ref{validity, uid}}, f, nil, remote.ErrClosed)
 		}

@@ -160,7 +160,7 @@ func (m *Mailbox) fetchMessages(ctx context.Context, prio remote.Priority, valid
 	}
 	m.mu.Unlock()
 	if len(mine) > 0 {
-		m.bring(ctx, prio, mine, validity)
+		m.fetchBodies(ctx, prio, mine, validity)
 	}
 	for uid, f := range fetches {
 		err := m.account.wait(ctx, f)
