@@ -5,6 +5,7 @@ package fs
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"os"
@@ -62,8 +63,9 @@ type mounted struct {
 	requests *requests
 }
 
+// options name the process as what is mounted: by that the harness recognises mounts that a killed run has left.
 func options() Options {
-	return Options{FSName: "test", UID: uint32(os.Getuid()), GID: uint32(os.Getgid())}
+	return Options{FSName: fmt.Sprintf("mailfs-test-%d", os.Getpid()), UID: uint32(os.Getuid()), GID: uint32(os.Getgid())}
 }
 
 // mountFor mounts accounts until the test ends. A single one without a name is the root.
@@ -338,7 +340,7 @@ func TestMountShowsWhatItIs(t *testing.T) {
 	}
 	for line := range bytes.Lines(info) {
 		if bytes.Contains(line, []byte(" "+m.dir+" ")) {
-			for _, want := range []string{" ro,", "nosuid", "nodev", "noatime", " fuse.mailfs test ", "default_permissions"} {
+			for _, want := range []string{" ro,", "nosuid", "nodev", "noatime", " fuse.mailfs " + options().FSName + " ", "default_permissions"} {
 				if !bytes.Contains(line, []byte(want)) {
 					t.Errorf("no %q in %s", want, line)
 				}

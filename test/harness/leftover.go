@@ -54,6 +54,14 @@ func sweep() {
 		}
 		unlock()
 	}
+	// The tests of the package fs mount elsewhere, and give the id of their process as what is mounted.
+	for _, m := range mounts() {
+		pid, ours := strings.CutPrefix(m.source, dirPrefix)
+		if n, err := strconv.Atoi(pid); ours && err == nil && !Alive(n) {
+			fmt.Fprintf(os.Stderr, "unmounting %s, left by an earlier run\n", m.point)
+			detach(m.point)
+		}
+	}
 }
 
 // abandoned tells whether a directory is of a run of this user whose process has ended. Until unlock, no other process

@@ -5,8 +5,10 @@ package harness
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"testing"
 )
 
@@ -59,5 +61,27 @@ func TestDirectoryOfALivingProcessIsNotAbandoned(t *testing.T) {
 	}
 	if _, dead := abandoned(dir); dead {
 		t.Error("a directory is abandoned whose process lives and has not come to lock it")
+	}
+}
+
+func TestMountNamedAfterADeadProcessIsTakenAway(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("mounting a file system in memory needs root")
+	}
+	t.Setenv("TMPDIR", t.TempDir()) // directories of runs are another test's
+	ended := exec.Command("true")
+	if err := ended.Run(); err != nil {
+		t.Fatal(err)
+	}
+	dead, living := t.TempDir(), t.TempDir()
+	for point, pid := range map[string]int{dead: ended.Process.Pid, living: os.Getpid()} {
+		if err := syscall.Mount(fmt.Sprint(dirPrefix, pid), point, "tmpfs", 0, "size=64k"); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { syscall.Unmount(point, syscall.MNT_DETACH) })
+	}
+	sweep()
+	if Mounted(dead) != 0 || Mounted(living) != 1 {
+		t.Errorf("%d mounts of a dead process and %d of a living one, want 0 and 1", Mounted(dead), Mounted(living))
 	}
 }

@@ -14,30 +14,32 @@ import (
 // mountinfo octal-escapes what would break its lines, see proc_pid_mountinfo(5).
 var unescape = strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
 
-// mounts returns mount point and type of everything that is mounted, without touching any of it.
-func mounts() (points, types []string) {
+// mountEntry is something that is mounted.
+type mountEntry struct{ point, kind, source string }
+
+// mounts returns everything that is mounted, without touching any of it.
+func mounts() (all []mountEntry) {
 	b, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
-		return nil, nil
+		return nil
 	}
 	for line := range strings.Lines(string(b)) {
 		before, after, ok := strings.Cut(line, " - ")
 		fields, rest := strings.Fields(before), strings.Fields(after)
-		if !ok || len(fields) < 5 || len(rest) < 1 {
+		if !ok || len(fields) < 5 || len(rest) < 2 {
 			continue
 		}
-		points, types = append(points, unescape.Replace(fields[4])), append(types, rest[0])
+		all = append(all, mountEntry{unescape.Replace(fields[4]), rest[0], unescape.Replace(rest[1])})
 	}
-	return points, types
+	return all
 }
 
-// mountsBelow returns the mounts at or below dir, innermost first.
+// mountsBelow returns the mount points at or below dir, innermost first.
 func mountsBelow(dir string) []string {
 	var below []string
-	points, _ := mounts()
-	for _, p := range points {
-		if p == dir || strings.HasPrefix(p, dir+"/") {
-			below = append([]string{p}, below...)
+	for _, m := range mounts() {
+		if m.point == dir || strings.HasPrefix(m.point, dir+"/") {
+			below = append([]string{m.point}, below...)
 		}
 	}
 	return below
@@ -54,9 +56,8 @@ func detach(point string) error {
 // Mounted returns how many mounts stand on path: more than one are stacked.
 func Mounted(path string) int {
 	n := 0
-	points, _ := mounts()
-	for _, p := range points {
-		if p == path {
+	for _, m := range mounts() {
+		if m.point == path {
 			n++
 		}
 	}
@@ -66,10 +67,9 @@ func Mounted(path string) int {
 // MountType returns the type of the mount at path, as in "fuse.mailfs".
 func MountType(t testing.TB, path string) string {
 	t.Helper()
-	points, types := mounts()
-	for i, p := range points {
-		if p == path {
-			return types[i]
+	for _, m := range mounts() {
+		if m.point == path {
+			return m.kind
 		}
 	}
 	t.Fatalf("nothing is mounted at %s", path)
