@@ -32,8 +32,8 @@ type Account struct {
 	cancel     context.CancelFunc
 	goroutines sync.WaitGroup
 
-	mailboxes kept[[]remote.Mailbox]
-	quota     kept[quota]
+	mailboxes refreshed[[]remote.Mailbox]
+	quota     refreshed[quota]
 	listAhead listAhead
 	tour      tour
 

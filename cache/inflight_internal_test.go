@@ -22,7 +22,7 @@ func TestKnownWhereInterrupted(t *testing.T) {
 	a := newAccount(&Cache{options: Options{Timeout: time.Minute, Log: slog.New(slog.DiscardHandler)}}, "", &server{})
 	defer a.goroutines.Wait()
 	defer a.cancel()
-	var k kept[string]
+	var k refreshed[string]
 	k.set("known")
 	k.expire()
 	got, err := k.get(late{t.Context()}, a, 0, func(context.Context) (string, error) { return "", remote.ErrUnreachable })
@@ -49,7 +49,7 @@ func TestSilenceIsWaitedForOnce(t *testing.T) {
 		defer a.cancel()
 		get := func() time.Duration {
 			t.Helper()
-			var k kept[string]
+			var k refreshed[string]
 			k.set("known")
 			began := time.Now()
 			got, err := k.get(t.Context(), a, 0, func(ctx context.Context) (string, error) {

@@ -3,8 +3,8 @@ package cache
 import "github.com/mailfs/mailfs/remote/buffer"
 
 // lease says who may read the bytes that a fetch brings, and so what becomes of their memory. It is guarded by the mutex of
-// the mailbox. Bodies come in buffers of package remote: one that was pushed to the kernel and that nobody reads any more
-// goes back there (remote.Recycle) and is overwritten by the next message; any other belongs to the garbage collector.
+// the mailbox. Bodies come in buffers of package buffer: one that was pushed to the kernel and that nobody reads any more
+// goes back there (buffer.Recycle) and is overwritten by the next message; any other belongs to the garbage collector.
 //
 // What becomes of a lease, by state and event. In brackets is what the caller of next has to do; "-" changes nothing.
 //

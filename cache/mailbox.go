@@ -19,7 +19,7 @@ type Mailbox struct {
 	role    remote.Role
 	log     *slog.Logger
 
-	table      kept[*Table]
+	table      refreshed[*Table]
 	readahead  readahead
 	texts      readahead // of those who read texts
 	structures readahead // of those who look at parts

@@ -22,20 +22,20 @@ const maxSearches = 64
 // searches are what was searched for in a mailbox.
 type searches struct {
 	mu    sync.Mutex // guards found
-	found *simplelru.LRU[string, *kept[*Table]]
+	found *simplelru.LRU[string, *refreshed[*Table]]
 }
 
 // of returns what is known of a search.
-func (s *searches) of(q remote.Query) *kept[*Table] {
+func (s *searches) of(q remote.Query) *refreshed[*Table] {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.found == nil {
-		s.found, _ = simplelru.NewLRU[string, *kept[*Table]](maxSearches, nil)
+		s.found, _ = simplelru.NewLRU[string, *refreshed[*Table]](maxSearches, nil)
 	}
 	key := fmt.Sprintf("%#v", q)
 	k, ok := s.found.Get(key)
 	if !ok {
-		k = &kept[*Table]{}
+		k = &refreshed[*Table]{}
 		s.found.Add(key, k)
 	}
 	return k
