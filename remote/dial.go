@@ -1,7 +1,6 @@
 package remote
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"crypto/tls"
@@ -11,7 +10,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -48,10 +46,11 @@ func NewDialer(s Server) *Dialer {
 	return &Dialer{Server: s, retry: b}
 }
 
-// Connect dials and has signIn sign in on the connection, all within the server's timeout. The connection starts with
-// the server's greeting; after STARTTLS, where the protocol has none, with one that stands in for it. Its errors wrap
-// ErrUnreachable, ErrTimeout, ErrCertificate, or what signIn says.
-func Connect[T any](ctx context.Context, d *Dialer, signIn func(context.Context, net.Conn) (T, error)) (T, error) {
+// Connect dials, upgrades to TLS with startTLS where the server's URL says so, and has signIn sign in on the connection, all
+// within the server's timeout. What signIn reads from the connection begins with the server's greeting, or with the one
+// that startTLS returned. Its errors wrap ErrUnreachable, ErrTimeout, ErrCertificate, or what signIn says.
+func Connect[T any](ctx context.Context, d *Dialer, startTLS Upgrade,
+	signIn func(context.Context, net.Conn) (T, error)) (T, error) {
 	var none T
 	d.mu.Lock()
 	wait, last := time.Until(d.notBefore), d.last
@@ -59,7 +58,7 @@ func Connect[T any](ctx context.Context, d *Dialer, signIn func(context.Context,
 	if wait > 0 && last != nil {
 		return none, last
 	}
-	got, err := attempt(ctx, d, signIn)
+	got, err := attempt(ctx, d, startTLS, signIn)
 	if err != nil && ctx.Err() != nil {
 		return none, context.Cause(ctx) // says nothing about the server
 	}
@@ -89,13 +88,22 @@ func (d *Dialer) Forget() {
 	d.retry.Reset()
 }
 
-func attempt[T any](ctx context.Context, d *Dialer, signIn func(context.Context, net.Conn) (T, error)) (T, error) {
+// attempt is one attempt to connect. It signs in a second time where the user's password or token has changed meanwhile.
+func attempt[T any](ctx context.Context, d *Dialer, startTLS Upgrade,
+	signIn func(context.Context, net.Conn) (T, error)) (T, error) {
 	var none T
 	limited, cancel := context.WithTimeout(ctx, d.Server.Timeout)
 	defer cancel()
-	got, err := signInOnce(ctx, limited, d, signIn)
+	try := func() (T, error) {
+		conn, err := d.dial(limited, startTLS)
+		if err != nil {
+			return none, Classify(err)
+		}
+		return signInWithin(ctx, limited, conn, signIn)
+	}
+	got, err := try()
 	if errors.Is(err, ErrLogin) && limited.Err() == nil && d.Server.Refused != nil && d.Server.Refused() {
-		got, err = signInOnce(ctx, limited, d, signIn)
+		got, err = try()
 	}
 	if err != nil {
 		return none, err
@@ -103,14 +111,10 @@ func attempt[T any](ctx context.Context, d *Dialer, signIn func(context.Context,
 	return got, nil
 }
 
-// signInOnce is one attempt, within the limited time of ctx.
-func signInOnce[T any](ctx, limited context.Context, d *Dialer,
+// signInWithin calls signIn, and ends the connection when limited, which is ctx with the server's timeout, ends before.
+func signInWithin[T any](ctx, limited context.Context, conn net.Conn,
 	signIn func(context.Context, net.Conn) (T, error)) (T, error) {
 	var none T
-	conn, err := d.dial(limited)
-	if err != nil {
-		return none, Classify(err)
-	}
 	// Signing in knows no context: ending the connection ends it.
 	stop := context.AfterFunc(limited, func() { conn.SetDeadline(time.Unix(1, 0)) })
 	got, err := signIn(limited, conn)
@@ -127,7 +131,8 @@ func signInOnce[T any](ctx, limited context.Context, d *Dialer,
 	return got, nil
 }
 
-func (d *Dialer) dial(ctx context.Context) (net.Conn, error) {
+// dial makes a connection that is ready for signing in: over TLS, unless the server is to be spoken to in the clear.
+func (d *Dialer) dial(ctx context.Context, startTLS Upgrade) (net.Conn, error) {
 	d.dials.Add(1)
 	s := &d.Server
 	raw, err := (&net.Dialer{}).DialContext(s.traceNetwork(ctx), "tcp", s.Address())
@@ -143,7 +148,7 @@ func (d *Dialer) dial(ctx context.Context) (net.Conn, error) {
 	var greeting []byte
 	if !s.ImplicitTLS {
 		stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
-		greeting, err = s.startTLS(conn)
+		greeting, err = s.upgrade(conn, startTLS)
 		stop()
 		if err != nil {
 			conn.Close()
@@ -174,108 +179,6 @@ func handshakeError(ctx context.Context, err error) error {
 	}
 	return fmt.Errorf("%w: %w", ErrCertificate, err)
 }
-
-// startTLS asks for TLS on a connection in the clear: STARTTLS of RFC 9051, section 6.2.1, STLS of RFC 2595, section 4,
-// or STARTTLS of RFC 3207. It returns a greeting to stand in for the one it has read. Nothing that the server says in
-// the clear is kept.
-func (s *Server) startTLS(conn net.Conn) (greeting []byte, err error) {
-	conn = s.traceGreeting(conn)
-	r := bufio.NewReaderSize(conn, 4096)
-	line := func() (string, error) {
-		b, err := r.ReadSlice('\n')
-		if errors.Is(err, bufio.ErrBufferFull) {
-			return "", fmt.Errorf("%w: a line of more than 4096 bytes before TLS", ErrServer)
-		}
-		if errors.Is(err, io.EOF) {
-			err = io.ErrUnexpectedEOF
-		}
-		return strings.TrimRight(string(b), "\r\n"), err
-	}
-	var answer string
-	switch s.Protocol {
-	case "imap":
-		if answer, err = line(); err != nil {
-			return nil, err
-		}
-		first := strings.ToUpper(answer)
-		if strings.HasPrefix(first, "* BYE") {
-			return nil, fmt.Errorf("%w: the server greets with %q", ErrUnreachable, shorten(answer))
-		}
-		if !strings.HasPrefix(first, "* OK") {
-			// A PREAUTH in the clear can be anybody's (RFC 9051, section 7.1.4).
-			return nil, fmt.Errorf("%w: the server greets with %q before TLS", ErrServer, shorten(answer))
-		}
-		s.Step(Step{Name: StepStartTLS})
-		if _, err = io.WriteString(conn, "S STARTTLS\r\n"); err != nil {
-			return nil, err
-		}
-		for answer = "*"; strings.HasPrefix(answer, "*"); {
-			if answer, err = line(); err != nil {
-				return nil, err
-			}
-		}
-		if !strings.HasPrefix(strings.ToUpper(answer), "S OK") {
-			return nil, fmt.Errorf("%w: the server refuses STARTTLS: %q", ErrCertificate, shorten(answer))
-		}
-		greeting = []byte("* OK TLS begun\r\n")
-	case "pop3":
-		if answer, err = line(); err != nil {
-			return nil, err
-		}
-		if !strings.HasPrefix(answer, "+OK") {
-			return nil, fmt.Errorf("%w: the server greets with %q", ErrServer, shorten(answer))
-		}
-		s.Step(Step{Name: StepStartTLS})
-		if _, err = io.WriteString(conn, "STLS\r\n"); err != nil {
-			return nil, err
-		}
-		if answer, err = line(); err != nil {
-			return nil, err
-		}
-		if !strings.HasPrefix(answer, "+OK") {
-			return nil, fmt.Errorf("%w: the server refuses STLS: %q", ErrCertificate, shorten(answer))
-		}
-		greeting = []byte("+OK TLS begun\r\n")
-	case "smtp":
-		reply := func() (string, error) { // the last line of one that may have several (RFC 5321, section 4.2.1)
-			for {
-				l, err := line()
-				if err != nil || len(l) < 4 || l[3] != '-' {
-					return l, err
-				}
-			}
-		}
-		if answer, err = reply(); err != nil {
-			return nil, err
-		}
-		if !strings.HasPrefix(answer, "220") {
-			return nil, fmt.Errorf("%w: the server greets with %q", ErrUnreachable, shorten(answer))
-		}
-		s.Step(Step{Name: StepStartTLS})
-		for _, command := range []string{"EHLO " + ClientName, "STARTTLS"} { // there is no STARTTLS before EHLO
-			if _, err = io.WriteString(conn, command+"\r\n"); err != nil {
-				return nil, err
-			}
-			if answer, err = reply(); err != nil {
-				return nil, err
-			}
-		}
-		if !strings.HasPrefix(answer, "220") {
-			return nil, fmt.Errorf("%w: the server refuses STARTTLS: %q", ErrCertificate, shorten(answer))
-		}
-		greeting = []byte("220 TLS begun\r\n")
-	default:
-		return nil, fmt.Errorf("%w: no upgrade to TLS is known for %s", ErrUnsupported, s.Protocol)
-	}
-	if r.Buffered() > 0 { // sent ahead by somebody in between, to be taken for the server's words inside TLS
-		return nil, fmt.Errorf("%w: more than the answer came before TLS began", ErrCertificate)
-	}
-	s.Step(Step{Name: StepStartTLS, Done: true})
-	return greeting, nil
-}
-
-// ClientName is how mailfs calls itself in SMTP's EHLO. Which machine it runs on is nobody's business.
-const ClientName = "localhost"
 
 // shorten makes a server's words fit for an error: one line, at most 100 bytes, quoted by the caller.
 func shorten(s string) string {

@@ -98,17 +98,34 @@ func overTLS(cert tls.Certificate, version uint16) func(net.Conn) {
 	return func(c net.Conn) {
 		s := tls.Server(c, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: version, MaxVersion: version})
 		if s.Handshake() == nil {
-			io.WriteString(s, "* OK inside TLS\r\n")
+			io.WriteString(s, "hello\r\n")
 			io.Copy(io.Discard, s)
 		}
 	}
 }
 
-// afterStartTLS greets, answers STARTTLS with the lines given, and goes on with TLS.
-func afterStartTLS(cert tls.Certificate, greeting, answer string) func(net.Conn) {
+// begin is the upgrade of a protocol that has no more words than it takes.
+func begin(c *ClearText) (string, error) {
+	if greeting, err := c.Line(); err != nil {
+		return "", err
+	} else if greeting != "hello" {
+		return "", fmt.Errorf("%w: %q", ErrServer, greeting)
+	}
+	if err := c.Send("BEGIN"); err != nil {
+		return "", err
+	}
+	answer, err := c.Line()
+	if err == nil && answer != "yes" {
+		err = fmt.Errorf("%w: %q", ErrCertificate, answer)
+	}
+	return "hello inside TLS", err
+}
+
+// afterBegin greets, answers BEGIN, and goes on with TLS.
+func afterBegin(cert tls.Certificate, greeting, answer string) func(net.Conn) {
 	return func(c net.Conn) {
 		io.WriteString(c, greeting)
-		if _, err := bufio.NewReader(io.LimitReader(c, 12)).ReadString('\n'); err != nil { // nothing of TLS
+		if _, err := bufio.NewReader(io.LimitReader(c, 7)).ReadString('\n'); err != nil { // nothing of TLS
 			return
 		}
 		io.WriteString(c, answer)
@@ -120,7 +137,7 @@ func TestConnect(t *testing.T) {
 	good, roots := certificate(t, "localhost", time.Now().Add(time.Hour))
 	foreign, foreignRoots := certificate(t, "mail.example.org", time.Now().Add(time.Hour))
 	old, oldRoots := certificate(t, "localhost", time.Now().Add(-time.Hour))
-	const hello, yes = "* OK hello\r\n", "S OK go on\r\n"
+	const hello, yes = "hello\r\n", "yes\r\n"
 	stall := func(c net.Conn) { io.Copy(io.Discard, c) }
 	for _, c := range []struct {
 		name     string
@@ -138,16 +155,13 @@ func TestConnect(t *testing.T) {
 		{"no TLS", func(c net.Conn) { io.WriteString(c, hello); stall(c) }, true, roots, ErrCertificate},
 		{"closed in the handshake", func(c net.Conn) { io.ReadFull(c, make([]byte, 10)) }, true, roots, ErrUnreachable},
 		{"stalled handshake", stall, true, roots, ErrTimeout},
-		{"STARTTLS", afterStartTLS(good, hello, yes), false, roots, nil},
-		{"STARTTLS after other lines", afterStartTLS(good, hello, "* CAPABILITY X\r\n"+yes), false, roots, nil},
-		{"STARTTLS refused", afterStartTLS(good, hello, "S NO not here\r\n"), false, roots, ErrCertificate},
-		{"STARTTLS unknown", afterStartTLS(good, hello, "S BAD what\r\n"), false, roots, ErrCertificate},
-		{"STARTTLS with an injected answer", afterStartTLS(good, hello, yes+"* OK hi\r\n"), false, roots, ErrCertificate},
-		{"STARTTLS with unknown authority", afterStartTLS(good, hello, yes), false, foreignRoots, ErrCertificate},
-		{"STARTTLS after PREAUTH", afterStartTLS(good, "* PREAUTH hi\r\n", yes), false, roots, ErrServer},
-		{"STARTTLS after BYE", afterStartTLS(good, "* BYE busy\r\n", yes), false, roots, ErrUnreachable},
-		{"STARTTLS with an endless line", afterStartTLS(good, strings.Repeat("x", 9000), yes), false, roots, ErrServer},
-		{"STARTTLS stalled", stall, false, roots, ErrTimeout},
+		{"upgrade", afterBegin(good, hello, yes), false, roots, nil},
+		{"upgrade refused", afterBegin(good, hello, "no\r\n"), false, roots, ErrCertificate},
+		{"upgrade with more than the answer", afterBegin(good, hello, yes+"hello\r\n"), false, roots, ErrCertificate},
+		{"upgrade with unknown authority", afterBegin(good, hello, yes), false, foreignRoots, ErrCertificate},
+		{"upgrade with an endless line", afterBegin(good, strings.Repeat("x", 9000), yes), false, roots, ErrServer},
+		{"upgrade of a connection that ends", func(net.Conn) {}, false, roots, ErrUnreachable},
+		{"upgrade stalled", stall, false, roots, ErrTimeout},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := listen(t, c.serve)
@@ -157,8 +171,8 @@ func TestConnect(t *testing.T) {
 			}
 			d := NewDialer(s)
 			begun := time.Now()
-			greeting, err := Connect(t.Context(), d, greet)
-			if !errors.Is(err, c.want) || err == nil && !strings.HasPrefix(greeting, "* OK") {
+			greeting, err := Connect(t.Context(), d, begin, greet)
+			if !errors.Is(err, c.want) || err == nil && !strings.HasPrefix(greeting, "hello") {
 				t.Fatalf("got %q, %v, want %v", greeting, err, c.want)
 			}
 			if time.Since(begun) > 2*s.Timeout {
@@ -183,7 +197,7 @@ func TestConnectToNobody(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s.Protocol, s.ImplicitTLS, s.Timeout = "imap", true, 5*time.Second
-			_, err := Connect(t.Context(), NewDialer(s), greet)
+			_, err := Connect(t.Context(), NewDialer(s), begin, greet)
 			if !errors.Is(err, ErrUnreachable) && (name == "refused" || !errors.Is(err, ErrTimeout)) {
 				t.Fatalf("error is %v", err)
 			}
@@ -197,7 +211,7 @@ func TestConnectWaitsAfterAFailure(t *testing.T) {
 	d := NewDialer(s)
 	refuse := func(context.Context, net.Conn) (string, error) { return "", fmt.Errorf("%w: no", ErrLogin) }
 	for range 3 {
-		if _, err := Connect(t.Context(), d, refuse); !errors.Is(err, ErrLogin) {
+		if _, err := Connect(t.Context(), d, begin, refuse); !errors.Is(err, ErrLogin) {
 			t.Fatalf("error is %v", err)
 		}
 	}
@@ -205,7 +219,7 @@ func TestConnectWaitsAfterAFailure(t *testing.T) {
 		t.Fatalf("%d connections were tried", n)
 	}
 	d.Forget()
-	if greeting, err := Connect(t.Context(), d, greet); err != nil || greeting != "* OK hello\r\n" {
+	if greeting, err := Connect(t.Context(), d, begin, greet); err != nil || greeting != "* OK hello\r\n" {
 		t.Fatalf("%q, %v", greeting, err)
 	}
 }
@@ -215,7 +229,7 @@ func TestConnectCancelled(t *testing.T) {
 	s.InTheClear, s.Timeout = true, time.Minute
 	ctx, cancel := context.WithCancel(t.Context())
 	d := NewDialer(s)
-	_, err := Connect(ctx, d, func(ctx context.Context, c net.Conn) (string, error) {
+	_, err := Connect(ctx, d, begin, func(ctx context.Context, c net.Conn) (string, error) {
 		cancel()
 		return greet(ctx, c)
 	})
@@ -223,7 +237,7 @@ func TestConnectCancelled(t *testing.T) {
 		t.Fatalf("error is %v", err)
 	}
 	// It says nothing about the server, so the next one need not wait.
-	_, err = Connect(t.Context(), d, func(context.Context, net.Conn) (string, error) { return "", ErrServer })
+	_, err = Connect(t.Context(), d, begin, func(context.Context, net.Conn) (string, error) { return "", ErrServer })
 	if !errors.Is(err, ErrServer) {
 		t.Fatalf("error is %v", err)
 	}

@@ -53,7 +53,7 @@ func New(d *remote.Dialer, o Options) *Account {
 	}
 	a := &Account{dialer: d, log: o.Log}
 	a.pool = &pool{
-		dial:   func(ctx context.Context) (*session, error) { return remote.Connect(ctx, d, a.signIn) },
+		dial:   func(ctx context.Context) (*session, error) { return remote.Connect(ctx, d, startTLS, a.signIn) },
 		forget: d.Forget,
 		log:    o.Log,
 		size:   o.Connections,

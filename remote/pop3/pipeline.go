@@ -31,7 +31,7 @@ func (a *Account) begin() (*session, error) {
 	pause.InitialInterval = 100 * time.Millisecond
 	pause.MaxInterval = 3 * time.Second
 	for {
-		s, err := remote.Connect(a.alive, a.dialer, a.signIn)
+		s, err := remote.Connect(a.alive, a.dialer, startTLS, a.signIn)
 		if err == nil {
 			a.dialer.Server.Step(remote.Step{Name: remote.StepMailboxes})
 			s.uncut = context.AfterFunc(a.alive, func() { s.conn.cut(time.Now().Add(closing)) })

@@ -20,7 +20,7 @@ var extensions = []string{"8BITMIME", "CHUNKING", "DSN", "ENHANCEDSTATUSCODES", 
 // Try signs in, or only says EHLO when the server has no User, and takes leave. It returns the largest message that the
 // server takes (RFC 1870), in bytes; 0 where it does not tell. Its errors are those of package remote.
 func Try(ctx context.Context, d *remote.Dialer) (limit int64, err error) {
-	c, err := remote.Connect(ctx, d, func(ctx context.Context, conn net.Conn) (*client.Client, error) {
+	c, err := remote.Connect(ctx, d, startTLS, func(ctx context.Context, conn net.Conn) (*client.Client, error) {
 		// go-smtp sets deadlines of its own, which must not undo the one of ctx.
 		stop := context.AfterFunc(ctx, func() { conn.Close() })
 		defer stop()
@@ -42,7 +42,7 @@ func Try(ctx context.Context, d *remote.Dialer) (limit int64, err error) {
 
 func signIn(ctx context.Context, c *client.Client, server *remote.Server) error {
 	server.Step(remote.Step{Name: remote.StepCapabilities})
-	if err := c.Hello(remote.ClientName); err != nil {
+	if err := c.Hello(clientName); err != nil {
 		return refused(err, remote.ErrUnreachable)
 	}
 	var capabilities []string
@@ -84,9 +84,13 @@ func refused(err, why error) error {
 	if no.Code/100 == 4 {
 		why = remote.ErrUnreachable
 	}
-	said := no.Message
-	if len(said) > 100 {
-		said = said[:100] + "..."
+	return fmt.Errorf("%w: the server says %q", why, fmt.Sprintf("%d %s", no.Code, shorten(no.Message)))
+}
+
+// shorten makes a server's words fit for an error, which quotes them.
+func shorten(s string) string {
+	if len(s) > 100 {
+		s = s[:100] + "..."
 	}
-	return fmt.Errorf("%w: the server says %q", why, fmt.Sprintf("%d %s", no.Code, said))
+	return s
 }

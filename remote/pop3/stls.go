@@ -1,0 +1,29 @@
+package pop3
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/mailfs/mailfs/remote"
+)
+
+// startTLS is STLS of RFC 2595, section 4.
+func startTLS(c *remote.ClearText) (greeting string, err error) {
+	said, err := c.Line()
+	if err != nil {
+		return "", err
+	}
+	if !strings.HasPrefix(said, "+OK") {
+		return "", fmt.Errorf("%w: the server greets with %q", remote.ErrServer, shorten(said))
+	}
+	if err := c.Send("STLS"); err != nil {
+		return "", err
+	}
+	if said, err = c.Line(); err != nil {
+		return "", err
+	}
+	if !strings.HasPrefix(said, "+OK") {
+		return "", fmt.Errorf("%w: the server refuses STLS: %q", remote.ErrCertificate, shorten(said))
+	}
+	return "+OK TLS begun", nil
+}

@@ -1,0 +1,63 @@
+package remote
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+)
+
+// Upgrade asks a server for TLS in the words of a protocol: it reads the server's greeting, sends the command and reads the
+// answer. It returns the greeting that the protocol's client is given in place of the one that was read in the clear.
+type Upgrade func(*ClearText) (greeting string, err error)
+
+// ClearText is a connection on which TLS has not begun. Anybody in between can have changed what comes over it; nothing of
+// it is kept.
+type ClearText struct {
+	conn   net.Conn
+	r      *bufio.Reader
+	server *Server
+	asked  bool // Send was called
+}
+
+// maxClearLine bounds, in bytes, a line that the server sends before TLS.
+const maxClearLine = 4096
+
+// Line reads a line and returns it without its end.
+func (c *ClearText) Line() (string, error) {
+	b, err := c.r.ReadSlice('\n')
+	if errors.Is(err, bufio.ErrBufferFull) {
+		return "", fmt.Errorf("%w: a line of more than %d bytes before TLS", ErrServer, maxClearLine)
+	}
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
+	return strings.TrimRight(string(b), "\r\n"), err
+}
+
+// Send sends a command; it is given without CRLF.
+func (c *ClearText) Send(command string) error {
+	if !c.asked {
+		c.asked = true
+		c.server.Step(Step{Name: StepStartTLS})
+	}
+	_, err := io.WriteString(c.conn, command+"\r\n")
+	return err
+}
+
+// upgrade has startTLS ask for TLS. The TLS handshake can begin when it returns without an error.
+func (s *Server) upgrade(conn net.Conn, startTLS Upgrade) (greeting []byte, err error) {
+	conn = s.traceGreeting(conn)
+	c := &ClearText{conn: conn, r: bufio.NewReaderSize(conn, maxClearLine), server: s}
+	said, err := startTLS(c)
+	if err != nil {
+		return nil, err
+	}
+	if c.r.Buffered() > 0 { // sent ahead by somebody in between, to be taken for the server's words inside TLS
+		return nil, fmt.Errorf("%w: more than the answer came before TLS began", ErrCertificate)
+	}
+	s.Step(Step{Name: StepStartTLS, Done: true})
+	return []byte(said + "\r\n"), nil
+}
