@@ -24,8 +24,8 @@ type account struct {
 	mu   sync.Mutex // guards list, and the order in which top is replaced
 	list []remote.Mailbox
 
-	arriving arriving
-	journey  journey
+	pushTarget   pushTarget
+	mailboxOrder mailboxOrder
 }
 
 // known returns the folder of a path as it was last told; nil if it is not known.

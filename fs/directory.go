@@ -197,7 +197,7 @@ func (d *directory) OpendirHandle(ctx context.Context, _ uint32) (gofs.FileHandl
 	if err != nil {
 		return nil, 0, d.fsys.errno("listing "+d.where(), err)
 	}
-	d.account.visit(f.mailbox)
+	d.account.noteListed(f.mailbox)
 	d.invalidateIfChanged() // the mtime is that of the listing, and who stats the directory after listing it shall see it
 
 	now := &contents{folder: f}

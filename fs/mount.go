@@ -76,7 +76,7 @@ func mount(mountpoint string, accounts []*cache.Account, single bool, o Options,
 	}
 	for _, a := range fsys.accounts {
 		a.cache.OnChange(func(c cache.Change) { fsys.notifier.mailbox(a, c) })
-		a.cache.OnPushed(a.arrived)
+		a.cache.OnPushed(a.pushToKernel)
 	}
 
 	entries, absences := remember, rememberNegative

@@ -9,55 +9,60 @@ import (
 	"github.com/mailfs/mailfs/cache"
 )
 
-// journey notices who goes through the mailboxes of an account one after the other, and says which will be next.
-type journey struct {
+// mailboxOrder notices that a program lists the mailboxes of an account one after the other, and predicts the next ones.
+type mailboxOrder struct {
 	mu     sync.Mutex // guards what follows
-	top    *folder    // whose mailboxes the routes lead through
-	routes []*route
+	top    *folder    // the hierarchy that the orders are made of
+	orders []*order
 }
 
-// route is an order in which programs go through mailboxes, each folder before those in it.
-type route struct {
+// order is an order in which programs list mailboxes, each folder before those in it.
+type order struct {
 	mailboxes []*cache.Mailbox
-	places    map[*cache.Mailbox]int // in mailboxes
-	last      int                    // where somebody was last
-	steps     int                    // that were made along it without a break
+	indexes   map[*cache.Mailbox]int // in mailboxes
+	last      int                    // index of the mailbox that was listed last; -1 before the first
+	steps     int                    // how many mailboxes in a row were listed in this order
 }
 
 const (
-	// travelling is how many steps make a journey.
-	travelling = 2
-	// skipped is how many mailboxes may be left out in a step.
-	skipped = 3
+	// minSteps is how many steps in an order make a prediction: one or two happen by chance.
+	minSteps = 2
+	// maxSkip is how many mailboxes a program may leave out in a step.
+	maxSkip = 3
 )
 
-// visit notes that a mailbox is listed, and has those listed that will be next.
-func (a *account) visit(m *cache.Mailbox) {
+// noteListed notes that a mailbox is listed, and has the cache list ahead those that are probably next. A nil mailbox is
+// a folder without mail.
+func (a *account) noteListed(m *cache.Mailbox) {
 	top := a.top.Load()
 	if m == nil || top == nil {
 		return
 	}
-	j := &a.journey
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if j.top != top {
-		j.top, j.routes = top, a.routes(top)
-	}
-	var next []*cache.Mailbox
-	for _, r := range j.routes {
-		if n := r.step(m); next == nil {
-			next = n
-		}
-	}
-	if len(next) > 0 {
+	if next := a.nextMailboxes(top, m); len(next) > 0 {
 		a.cache.ListAhead(next)
 	}
 }
 
-// routes returns the orders in which programs go: by names, in which folders are listed, and by inode numbers, in which cp
-// and tar sort what they read.
-func (a *account) routes(top *folder) []*route {
-	byName, byInode := newRoute(), newRoute()
+// nextMailboxes returns the mailboxes that are probably listed after a mailbox, the next one first.
+func (a *account) nextMailboxes(top *folder, m *cache.Mailbox) (next []*cache.Mailbox) {
+	o := &a.mailboxOrder
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.top != top {
+		o.top, o.orders = top, a.orders(top)
+	}
+	for _, order := range o.orders { // all of them, since each counts its steps
+		if n := order.step(m); next == nil {
+			next = n
+		}
+	}
+	return next
+}
+
+// orders returns the orders in which programs list mailboxes: by names, in which mailfs lists folders, and by inode
+// numbers, in which cp and tar sort what they read.
+func (a *account) orders(top *folder) []*order {
+	byName, byInode := newOrder(), newOrder()
 	byName.add(top, nil, func(f *folder, _ []string) []*folder { return f.folders })
 	byInode.add(top, nil, func(f *folder, path []string) []*folder {
 		inodes := make(map[*folder]uint64, len(f.folders))
@@ -66,35 +71,35 @@ func (a *account) routes(top *folder) []*route {
 		}
 		return slices.SortedFunc(maps.Keys(inodes), func(c, d *folder) int { return cmp.Compare(inodes[c], inodes[d]) })
 	})
-	return []*route{byName, byInode}
+	return []*order{byName, byInode}
 }
 
-func newRoute() *route { return &route{places: map[*cache.Mailbox]int{}, last: -1} }
+func newOrder() *order { return &order{indexes: map[*cache.Mailbox]int{}, last: -1} }
 
-// add adds a folder, then those in it in the order that they are in.
-func (r *route) add(f *folder, path []string, in func(f *folder, path []string) []*folder) {
+// add adds the mailbox of a folder, then those below it. sorted returns the folders in a folder, in the order to be made.
+func (o *order) add(f *folder, path []string, sorted func(f *folder, path []string) []*folder) {
 	if f.mailbox != nil {
-		r.places[f.mailbox] = len(r.mailboxes)
-		r.mailboxes = append(r.mailboxes, f.mailbox)
+		o.indexes[f.mailbox] = len(o.mailboxes)
+		o.mailboxes = append(o.mailboxes, f.mailbox)
 	}
-	for _, c := range in(f, path) {
-		r.add(c, append(path[:len(path):len(path)], c.name), in)
+	for _, c := range sorted(f, path) {
+		o.add(c, append(path[:len(path):len(path)], c.name), sorted)
 	}
 }
 
-// step goes to a mailbox and returns those that are next on the way, if somebody travels along this route.
-func (r *route) step(m *cache.Mailbox) []*cache.Mailbox {
-	at, ok := r.places[m]
+// step notes that a mailbox is listed and returns the next ones, if enough were listed in this order.
+func (o *order) step(m *cache.Mailbox) []*cache.Mailbox {
+	i, ok := o.indexes[m]
 	switch {
-	case ok && at == r.last:
-	case ok && at > r.last && at <= r.last+1+skipped:
-		r.steps++
+	case ok && i == o.last:
+	case ok && i > o.last && i <= o.last+1+maxSkip:
+		o.steps++
 	default:
-		r.steps = 0
+		o.steps = 0
 	}
-	r.last = at
-	if r.steps < travelling {
+	o.last = i
+	if o.steps < minSteps {
 		return nil
 	}
-	return r.mailboxes[at+1 : min(at+1+cache.MaxListAhead, len(r.mailboxes))]
+	return o.mailboxes[i+1 : min(i+1+cache.MaxListAhead, len(o.mailboxes))]
 }

@@ -2,35 +2,35 @@ package fs
 
 import "github.com/mailfs/mailfs/cache"
 
-// arriving is where the mailbox is of which messages arrived last: a walk stays in one, and there may be thousands. It
-// belongs to the one goroutine that calls arrived.
-type arriving struct {
+// pushTarget is the mailbox of the message that was pushed last, and where that mailbox is: of one mailbox, thousands of
+// messages may be pushed in a row. Only the goroutine that calls pushToKernel uses it.
+type pushTarget struct {
 	mailbox *cache.Mailbox
 	top     *folder // the hierarchy in which path was found
 	path    []string
 }
 
-// arrived gives the kernel a message before it is asked for, if the kernel knows the file: who reads it then asks nobody.
-// It tells whether the kernel has it.
+// pushToKernel puts a message into the kernel's cache before anybody reads it, if the kernel knows the file: its reader
+// then waits for nobody. It tells whether the kernel has taken the message.
 //
-// The kernel holds a page of a file locked while it waits for us to fill it, and this waits for the page. So it is never
-// called by who answers the kernel.
-func (a *account) arrived(r cache.Pushed) bool {
-	if top := a.top.Load(); a.arriving.mailbox != r.Mailbox || a.arriving.top != top {
-		path, ok := a.path(r.Mailbox)
+// It waits for the pages of the file, which the kernel keeps locked while it waits for mailfs to answer a read of them.
+// So a handler never calls it.
+func (a *account) pushToKernel(p cache.Pushed) bool {
+	if top := a.top.Load(); a.pushTarget.mailbox != p.Mailbox || a.pushTarget.top != top {
+		path, ok := a.path(p.Mailbox)
 		if !ok {
 			return false
 		}
-		a.arriving = arriving{r.Mailbox, top, path}
+		a.pushTarget = pushTarget{p.Mailbox, top, path}
 	}
-	d := a.find(a.arriving.path)
+	d := a.find(a.pushTarget.path)
 	if d == nil {
 		return false
 	}
-	inode := d.GetChild(r.Entry.Name)
+	inode := d.GetChild(p.Entry.Name)
 	if inode == nil {
 		return false
 	}
 	m, ok := inode.Operations().(*message)
-	return ok && m.ref == r.Entry.Ref && m.hasTold(r.Entry.Size) && inode.WriteCache(0, r.Body) == 0
+	return ok && m.ref == p.Entry.Ref && m.hasTold(p.Entry.Size) && inode.WriteCache(0, p.Body) == 0
 }
