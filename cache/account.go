@@ -19,58 +19,54 @@ type Account struct {
 	bodies  *bodies
 	disk    *disk
 	log     *slog.Logger
+	tasks   tasks
 
-	// The account's place on disk; nil where nothing is kept.
-	index    *index
-	store    *accountDir
-	unkept   error // why not, where it should have been
-	keep     bool
-	prefetch Prefetch
-	views    viewKeeper
-
-	ctx        context.Context // ends when the account is closed
-	cancel     context.CancelFunc
-	goroutines sync.WaitGroup
+	// The account's place on disk; index and store are nil where nothing is kept.
+	index  *index
+	store  *accountDir
+	unkept error // why nothing is kept, where it should have been
+	keep   bool  // AccountOptions.Keep
+	views  viewKeeper
 
 	mailboxes refreshed[[]remote.Mailbox]
 	quota     refreshed[quota]
-	listAhead listAhead
-	tour      tour
 
-	mu     sync.Mutex // guards byName, and that no goroutine begins after ctx has ended
+	listAhead    listAhead
+	tour         tour
+	pushes       pushes
+	prefetch     Prefetch
+	prefetchFull sync.Once // the log is told once that prefetch has ended
+
+	contact   contact
+	reads     reads
+	sizes     evidence    // of the announced sizes of messages
+	partSizes evidence    // of the announced sizes of parts
+	noPieces  atomic.Bool // the server has no pieces of messages
+	changes   changes
+
+	mu     sync.Mutex // guards byName
 	byName map[string]*Mailbox
-
-	changing sync.Mutex // held during onChange: one call at a time
-	onChange func(Change)
-
-	pushes   chan Pushed
-	onPushed func(Pushed) bool
-
-	// How often the size that the server announced for a message was the right one, and how often it was not.
-	right, wrong           atomic.Int64
-	partsRight, partsWrong atomic.Int64 // of parts
-
-	whole atomic.Bool // the server has no pieces of messages
-
-	fromMemory, fromDisk atomic.Int64 // bodies that a reader got from there
-
-	silentSince atomic.Int64 // remote.Stats.BytesIn when news were last waited for in vain; -1 before
-
-	lastError    atomic.Pointer[error] // why the server was not reached the last time; nil if it was
-	lastRead     atomic.Int64          // when a reader last asked for a body, in Unix nanoseconds
-	prefetchFull sync.Once             // the log is told once that prefetch has ended
 }
+
+// reads counts what readers got without the server.
+type reads struct {
+	fromMemory, fromDisk atomic.Int64 // bodies
+	last                 atomic.Int64 // when a reader last asked for one, in Unix nanoseconds
+}
+
+func (r *reads) note() { r.last.Store(time.Now().UnixNano()) }
 
 func newAccount(c *Cache, name string, r remote.Account) *Account {
 	a := &Account{
 		name: name, remote: r, options: c.options, bodies: c.bodies, disk: c.disk,
-		log:      c.options.Log.With("account", name),
-		byName:   map[string]*Mailbox{},
-		onChange: func(Change) {},
-		pushes:   make(chan Pushed, maxPushes),
+		log:    c.options.Log.With("account", name),
+		byName: map[string]*Mailbox{},
 	}
-	a.ctx, a.cancel = context.WithCancel(context.Background())
-	a.silentSince.Store(-1)
+	a.tasks.init()
+	a.changes.tell = func(Change) {}
+	a.pushes.queue = make(chan Pushed, maxPushes)
+	a.contact.log = a.log
+	a.contact.silentSince.Store(-1)
 	return a
 }
 
@@ -78,11 +74,9 @@ func (a *Account) close() error {
 	if a.index != nil {
 		a.index.closing()
 	}
-	a.mu.Lock()
-	a.cancel()
-	a.mu.Unlock()
+	a.tasks.stop()
 	err := a.remote.Close()
-	a.goroutines.Wait()
+	a.tasks.group.Wait()
 	if a.index != nil {
 		a.saveLost()
 		if !a.Stored() {
@@ -104,7 +98,7 @@ func (a *Account) Stats() remote.Stats { return a.remote.Stats() }
 func (a *Account) Mailboxes(ctx context.Context) ([]remote.Mailbox, error) {
 	return a.mailboxes.get(ctx, a, a.options.Refresh, func(ctx context.Context) ([]remote.Mailbox, error) {
 		list, err := a.remote.Mailboxes(ctx)
-		a.noted(err)
+		a.contact.note(err)
 		if err == nil && a.index != nil {
 			a.index.saveMailboxes(list)
 		}
@@ -124,14 +118,20 @@ func (a *Account) Mailbox(m remote.Mailbox) *Mailbox {
 	return mb
 }
 
-// OnChange sets the function that is told of every change of a mailbox: after the new table is in place, before those who
-// wait for it go on, one call at a time. It must not wait for anything. To be called once, before anything else.
-func (a *Account) OnChange(f func(Change)) { a.onChange = f }
+// changes tells of the changes of an account's mailboxes.
+type changes struct {
+	mu   sync.Mutex // held during tell: one call at a time
+	tell func(Change)
+}
+
+// OnChange sets the function that is told of every change of a mailbox: after the new table is in place, before those that
+// wait for it go on, one call at a time. The function must not wait for anything. To be called once, before anything else.
+func (a *Account) OnChange(f func(Change)) { a.changes.tell = f }
 
 func (a *Account) changed(c Change) {
-	a.changing.Lock()
-	defer a.changing.Unlock()
-	a.onChange(c)
+	a.changes.mu.Lock()
+	defer a.changes.mu.Unlock()
+	a.changes.tell(c)
 }
 
 // enoughSizes is how many announced sizes must have been right before the others are relied on.
@@ -139,11 +139,11 @@ const enoughSizes = 16
 
 // SizesHold tells whether the sizes that the server announces have been compared with enough bodies to be relied on, and
 // never were wrong.
-func (a *Account) SizesHold() bool { return a.wrong.Load() == 0 && a.right.Load() >= enoughSizes }
+func (a *Account) SizesHold() bool { return a.sizes.holds(enoughSizes) }
 
 type quota struct {
 	used, limit int64
-	err         error // that there is none, which is worth remembering too
+	err         error // ErrUnsupported where the server does not tell, which is remembered too; else nil
 }
 
 // quotaAge is how long an answer of the server about the quota is used.
@@ -162,9 +162,4 @@ func (a *Account) Quota(ctx context.Context) (used, limit int64, err error) {
 		err = q.err
 	}
 	return q.used, q.limit, err
-}
-
-// away tells whether an error means that the server is out of reach, so that what is known is the best there is.
-func away(err error) bool {
-	return errors.Is(err, remote.ErrUnreachable) || errors.Is(err, remote.ErrTimeout) || errors.Is(err, remote.ErrLost)
 }

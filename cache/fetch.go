@@ -16,7 +16,7 @@ import (
 // not look at them after a call of done, which may be left out. All who wait for a message share one fetch; ctx ends the
 // wait, not the fetch. ErrNoMessage: it is gone. ErrStale: the mailbox was replaced.
 func (m *Mailbox) Bytes(ctx context.Context, ref Ref, off int64, n int) (data []byte, done func(), err error) {
-	m.account.lastRead.Store(time.Now().UnixNano())
+	m.account.reads.note()
 	m.ahead(ref)
 	if size := m.large(ref); size > 0 {
 		data, err := m.fromPieces(ctx, ref, size, off, int64(n))
@@ -101,7 +101,7 @@ func (m *Mailbox) get(ctx context.Context, key bodyKey, how leaseEvent) ([]byte,
 // get.
 func (m *Mailbox) getOrStart(key bodyKey, how leaseEvent) ([]byte, *fetch) {
 	if body, ok := m.account.bodies.get(key); ok {
-		m.account.fromMemory.Add(1)
+		m.account.reads.fromMemory.Add(1)
 		return body, nil
 	}
 	m.mu.Lock()
@@ -282,7 +282,7 @@ func (m *Mailbox) fetchBodies(ctx context.Context, prio remote.Priority, fetches
 		if a.store != nil {
 			a.disk.await(ctx, a.diskKey(m, key.ref))
 			if body, ok := a.disk.read(a.diskKey(m, key.ref)); ok {
-				a.fromDisk.Add(1)
+				a.reads.fromDisk.Add(1)
 				m.verify(key.ref, int64(len(body)))
 				if f.push && a.SizesHold() {
 					m.pushFromDisk(key.ref, f, body)
@@ -313,7 +313,7 @@ func (m *Mailbox) fetchBodies(ctx context.Context, prio remote.Priority, fetches
 		}
 		m.finish(bodyKey{mailbox: m, ref: ref}, fetches[uid], body, nil)
 	})
-	a.noted(err)
+	a.contact.note(err)
 	if errors.Is(err, remote.ErrStale) || err == nil && answered.count() < len(missing) {
 		m.table.expire() // the listing is behind
 	}
@@ -350,13 +350,13 @@ func (m *Mailbox) verify(ref Ref, size int64) {
 	m.mu.Unlock()
 	switch a := m.account; {
 	case announced != size:
-		if a.wrong.Add(1) == 1 {
+		if a.sizes.wrong.Add(1) == 1 {
 			a.log.Warn("the server announces wrong sizes: each message is checked when it is opened",
 				"mailbox", m.name, "uid", ref.UID, "announced", announced, "real", size)
 		}
 		a.changed(Change{Mailbox: m, Table: t, Resized: []Entry{t.At(i)}})
 		m.saveSize(t, ref.UID)
 	case !verified:
-		a.right.Add(1)
+		a.sizes.right.Add(1)
 	}
 }

@@ -35,17 +35,6 @@ func (f *fetch) finish(body []byte, err error) {
 	}
 }
 
-// run runs f on the account's own time. It returns false when the account is closed already.
-func (a *Account) run(f func(context.Context)) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.ctx.Err() != nil {
-		return false
-	}
-	a.goroutines.Go(func() { f(a.ctx) })
-	return true
-}
-
 // trickle is how many bytes the server must send within a timeout for it to count as a sign of life: less is a server
 // that keeps us waiting for ever, one byte at a time.
 const trickle = 128
@@ -85,14 +74,14 @@ const patience = 5 * time.Second
 func (a *Account) waitForNews(ctx context.Context, f *fetch) error {
 	heard := a.remote.Stats().BytesIn
 	patience := min(patience, a.options.Timeout)
-	if a.silentSince.Load() == heard {
+	if a.contact.silentSince.Load() == heard {
 		patience = 0
 	}
 	waiting, cancel := context.WithTimeoutCause(ctx, patience, remote.ErrTimeout)
 	defer cancel()
 	err := a.wait(waiting, f)
 	if errors.Is(err, remote.ErrTimeout) && a.remote.Stats().BytesIn == heard {
-		a.silentSince.Store(heard)
+		a.contact.silentSince.Store(heard)
 	}
 	return err
 }

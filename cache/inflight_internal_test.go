@@ -20,8 +20,8 @@ func (late) Err() error { return context.Canceled }
 // who is interrupted before it is told so.
 func TestKnownWhereInterrupted(t *testing.T) {
 	a := newAccount(&Cache{options: Options{Timeout: time.Minute, Log: slog.New(slog.DiscardHandler)}}, "", &server{})
-	defer a.goroutines.Wait()
-	defer a.cancel()
+	defer a.tasks.group.Wait()
+	defer a.tasks.stop()
 	var k refreshed[string]
 	k.set("known")
 	k.expire()
@@ -45,8 +45,8 @@ func TestSilenceIsWaitedForOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &server{}
 		a := newAccount(&Cache{options: Options{Timeout: time.Minute, Log: slog.New(slog.DiscardHandler)}}, "", s)
-		defer a.goroutines.Wait()
-		defer a.cancel()
+		defer a.tasks.group.Wait()
+		defer a.tasks.stop()
 		get := func() time.Duration {
 			t.Helper()
 			var k refreshed[string]

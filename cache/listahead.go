@@ -84,7 +84,7 @@ func (a *Account) list(ctx context.Context, due []*Mailbox) {
 	}
 	asked := time.Now()
 	versions, err := a.remote.Versions(ctx, names)
-	a.noted(err)
+	a.contact.note(err)
 	room := listAheadMessages
 	for i, m := range due {
 		m.load()

@@ -145,7 +145,7 @@ func (m *Mailbox) sync(ctx context.Context, now remote.Version) (*Table, error) 
 		}
 		return nil
 	})
-	m.account.noted(err)
+	m.account.contact.note(err)
 	headers.flush(d.base.validity)
 	if err != nil {
 		if d.base.validity != 0 && (reset || len(d.added) > 0) {

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/mailfs/mailfs/cache/message"
 	"github.com/mailfs/mailfs/remote"
@@ -33,7 +32,7 @@ func (f PartFile) view() view {
 // its own name, and messages in it as messages. Names are unique, in any case of letters, and the same each time. Only the
 // structure is fetched. Errors as with Text.
 func (m *Mailbox) Parts(ctx context.Context, ref Ref) ([]PartFile, error) {
-	m.account.lastRead.Store(time.Now().UnixNano())
+	m.account.reads.note()
 	want, validity := m.next(&m.structures, ref)
 	if len(want) > 0 {
 		m.fetchViewsAhead(validity, want, structureView, m.fetchStructures)
@@ -93,7 +92,7 @@ func (f PartFile) isBase64() bool { return f.Part != nil && !f.Body && f.Part.En
 const enoughParts = 4
 
 func (a *Account) partSizesHold() bool {
-	return a.partsWrong.Load() == 0 && a.partsRight.Load() >= enoughParts
+	return a.partSizes.holds(enoughParts)
 }
 
 // askSizes asks the server how long the encoded parts of a message are when they are decoded.
@@ -123,7 +122,7 @@ func (m *Mailbox) askSizes(ctx context.Context, ref Ref) {
 // PartBytes returns what is in the file of a part: attachments as they were attached, text as UTF-8 with LF, HTML as UTF-8,
 // the header with a line for each field, decoded. The caller must not change it. Errors as with Text.
 func (m *Mailbox) PartBytes(ctx context.Context, ref Ref, f PartFile) ([]byte, error) {
-	m.account.lastRead.Store(time.Now().UnixNano())
+	m.account.reads.note()
 	return m.getView(ctx, ref, f.view(), func(ctx context.Context, fetching *fetch) {
 		content, ok := m.readView(ref, f.view())
 		if ok {
@@ -165,9 +164,9 @@ func (m *Mailbox) part(ctx context.Context, ref Ref, f PartFile) ([]byte, error)
 		return nil, err
 	case !f.Verbatim() || f.parsed:
 	case int64(len(data)) == f.Part.Size:
-		m.account.partsRight.Add(1)
+		m.account.partSizes.right.Add(1)
 	default: // one of the two is another part, or counted in another way
-		m.account.partsWrong.Add(1)
+		m.account.partSizes.wrong.Add(1)
 		data, err = m.sectionOfMessage(ctx, ref, section)
 	}
 	if err != nil {
@@ -210,7 +209,7 @@ func (m *Mailbox) section(ctx context.Context, ref Ref, s remote.Section) (conte
 		came := false
 		err = a.remote.Sections(ctx, m.at(ref.UIDValidity, remote.Foreground), []remote.UID{ref.UID}, []remote.Section{s},
 			func(_ remote.UID, got [][]byte) { content, came = got[0], true })
-		a.noted(err)
+		a.contact.note(err)
 		if err == nil && !came {
 			m.table.expire() // the listing is behind
 			err = remote.ErrNoMessage

@@ -40,7 +40,7 @@ type largeRead struct {
 // large returns the size of a message that is to be read in pieces; 0 for one that is small, here whole, or on its way.
 func (m *Mailbox) large(ref Ref) int64 {
 	t := m.Known()
-	if t == nil || t.validity != ref.UIDValidity || m.account.whole.Load() {
+	if t == nil || t.validity != ref.UIDValidity || m.account.noPieces.Load() {
 		return 0
 	}
 	i := t.Index(ref.UID)
@@ -175,9 +175,9 @@ func (m *Mailbox) fetchPieces(prio remote.Priority, r *largeRead, size int64, fr
 	running := a.run(func(ctx context.Context) {
 		off, n := int64(from-1)*pieceSize, int64(to-from)*pieceSize
 		data, err := a.remote.Piece(ctx, m.at(r.ref.UIDValidity, prio), r.ref.UID, off, n)
-		a.noted(err)
+		a.contact.note(err)
 		if errors.Is(err, remote.ErrUnsupported) {
-			a.whole.Store(true)
+			a.noPieces.Store(true)
 		} else if errors.Is(err, remote.ErrStale) || errors.Is(err, remote.ErrNoMessage) {
 			m.table.expire()
 		}

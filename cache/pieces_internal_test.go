@@ -49,7 +49,7 @@ func TestPiecesComeInAnyOrder(t *testing.T) {
 		<-f.done
 	}
 	close(s.later)
-	a.goroutines.Wait()
+	a.tasks.group.Wait()
 	a.disk.await(t.Context(), a.diskKey(m, ref))
 	if got, ok := a.disk.read(a.diskKey(m, ref)); !ok || !bytes.Equal(got, s.body) {
 		t.Errorf("on disk are %d bytes (%v), want %d", len(got), ok, len(s.body))

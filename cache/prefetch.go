@@ -140,5 +140,5 @@ func (m *Mailbox) prefetchBatch(ctx context.Context, validity uint32, uids []rem
 
 // quietIn returns how long the prefetch still has to wait if no reader asks for anything meanwhile.
 func (a *Account) quietIn() time.Duration {
-	return prefetchQuiet - time.Since(time.Unix(0, a.lastRead.Load()))
+	return prefetchQuiet - time.Since(time.Unix(0, a.reads.last.Load()))
 }

@@ -17,17 +17,23 @@ const oneRead = 128 << 10
 // maxPushes is how many messages wait to be pushed.
 const maxPushes = 512
 
+// pushes are what waits to be pushed into the kernel's cache.
+type pushes struct {
+	queue chan Pushed
+	push  func(Pushed) bool // nil where nothing is pushed
+}
+
 // OnPushed sets the function that pushes into the kernel's cache what was fetched ahead of a long walk, all but one message
 // of each step. The function tells whether the kernel has taken the message, and may wait. To be called once, before
 // anything else.
 func (a *Account) OnPushed(push func(Pushed) bool) {
-	a.onPushed = push
+	a.pushes.push = push
 	a.run(func(ctx context.Context) {
 		for {
 			select {
 			case <-ctx.Done():
 				return
-			case p := <-a.pushes:
+			case p := <-a.pushes.queue:
 				p.Mailbox.endFetch(p.Entry.Ref, p.fetch, !p.late() && push(p))
 			}
 		}
@@ -73,7 +79,7 @@ func (m *Mailbox) queuePush(ref Ref, f *fetch, body []byte) {
 	if t := m.Known(); t != nil && t.validity == ref.UIDValidity {
 		if e, ok := t.Find(ref.UID); ok && e.Size == int64(len(body)) {
 			select {
-			case m.account.pushes <- Pushed{m, e, body, f}:
+			case m.account.pushes.queue <- Pushed{m, e, body, f}:
 				return
 			default:
 			}

@@ -314,7 +314,7 @@ func (m *Mailbox) fetchAhead(t *Table, uids []remote.UID, trace remote.UID) {
 	a, validity := m.account, t.validity
 	fetches := map[remote.UID]*fetch{}
 	pushed := func(uid remote.UID) bool {
-		return trace != 0 && uid != trace && a.store != nil && a.onPushed != nil
+		return trace != 0 && uid != trace && a.store != nil && a.pushes.push != nil
 	}
 	onDisk := map[remote.UID]bool{} // found out before m.mu is locked: the filesystem may have to be asked
 	for _, uid := range uids {

@@ -48,7 +48,7 @@ func (m *Mailbox) Search(ctx context.Context, q remote.Query) (*Table, error) {
 	m.load()
 	return m.searches.of(q).get(ctx, m.account, m.account.options.Refresh, func(ctx context.Context) (*Table, error) {
 		validity, found, err := m.account.remote.Search(ctx, m.name, q)
-		m.account.noted(err)
+		m.account.contact.note(err)
 		if err == nil && found.Len() == 0 {
 			return &Table{validity: validity, flagSets: [][]string{nil}}, nil
 		}

@@ -1,13 +1,8 @@
 package cache
 
 import (
-	"context"
-	"errors"
-	"log/slog"
 	"sort"
 	"time"
-
-	"github.com/mailfs/mailfs/remote"
 )
 
 // Status is what a cache is doing, for people and programs to read.
@@ -68,12 +63,12 @@ func (a *Account) status() AccountStatus {
 	stats := a.remote.Stats()
 	s := AccountStatus{
 		Name: a.name, Connections: stats.Connections, Dials: stats.Dials, BytesIn: stats.BytesIn, BytesOut: stats.BytesOut,
-		Fetched: stats.Bodies, FromMemory: a.fromMemory.Load(), FromDisk: a.fromDisk.Load(),
+		Fetched: stats.Bodies, FromMemory: a.reads.fromMemory.Load(), FromDisk: a.reads.fromDisk.Load(),
 	}
 	if a.store != nil {
 		s.Store = a.store.path
 	}
-	if err := a.lastError.Load(); err != nil {
+	if err := a.contact.lastError.Load(); err != nil {
 		s.Failure, s.Error = *err, (*err).Error()
 	}
 	list, _ := a.mailboxes.known()
@@ -95,21 +90,4 @@ func (a *Account) status() AccountStatus {
 	}
 	sort.Slice(s.Syncing, func(i, j int) bool { return s.Syncing[i].Mailbox < s.Syncing[j].Mailbox })
 	return s
-}
-
-// noted remembers how the last attempt to reach the server ended. The log hears of it when that changes: attempts are
-// repeated for as long as somebody reads.
-func (a *Account) noted(err error) {
-	switch {
-	case err == nil:
-		if a.lastError.Swap(nil) != nil {
-			a.log.Info("the account is available again")
-		}
-	case away(err), errors.Is(err, remote.ErrLogin), errors.Is(err, remote.ErrCertificate):
-		level := slog.LevelWarn
-		if a.lastError.Swap(&err) != nil {
-			level = slog.LevelDebug
-		}
-		a.log.Log(context.Background(), level, "the account is not available", "error", err)
-	}
 }

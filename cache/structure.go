@@ -73,7 +73,7 @@ func (m *Mailbox) findStructures(ctx context.Context, prio remote.Priority, vali
 		case errors.Is(err, remote.ErrUnsupported):
 			whole = append(whole, uid)
 		case err != nil:
-			a.noted(err)
+			a.contact.note(err)
 			got(uid, nil, err)
 		default:
 			m.table.expire() // the listing is behind

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/mailfs/mailfs/cache/message"
 	"github.com/mailfs/mailfs/remote"
@@ -16,7 +15,7 @@ import (
 // in UTF-8 with LF. Only the parts that hold text are fetched. The caller must not change it. ErrTooComplex: the message
 // is not one that can be dealt with. Errors else as with Bytes.
 func (m *Mailbox) Text(ctx context.Context, ref Ref) ([]byte, error) {
-	m.account.lastRead.Store(time.Now().UnixNano())
+	m.account.reads.note()
 	m.textsAhead(ref)
 	return m.getView(ctx, ref, textView, func(ctx context.Context, f *fetch) {
 		m.fetchTexts(ctx, remote.Foreground, map[remote.UID]*fetch{ref.UID: f}, ref.UIDValidity)
@@ -139,7 +138,7 @@ func (m *Mailbox) fetchSections(ctx context.Context, prio remote.Priority, valid
 					}
 				}))
 		}
-		a.noted(err)
+		a.contact.note(err)
 		for _, uid := range batch {
 			content := contents[uid]
 			switch {
