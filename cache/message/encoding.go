@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// decodeContent undoes a Content-Transfer-Encoding (RFC 2045, section 6), named in lower case. What is broken is read as far
-// as it goes; an encoding that nobody knows is left as it is.
+// decodeContent undoes a Content-Transfer-Encoding (RFC 2045, section 6), named in lower case. Broken data is decoded as far
+// as possible; data in an unknown encoding stays as it is.
 func decodeContent(encoding string, data []byte) []byte {
 	switch strings.TrimSpace(encoding) {
 	case "base64":
@@ -20,7 +20,7 @@ func decodeContent(encoding string, data []byte) []byte {
 	}
 }
 
-// verbatim tells whether content in an encoding is what it stands for.
+// verbatim tells whether data in a Content-Transfer-Encoding is its own decoded form: 7bit, 8bit, binary, any unknown one.
 func verbatim(encoding string) bool {
 	switch strings.TrimSpace(encoding) {
 	case "base64", "quoted-printable", "x-uuencode", "uuencode", "x-uue", "uue":
@@ -30,8 +30,8 @@ func verbatim(encoding string) bool {
 	}
 }
 
-// sixBits is the value of each character of base64, 64 for those that are none.
-var sixBits = func() (t [256]byte) {
+// base64Values are the values of the characters of base64; 64 for every other byte.
+var base64Values = func() (t [256]byte) {
 	for i := range t {
 		t[i] = 64
 	}
@@ -41,13 +41,13 @@ var sixBits = func() (t [256]byte) {
 	return t
 }()
 
-// decodeBase64 reads base64 (RFC 2045, section 6.8) up to its padding, without what is none.
+// decodeBase64 decodes base64 (RFC 2045, section 6.8) up to its padding. Every other character in it is skipped.
 func decodeBase64(data []byte) []byte {
 	out := make([]byte, 0, len(data)/4*3+3)
 	var bits uint32
 	digits, pads := 0, 0
 	for _, c := range data {
-		v := sixBits[c]
+		v := base64Values[c]
 		switch {
 		case c == '=':
 			if pads++; digits >= 2 && digits+pads >= 4 {
@@ -70,7 +70,7 @@ func decodeBase64(data []byte) []byte {
 	return appendBits(out, bits, digits)
 }
 
-// appendBits appends the whole bytes of an incomplete group of base64.
+// appendBits appends the bytes of the last group of base64: bits holds the group, digits is its number of characters.
 func appendBits(out []byte, bits uint32, digits int) []byte {
 	switch digits {
 	case 2:
@@ -82,7 +82,7 @@ func appendBits(out []byte, bits uint32, digits int) []byte {
 	}
 }
 
-// decodeQuoted reads quoted-printable (RFC 2045, section 6.7). A "=" that begins nothing stays.
+// decodeQuoted decodes quoted-printable (RFC 2045, section 6.7). A "=" that starts no escape stays.
 func decodeQuoted(data []byte) []byte {
 	out := make([]byte, 0, len(data))
 	for len(data) > 0 {
@@ -113,7 +113,7 @@ func decodeQuoted(data []byte) []byte {
 	return out
 }
 
-// unhex returns the value of a hexadecimal digit, 16 for what is none.
+// unhex returns the value of a hexadecimal digit; 16 for any other byte.
 func unhex(c byte) byte {
 	switch {
 	case '0' <= c && c <= '9':
@@ -127,7 +127,7 @@ func unhex(c byte) byte {
 	}
 }
 
-// decodeUU reads the first file that is uuencoded in data; what holds none is left as it is.
+// decodeUU decodes the first uuencoded file in data. Data without one stays as it is.
 func decodeUU(data []byte) []byte {
 	begun := false
 	var out []byte
@@ -143,7 +143,7 @@ func decodeUU(data []byte) []byte {
 		n := int(line[0]-' ') & 63
 		line = line[1:]
 		for n > 0 {
-			var group [4]byte // what is missing at the end of a line was spaces
+			var group [4]byte // characters missing at the end of a line were spaces: zero
 			for i := range group {
 				if i < len(line) {
 					group[i] = (line[i] - ' ') & 63

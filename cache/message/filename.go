@@ -8,15 +8,15 @@ import (
 	"github.com/mailfs/mailfs/remote"
 )
 
-// fileName returns the name that a part gives itself (RFC 2183, section 2.3), as text; "" if it has none.
+// fileName returns the file name that a part has in its header (RFC 2183, section 2.3), decoded; "" if it has none.
 func fileName(p *remote.Part) string {
-	if name := parameter(p.DispositionParams, "filename"); name != "" {
+	if name := decodeParameter(p.DispositionParams, "filename"); name != "" {
 		return name
 	}
-	return parameter(p.Params, "name")
+	return decodeParameter(p.Params, "name")
 }
 
-// extensions end the names of parts that have none, by type.
+// extensions are for the names of parts without a name of their own, by media type.
 var extensions = map[string]string{
 	"text/plain": ".txt", "text/html": ".html", "text/csv": ".csv", "text/calendar": ".ics", "text/vcard": ".vcf",
 	"text/x-patch": ".patch", "text/x-diff": ".diff", "text/xml": ".xml", "text/rtf": ".rtf", "text/markdown": ".md",
@@ -31,13 +31,13 @@ var extensions = map[string]string{
 	"message/disposition-notification": ".txt",
 }
 
-// maxExtension is how long what follows the last dot of a name may be, in bytes, to be kept when the name is cut.
+// maxExtension is the longest extension, in bytes with its dot, that is kept when a name is cut.
 const maxExtension = 16
 
-// safeName makes a name fit for a file, as that of a message is, or returns "" if nothing is left of it. It does not begin
-// with what would hide it or look like an option.
+// safeName makes a name fit for a file by the rules for the names of messages; "" if nothing is left. The result does not
+// begin with "." or "-", so that the file is not hidden and does not look like an option.
 func safeName(name string) string {
-	name = name[strings.LastIndexAny(name, `/\`)+1:] // some write whole paths
+	name = name[strings.LastIndexAny(name, `/\`)+1:] // some mail programs write whole paths
 	ext := path.Ext(name)
 	if len(ext) > maxExtension || ext == name {
 		ext = ""
@@ -55,12 +55,12 @@ func safeName(name string) string {
 	return base + ext
 }
 
-// names gives out names of files in one directory.
+// names makes the names of the files in one directory unique.
 type names struct {
-	next map[string]int // by the name in lower case: the number that the next file of that name gets
+	next map[string]int // by name in lower case: the number for the next file of that name; 0 before the first
 }
 
-// unique returns a name that was not given out, in any case of letters: the wished one, or the same with a number.
+// unique returns the wished name, or where a file has it already, in any case of letters, the name with a number.
 func (n *names) unique(wish string) string {
 	if n.next == nil {
 		n.next = map[string]int{}

@@ -82,7 +82,7 @@ func (f File) Content(data []byte) []byte {
 // the charset that the document names, which may be another one (HTML, section 13.2.3.1).
 func htmlFile(p *remote.Part, data []byte) []byte {
 	const mark = "\uFEFF"
-	text := htmlToUTF8(readable(parameter(p.Params, "charset")), data)
+	text := htmlToUTF8(validUTF8(decodeParameter(p.Params, "charset")), data)
 	ascii := strings.IndexFunc(text, func(r rune) bool { return r >= utf8.RuneSelf }) < 0
 	if ascii || strings.HasPrefix(text, mark) {
 		return []byte(text)

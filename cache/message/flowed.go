@@ -2,12 +2,12 @@ package message
 
 import "strings"
 
-// unflow joins the lines of paragraphs that were broken for transport: format=flowed of RFC 3676, section 4. delSp says
-// that the space at the end of a broken line is not the text's own (DelSp=yes).
+// unflow joins the lines of paragraphs that were broken for transport: format=flowed of RFC 3676, section 4. delSp removes the
+// space at the end of each broken line (DelSp=yes).
 func unflow(s string, delSp bool) string {
 	var b strings.Builder
 	b.Grow(len(s))
-	open, depth := false, 0 // a paragraph goes on with the next line of this depth of quoting
+	open, depth := false, 0 // the paragraph goes on if the next line is quoted depth times
 	for line := range strings.Lines(s) {
 		line = strings.TrimSuffix(line, "\n")
 		text := strings.TrimLeft(line, ">")

@@ -20,7 +20,7 @@ import (
 	"github.com/mailfs/mailfs/remote"
 )
 
-// Header is the header of a message (RFC 5322, section 2.2). Any bytes make one: what is no field is passed over.
+// Header is the header of a message (RFC 5322, section 2.2). Any bytes make one: lines that are no field are skipped.
 type Header struct{ fields []field }
 
 type field struct{ name, value string }
@@ -28,7 +28,7 @@ type field struct{ name, value string }
 // ParseHeader reads the fields of a raw header, up to the first empty line.
 func ParseHeader(raw []byte) Header {
 	var h Header
-	var value []byte // of the last field, while it goes on
+	var value []byte // of the last field, once it has more than one line
 	fold := func() {
 		if value != nil {
 			h.fields[len(h.fields)-1].value = string(value)
@@ -61,7 +61,7 @@ func ParseHeader(raw []byte) Header {
 	return h
 }
 
-// raw returns the unfolded value of the first field of that name as it stands, and whether there is one.
+// raw returns the unfolded value of the first field of that name, not decoded, and whether there is such a field.
 func (h Header) raw(name string) (string, bool) {
 	for _, f := range h.fields {
 		if strings.EqualFold(f.name, name) {
@@ -71,26 +71,26 @@ func (h Header) raw(name string) (string, bool) {
 	return "", false
 }
 
-// Text returns the unfolded value of the first field of that name, decoded to UTF-8: encoded words (RFC 2047) in any
-// charset, and raw 8-bit bytes. It is valid UTF-8 whatever the message holds. The second result tells whether there is
-// such a field.
+// Text returns the unfolded value of the first field of that name, and whether there is such a field. Encoded words (RFC
+// 2047) in any charset and raw 8-bit bytes are decoded; the result is valid UTF-8 whatever the message holds.
 func (h Header) Text(name string) (string, bool) {
 	raw, ok := h.raw(name)
 	return decodeText(raw), ok
 }
 
+// decodeText decodes the value of a field.
 func decodeText(raw string) string {
 	if strings.Contains(raw, "=?") {
-		if text, err := words.DecodeHeader(raw); err == nil {
+		if text, err := wordDecoder.DecodeHeader(raw); err == nil {
 			raw = text
 		}
 	}
-	return readable(raw)
+	return validUTF8(raw)
 }
 
-// readable returns text that claims no charset as UTF-8: as it is where it is valid, else taken for Windows-1252, which is
-// what 8-bit mail without a charset mostly is.
-func readable(s string) string {
+// validUTF8 decodes text that names no charset. Text that is not valid UTF-8 is taken for Windows-1252, the charset of most
+// 8-bit mail that names none.
+func validUTF8(s string) string {
 	if utf8.ValidString(s) {
 		return s
 	}
@@ -100,18 +100,17 @@ func readable(s string) string {
 	return strings.ToValidUTF8(s, "\uFFFD")
 }
 
-// words decodes encoded words. A charset that nobody knows is read as if it were none, so that the ASCII in it stays
-// readable.
-var words = &mime.WordDecoder{CharsetReader: func(name string, r io.Reader) (io.Reader, error) {
+// wordDecoder decodes encoded words. Text in an unknown charset is decoded as if no charset were named: its ASCII stays.
+var wordDecoder = &mime.WordDecoder{CharsetReader: func(name string, r io.Reader) (io.Reader, error) {
 	if decoded, err := charset.Reader(name, r); err == nil {
 		return decoded, nil
 	}
 	b, err := io.ReadAll(r)
-	return strings.NewReader(readable(string(b))), err
+	return strings.NewReader(validUTF8(string(b))), err
 }}
 
-// address finds an address in a field that the grammar of addresses does not fit.
-var address = regexp.MustCompile(`[^\s<>"(),:;@]+@[^\s<>"(),:;@]+`)
+// anyAddress finds an address in a field that breaks the grammar of addresses.
+var anyAddress = regexp.MustCompile(`[^\s<>"(),:;@]+@[^\s<>"(),:;@]+`)
 
 // address returns the address, without the name, of the first mailbox in a field like From or To (RFC 5322, section 3.4),
 // or "" if there is none.
@@ -120,19 +119,19 @@ func (h Header) address(name string) string {
 	if !ok {
 		return ""
 	}
-	if found := plain.FindStringSubmatch(raw); found != nil { // nearly all mail, and 20 times as fast
-		return readable(found[1] + found[2])
+	if found := simpleAddress.FindStringSubmatch(raw); found != nil { // nearly all mail, and 20 times as fast
+		return validUTF8(found[1] + found[2])
 	}
-	if list, err := (&mail.AddressParser{WordDecoder: words}).ParseList(raw); err == nil && len(list) > 0 {
-		return readable(list[0].Address)
+	if list, err := (&mail.AddressParser{WordDecoder: wordDecoder}).ParseList(raw); err == nil && len(list) > 0 {
+		return validUTF8(list[0].Address)
 	}
-	return readable(address.FindString(decodeText(raw)))
+	return validUTF8(anyAddress.FindString(decodeText(raw)))
 }
 
-// plain is one address with or without a name before it: nothing quoted, no comment, no second one.
-var plain = regexp.MustCompile(`^(?:[A-Za-z0-9 .'_?=*&/-]*<([A-Za-z0-9._%+=-]+@[A-Za-z0-9.-]+)>|([A-Za-z0-9._%+=-]+@[A-Za-z0-9.-]+))$`)
+// simpleAddress is a field with one address and perhaps a name before it: no quotes, no comment, no second address.
+var simpleAddress = regexp.MustCompile(`^(?:[A-Za-z0-9 .'_?=*&/-]*<([A-Za-z0-9._%+=-]+@[A-Za-z0-9.-]+)>|([A-Za-z0-9._%+=-]+@[A-Za-z0-9.-]+))$`)
 
-// date returns the time of the Date field; zero where there is none that makes sense.
+// date returns the time of the Date field; zero where there is none or it can't be parsed.
 func (h Header) date() time.Time {
 	raw, _ := h.raw("Date")
 	t, err := mail.ParseDate(raw)
@@ -148,7 +147,7 @@ func RawHeader(raw []byte) []byte {
 	return raw[:min(end, remote.MaxHeader)]
 }
 
-// ListedFields returns a copy of the fields remote.HeaderFields of a header; a server may have sent more.
+// ListedFields returns a copy of a raw header with the fields remote.HeaderFields only: a server may send more.
 func ListedFields(header []byte) []byte {
 	out := make([]byte, 0, len(header))
 	wanted := false
@@ -176,7 +175,7 @@ func ListedFields(header []byte) []byte {
 func HeaderText(raw []byte) []byte {
 	var b bytes.Buffer
 	for _, f := range ParseHeader(raw).fields {
-		fmt.Fprintf(&b, "%s: %s\n", oneLine(readable(f.name)), oneLine(decodeText(f.value)))
+		fmt.Fprintf(&b, "%s: %s\n", oneLine(validUTF8(f.name)), oneLine(decodeText(f.value)))
 	}
 	return b.Bytes()
 }

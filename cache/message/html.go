@@ -9,7 +9,8 @@ import (
 	"golang.org/x/net/html/charset"
 )
 
-// htmlToUTF8 returns an HTML document as UTF-8. Where the part names no charset the document may.
+// htmlToUTF8 returns an HTML document as UTF-8. name is the charset that the part names; where it is "" the document's own
+// counts.
 func htmlToUTF8(name string, data []byte) string {
 	if name == "" {
 		_, name, _ = charset.DetermineEncoding(data, "text/html")
@@ -17,12 +18,12 @@ func htmlToUTF8(name string, data []byte) string {
 	return decodeCharset(name, data)
 }
 
-// htmlText returns the text of an HTML document, in lines as a browser would break them at elements. Where a link leads
-// stands behind it. It reads tag by tag, so that no nesting can be too deep.
-func htmlText(document string) string {
+// textOfHTML returns the text of an HTML document, with a new line where an element begins one. The target of a link stands
+// behind the link. The document is read tag by tag and not as a tree, so no nesting is too deep.
+func textOfHTML(document string) string {
 	w := &htmlWriter{}
 	z := html.NewTokenizer(strings.NewReader(document))
-	hidden := atom.Atom(0) // the element whose content is not text
+	hidden := atom.Atom(0) // the open element whose content is not shown; 0 where there is none
 	var href string
 	linkAt := 0
 	for {
@@ -89,6 +90,7 @@ func htmlText(document string) string {
 	}
 }
 
+// attribute returns the value of an attribute, "" if the tag does not have it.
 func attribute(tag html.Token, name string) string {
 	for _, a := range tag.Attr {
 		if a.Key == name {
@@ -101,12 +103,12 @@ func attribute(tag html.Token, name string) string {
 // htmlWriter puts text into lines.
 type htmlWriter struct {
 	strings.Builder
-	pre   bool // white space stays
-	space bool // some stood behind what was written last
-	ends  int  // of lines, that have been written since
+	pre   bool // white space is kept as it is
+	space bool // white space follows the last word
+	ends  int  // line ends written since the last word
 }
 
-// text writes text, every run of white space in it as one space.
+// text writes text, with one space for each run of white space.
 func (w *htmlWriter) text(s string) {
 	if w.pre {
 		w.WriteString(s)
@@ -142,7 +144,7 @@ func (w *htmlWriter) feed() {
 	w.space = false
 }
 
-// lines makes sure that n ends of lines have been written since there was text.
+// lines makes sure that at least n line ends follow the last word.
 func (w *htmlWriter) lines(n int) {
 	for w.Len() > 0 && w.ends < n {
 		w.WriteByte('\n')
@@ -151,7 +153,7 @@ func (w *htmlWriter) lines(n int) {
 	w.space = false
 }
 
-// link writes where the link leads whose text began at a place.
+// link writes the target of a link, unless the text says it already. at is the length of what was written before the text.
 func (w *htmlWriter) link(href string, at int) {
 	lower := strings.ToLower(href)
 	text := strings.TrimSpace(w.String()[at:])

@@ -43,7 +43,7 @@ func (m *Parsed) Header() []byte {
 	return ListedFields(m.Section(remote.Section{Aspect: remote.Fields}))
 }
 
-// place notes the spans of a part and of those in it by their numbers.
+// place enters the spans of a part and of the parts in it by their numbers.
 func (m *Parsed) place(p *remote.Part, d *parser) {
 	if !p.IsMultipart() {
 		m.content[p.Number] = d.content[p]
@@ -75,13 +75,14 @@ func (m *Parsed) Section(s remote.Section) []byte {
 // parser finds the parts of a message.
 type parser struct {
 	raw     []byte
-	parts   int
-	content map[*remote.Part]span
-	headers map[*remote.Part]span
+	parts   int                   // found so far
+	content map[*remote.Part]span // what follows the part's header
+	headers map[*remote.Part]span // the part's own header
 }
 
-// entity reads a header and what it is the header of. unsaid is the type of what names none.
-func (d *parser) entity(at span, unsaid string, depth int) (*remote.Part, error) {
+// entity reads a part: its header and its content. defaultType is the media type of a part that names none, depth the number
+// of parts that this one lies in.
+func (d *parser) entity(at span, defaultType string, depth int) (*remote.Part, error) {
 	d.parts++
 	if d.parts > remote.MaxParts || depth > remote.MaxDepth {
 		return nil, remote.ErrTooComplex
@@ -93,34 +94,34 @@ func (d *parser) entity(at span, unsaid string, depth int) (*remote.Part, error)
 	p := &remote.Part{Size: int64(at.to - at.from)}
 	d.content[p], d.headers[p] = at, header
 	contentType, _ := h.raw("Content-Type")
-	p.Type, p.Params = parameterized(contentType)
+	p.Type, p.Params = splitParameters(contentType)
 	if !strings.Contains(strings.Trim(p.Type, "/"), "/") {
-		p.Type = unsaid
+		p.Type = defaultType
 	}
 	encoding, _ := h.raw("Content-Transfer-Encoding")
-	if p.Encoding, _ = parameterized(encoding); p.Encoding == "" {
+	if p.Encoding, _ = splitParameters(encoding); p.Encoding == "" {
 		p.Encoding = "7bit"
 	}
 	if disposition, ok := h.raw("Content-Disposition"); ok {
-		p.Disposition, p.DispositionParams = parameterized(disposition)
+		p.Disposition, p.DispositionParams = splitParameters(disposition)
 	}
-	return p, d.inside(p, at, depth)
+	return p, d.children(p, at, depth)
 }
 
-// inside reads the parts of a part.
-func (d *parser) inside(p *remote.Part, at span, depth int) error {
+// children reads the parts of a part. at is the span of its content.
+func (d *parser) children(p *remote.Part, at span, depth int) error {
 	switch {
 	case p.IsMultipart():
-		unsaid := "text/plain"
+		defaultType := "text/plain"
 		if p.Type == "multipart/digest" { // RFC 2046, section 5.1.5
-			unsaid = "message/rfc822"
+			defaultType = "message/rfc822"
 		}
-		found, err := d.between(strings.TrimRight(p.Params["boundary"], " \t"), at)
+		found, err := d.split(strings.TrimRight(p.Params["boundary"], " \t"), at)
 		if err != nil {
 			return err
 		}
 		for _, at := range found {
-			child, err := d.entity(at, unsaid, depth+1)
+			child, err := d.entity(at, defaultType, depth+1)
 			if err != nil {
 				return err
 			}
@@ -142,19 +143,20 @@ func (d *parser) inside(p *remote.Part, at span, depth int) error {
 	return nil
 }
 
+// isMessage tells whether a media type is that of a message in a message.
 func isMessage(mediaType string) bool {
 	return mediaType == "message/rfc822" || mediaType == "message/global" // RFC 6532, section 3.7
 }
 
-// between returns the parts between the delimiters of a multipart (RFC 2046, section 5.1.1): lines of "--", the boundary,
-// and "--" at the end. Where the last one is missing the last part goes on to the end.
-func (d *parser) between(boundary string, at span) (found []span, err error) {
+// split returns the parts of a multipart. Delimiters separate them (RFC 2046, section 5.1.1): lines of "--" and the boundary,
+// the last one with "--" at its end. Where that is missing, the last part goes on to the end.
+func (d *parser) split(boundary string, at span) (found []span, err error) {
 	if boundary == "" {
 		return nil, nil
 	}
 	delimiter := []byte("--" + boundary)
 	body := d.raw[at.from:at.to]
-	start := -1 // of the part that has begun
+	start := -1 // where the part begins that has no end yet; -1 before the first delimiter
 	for pos := 0; ; {
 		i := bytes.Index(body[pos:], delimiter)
 		if i < 0 {
@@ -190,7 +192,7 @@ func (d *parser) between(boundary string, at span) (found []span, err error) {
 	return found, nil
 }
 
-// headerEnd returns where a header ends, the empty line behind it not included, and where the body begins.
+// headerEnd returns where the header of a message ends, before the empty line, and where the body begins, behind it.
 func headerEnd(raw []byte) (end, body int) {
 	for end < len(raw) {
 		n := bytes.IndexByte(raw[end:], '\n') + 1
@@ -205,15 +207,15 @@ func headerEnd(raw []byte) (end, body int) {
 	return end, end
 }
 
-// parameterized reads a header field of a value and parameters (RFC 2045, section 5.1): the value in lower case, and the
-// parameters by their names in lower case, the first of each name. It makes something of everything.
-func parameterized(field string) (value string, params map[string]string) {
+// splitParameters reads a header field of a value and parameters (RFC 2045, section 5.1): the value in lower case, and the
+// parameters by their names in lower case. Of two with the same name the first counts. Any field can be read.
+func splitParameters(field string) (value string, params map[string]string) {
 	value, rest, _ := strings.Cut(field, ";")
 	value, _, _ = strings.Cut(value, "(")
 	value = strings.ToLower(strings.TrimSpace(value))
 	for rest != "" {
 		name, after, ok := strings.Cut(rest, "=")
-		if semicolon := strings.IndexByte(name, ';'); semicolon >= 0 { // of no value
+		if semicolon := strings.IndexByte(name, ';'); semicolon >= 0 { // a parameter without a value
 			rest = rest[semicolon+1:]
 			continue
 		}
@@ -232,7 +234,7 @@ func parameterized(field string) (value string, params map[string]string) {
 	return value, params
 }
 
-// parameterValue reads the value of a parameter, quoted or not, and returns what comes behind it and a semicolon.
+// parameterValue reads the value of a parameter, quoted or not. rest is the text behind the semicolon that ends it.
 func parameterValue(s string) (value, rest string) {
 	if !strings.HasPrefix(s, `"`) {
 		value, rest, _ = strings.Cut(s, ";")
@@ -254,9 +256,9 @@ func parameterValue(s string) (value, rest string) {
 	return b.String(), ""
 }
 
-// parameter returns a parameter as text, whichever way it is written: encoded or in pieces (RFC 2231, sections 3 and 4), or
-// against the rules as encoded words.
-func parameter(params map[string]string, name string) string {
+// decodeParameter returns a parameter as text: encoded or in pieces (RFC 2231, sections 3 and 4), or against the rules in
+// encoded words. It is "" where there is none of that name.
+func decodeParameter(params map[string]string, name string) string {
 	if text, ok := params[name+"*"]; ok {
 		charset, text := extended(text)
 		return decodeCharset(charset, unpercent(text))
@@ -280,7 +282,7 @@ func parameter(params map[string]string, name string) string {
 	}
 }
 
-// extended splits charset'language'text of RFC 2231, section 4.
+// extended splits the charset'language'text of RFC 2231, section 4.
 func extended(s string) (charset, text string) {
 	if parts := strings.SplitN(s, "'", 3); len(parts) == 3 {
 		return parts[0], parts[2]
@@ -302,19 +304,19 @@ func unpercent(s string) []byte {
 	return out
 }
 
-// HasEmptyMultipart tells whether a structure has a multipart without parts in it: some servers say so of a message that
-// they can't parse.
+// HasEmptyMultipart tells whether a structure has a multipart without parts: some servers answer so of a message that they
+// can't parse.
 func HasEmptyMultipart(p *remote.Part) bool {
 	return p.IsMultipart() && len(p.Parts) == 0 || slices.ContainsFunc(p.Parts, HasEmptyMultipart)
 }
 
 // ToUTF8 makes every text in a structure valid UTF-8.
 func ToUTF8(p *remote.Part) {
-	p.Type, p.Encoding, p.Disposition = readable(p.Type), readable(p.Encoding), readable(p.Disposition)
+	p.Type, p.Encoding, p.Disposition = validUTF8(p.Type), validUTF8(p.Encoding), validUTF8(p.Disposition)
 	p.Subject = decodeText(p.Subject)
 	for _, params := range []map[string]string{p.Params, p.DispositionParams} {
 		for name, value := range params {
-			params[name] = readable(value)
+			params[name] = validUTF8(value)
 		}
 	}
 	for _, child := range p.Parts {

@@ -14,33 +14,33 @@ import (
 // Suffix ends the name of every message.
 const Suffix = ".eml"
 
-// Lengths in bytes. A name must fit where people copy it to: encrypting filesystems allow 143 bytes.
+// Longest name of a file, and of the address in it, in bytes. People copy files to encrypting filesystems, which allow 143.
 const (
 	maxName = 140
 	maxFrom = 50
 )
 
-// Name returns the file name and the mtime of a message: DATE_FROM_SUBJECT_KEY.eml. They depend on nothing that can change
-// while the message exists.
+// Name returns the name of a message's file, DATE_FROM_SUBJECT_KEY.eml, and its mtime. Both are the same as long as the
+// message exists. role is that of the mailbox: in sent mail and drafts the recipient stands in the place of the sender.
 func Name(m *remote.Message, role remote.Role) (string, time.Time) {
 	h := ParseHeader(m.Header)
-	date := mtime(m.Date)
+	date := fileTime(m.Date)
 	if m.Date.IsZero() {
-		date = mtime(h.date())
+		date = fileTime(h.date())
 	}
-	who := h.address("From")
+	person := h.address("From")
 	if role == remote.RoleSent || role == remote.RoleDrafts {
-		who = h.address("To")
+		person = h.address("To")
 	}
 	subject, _ := h.Text("Subject")
 
-	head := date.Format(time.DateOnly) + "_" + component(who, "unknown", maxFrom) + "_"
+	head := date.Format(time.DateOnly) + "_" + component(person, "unknown", maxFrom) + "_"
 	tail := "_" + m.Key + Suffix
 	return head + component(subject, "no-subject", maxName-len(head)-len(tail)) + tail, date
 }
 
-// mtime is a time that a filesystem can hold and a name can begin with: the years 1970 to 9999.
-func mtime(t time.Time) time.Time {
+// fileTime returns a time that filesystems can hold and names can begin with: of the years 1970 to 9999, in whole seconds.
+func fileTime(t time.Time) time.Time {
 	if t = t.UTC().Truncate(time.Second); t.Unix() < 0 || t.Year() > 9999 {
 		return time.Unix(0, 0).UTC()
 	}
@@ -48,12 +48,13 @@ func mtime(t time.Time) time.Time {
 }
 
 // component makes text a part of a file name: letters, marks and digits of every script and . , + = @ ~ - stay, every
-// other run of characters becomes one "-". It is valid UTF-8 in NFC, and cut at limit bytes between two characters.
+// run of other characters becomes one "-". The result is valid UTF-8 in NFC, and cut between two characters to at most limit
+// bytes. missing is the result for empty text.
 func component(text, missing string, limit int) string {
 	var b strings.Builder
 	replaced := false
 	for _, r := range norm.NFC.String(text) {
-		if !stays(r) {
+		if !allowedInNames(r) {
 			if !replaced {
 				b.WriteByte('-')
 			}
@@ -93,7 +94,8 @@ func component(text, missing string, limit int) string {
 	return s
 }
 
-func stays(r rune) bool {
+// allowedInNames tells whether a character stays in the name of a file.
+func allowedInNames(r rune) bool {
 	if r < utf8.RuneSelf {
 		return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune(".,+=@~-", r)
 	}

@@ -16,7 +16,7 @@ func testMessage(header string) *remote.Message {
 	return &remote.Message{UID: 4711, Key: "4711", Header: []byte(header), Date: time.Date(2026, 11, 22, 23, 30, 0, 0, time.FixedZone("", -3600))}
 }
 
-func TestName(t *testing.T) {
+func TestNameIsReadableAndSafeWhateverTheHeaderHolds(t *testing.T) {
 	for _, c := range []struct{ what, header, want string }{
 		{"plain", "From: Alice <alice@example.com>\r\nSubject: Quarterly report\r\n\r\n", "alice@example.com_Quarterly-report"},
 		{"nothing at all", "", "unknown_no-subject"},
@@ -47,7 +47,7 @@ func TestName(t *testing.T) {
 	}
 }
 
-func TestNameOfSentMailShowsTheRecipient(t *testing.T) {
+func TestNameOfSentMailHasTheRecipient(t *testing.T) {
 	m := testMessage("From: me@x.org\r\nTo: Bob <bob@x.org>, c@x.org\r\nSubject: s\r\n")
 	for role, want := range map[remote.Role]string{remote.RoleNone: "me@x.org", remote.RoleSent: "bob@x.org", remote.RoleDrafts: "bob@x.org"} {
 		if got, _ := Name(m, role); got != "2026-11-23_"+want+"_s_4711.eml" {
@@ -56,7 +56,7 @@ func TestNameOfSentMailShowsTheRecipient(t *testing.T) {
 	}
 }
 
-func TestNameTakesTheDateFieldWhereTheServerHasNone(t *testing.T) {
+func TestNameHasTheDateOfTheHeaderWhereTheServerHasNone(t *testing.T) {
 	m := testMessage("Date: Mon, 02 Mar 2020 23:59:59 -0800\r\n")
 	m.Date = time.Time{}
 	got, at := Name(m, remote.RoleNone)

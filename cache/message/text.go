@@ -40,17 +40,17 @@ func Text(header []byte, root *remote.Part, content func(remote.Section) []byte)
 	return w.Bytes()
 }
 
-// textWriter writes a text.
+// textWriter writes the text of a message.
 type textWriter struct {
 	bytes.Buffer
-	content     func(remote.Section, *remote.Part) []byte
-	attachments []*remote.Part // of the message that is being written
+	content     func(remote.Section, *remote.Part) []byte // a section of the part
+	attachments []*remote.Part                            // of the innermost message that is being written
 }
 
-// textFields are the header fields that a text begins with.
+// textFields are the header fields at the beginning of a text.
 var textFields = []string{"From", "To", "Cc", "Date", "Subject"}
 
-// message writes a message or one that it holds.
+// message writes the message or a message in it.
 func (w *textWriter) message(header []byte, root *remote.Part) {
 	h := ParseHeader(header)
 	for _, name := range textFields {
@@ -66,16 +66,16 @@ func (w *textWriter) message(header []byte, root *remote.Part) {
 		w.paragraph()
 	}
 	for _, p := range w.attachments {
-		fmt.Fprintf(w, "[attachment: %s (%s, %s)]\n", attachmentName(p), oneLine(readable(p.Type)), roughSize(p))
+		fmt.Fprintf(w, "[attachment: %s (%s, %s)]\n", attachmentName(p), oneLine(validUTF8(p.Type)), estimatedSize(p))
 	}
 	w.attachments = outer
 }
 
-// part writes what of a part is text.
+// part writes the text of a part. A part without text becomes one of the attachments.
 func (w *textWriter) part(p *remote.Part) {
 	switch {
 	case p.Type == "multipart/alternative":
-		if best := preferred(p.Parts); best != nil {
+		if best := bestAlternative(p.Parts); best != nil {
 			w.part(best)
 		}
 	case p.IsMultipart():
@@ -99,7 +99,7 @@ func (w *textWriter) part(p *remote.Part) {
 	}
 }
 
-// paragraph makes sure that there is an empty line before what is written next.
+// paragraph makes sure that the next text has an empty line before it.
 func (w *textWriter) paragraph() {
 	b := w.Bytes()
 	if len(b) > 0 && b[len(b)-1] != '\n' {
@@ -111,7 +111,7 @@ func (w *textWriter) paragraph() {
 	}
 }
 
-// isText tells whether a part is shown and not attached.
+// isText tells whether a part is shown as text and is not an attachment.
 func isText(p *remote.Part) bool {
 	switch {
 	case p.Disposition == "attachment":
@@ -123,12 +123,12 @@ func isText(p *remote.Part) bool {
 	}
 }
 
-// preferred returns the alternative that is read: the plain one, or else the one of HTML, or else the last, which is the
-// best in the eyes of who wrote it (RFC 2046, section 5.1.4).
-func preferred(alternatives []*remote.Part) *remote.Part {
+// bestAlternative returns the alternative whose text is shown: the first of plain text, else the first of HTML, else the last
+// one, which the sender prefers (RFC 2046, section 5.1.4).
+func bestAlternative(alternatives []*remote.Part) *remote.Part {
 	for _, mediaType := range []string{"text/plain", "text/html"} {
 		for _, p := range alternatives {
-			if holds(p, mediaType) {
+			if hasText(p, mediaType) {
 				return p
 			}
 		}
@@ -139,31 +139,31 @@ func preferred(alternatives []*remote.Part) *remote.Part {
 	return alternatives[len(alternatives)-1]
 }
 
-// holds tells whether a part is, or has in it, text of a type that is not empty.
-func holds(p *remote.Part, mediaType string) bool {
+// hasText tells whether a part is or contains text of a media type that is not empty.
+func hasText(p *remote.Part, mediaType string) bool {
 	if p.Type == mediaType {
-		return isText(p) && p.Size > 4 // two ends of lines
+		return isText(p) && p.Size > 4 // bytes: more than two line ends
 	}
 	if !p.IsMultipart() {
 		return false
 	}
 	for _, child := range p.Parts {
-		if holds(child, mediaType) {
+		if hasText(child, mediaType) {
 			return true
 		}
 	}
 	return false
 }
 
-// partText returns the text of a part as UTF-8 with LF, with an LF at the end unless it is empty.
+// partText returns the text of a part in UTF-8, each line ended by LF. data is the part in its Content-Transfer-Encoding.
 func partText(p *remote.Part, data []byte) string {
 	data = decodeContent(p.Encoding, data)
-	charset := readable(parameter(p.Params, "charset"))
+	charset := validUTF8(decodeParameter(p.Params, "charset"))
 	var text string
 	if p.Type == "text/html" {
-		text = lines(htmlText(htmlToUTF8(charset, data)))
+		text = cleanLines(textOfHTML(htmlToUTF8(charset, data)))
 	} else {
-		text = lines(decodeCharset(charset, data))
+		text = cleanLines(decodeCharset(charset, data))
 		if strings.EqualFold(p.Params["format"], "flowed") {
 			text = unflow(text, strings.EqualFold(p.Params["delsp"], "yes"))
 		}
@@ -174,7 +174,7 @@ func partText(p *remote.Part, data []byte) string {
 	return text
 }
 
-// oneLine makes text fit to be one line among others.
+// oneLine replaces the control characters of text, line ends among them, by spaces.
 func oneLine(s string) string {
 	return strings.TrimSpace(strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {
@@ -184,7 +184,7 @@ func oneLine(s string) string {
 	}, s))
 }
 
-// attachmentName is what a text calls an attachment.
+// attachmentName returns the name of an attachment in a text.
 func attachmentName(p *remote.Part) string {
 	if name := oneLine(fileName(p)); name != "" {
 		return name
@@ -192,8 +192,9 @@ func attachmentName(p *remote.Part) string {
 	return "without a name"
 }
 
-// roughSize tells about how large an attachment is: what BODYSTRUCTURE says allows no more.
-func roughSize(p *remote.Part) string {
+// estimatedSize tells about how large an attachment is. BODYSTRUCTURE has its encoded size only: base64 makes lines of 76
+// characters and CRLF out of 57 bytes.
+func estimatedSize(p *remote.Part) string {
 	size := p.Size
 	if p.Encoding == "base64" {
 		size = size / 78 * 57
