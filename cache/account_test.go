@@ -24,6 +24,7 @@ import (
 
 	"github.com/mailfs/mailfs/cache"
 	"github.com/mailfs/mailfs/remote"
+	"github.com/mailfs/mailfs/remote/dial"
 	"github.com/mailfs/mailfs/remote/imap"
 )
 
@@ -150,7 +151,7 @@ func (s *server) expunge(mailbox string, numbers ...uint32) {
 // open makes a cache over the server's account.
 func (s *server) open(o cache.Options, ao cache.AccountOptions) (*cache.Cache, *cache.Account) {
 	s.t.Helper()
-	url, err := remote.ParseURL("imap://alice@" + s.address)
+	url, err := dial.ParseURL("imap://alice@" + s.address)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -166,7 +167,7 @@ func (s *server) open(o cache.Options, ao cache.AccountOptions) (*cache.Cache, *
 	o.Log = slog.New(slog.DiscardHandler)
 	c := cache.New(o)
 	s.t.Cleanup(func() { c.Close() })
-	a, err := c.Account("test", remote.Retry(imap.New(remote.NewDialer(url), imap.Options{Log: o.Log})), ao)
+	a, err := c.Account("test", remote.Retry(imap.New(dial.New(url), imap.Options{Log: o.Log})), ao)
 	if err != nil {
 		s.t.Fatal(err)
 	}

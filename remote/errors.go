@@ -50,8 +50,3 @@ func kind(text string) error {
 
 // Errors returns every error of this package that an error of a protocol may wrap.
 func Errors() []error { return slices.Clone(kinds) }
-
-// known tells whether an error wraps one of Errors.
-func known(err error) bool {
-	return slices.ContainsFunc(kinds, func(kind error) bool { return errors.Is(err, kind) })
-}

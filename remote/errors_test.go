@@ -2,20 +2,10 @@ package remote_test
 
 import (
 	"errors"
-	"fmt"
 	"testing"
 
 	"github.com/mailfs/mailfs/remote"
 )
-
-func TestClassifyLeavesEveryErrorOfThePackageAsItIs(t *testing.T) {
-	for _, kind := range remote.Errors() {
-		err := fmt.Errorf("reading: %w", kind)
-		if got := remote.Classify(err); got != err {
-			t.Errorf("%v becomes %v", err, got)
-		}
-	}
-}
 
 func TestNoErrorOfThePackageIsAnother(t *testing.T) {
 	texts := map[string]bool{}

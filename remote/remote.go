@@ -1,6 +1,6 @@
-// Package remote is the vocabulary of mail that mailfs speaks (account, mailbox, message, UID, UIDVALIDITY, flags) and
-// the interface that a mail protocol fulfils. The protocols themselves are in remote/imap and remote/pop3; this package
-// dials, upgrades to TLS and retries for both of them.
+// Package remote is the vocabulary of mail that mailfs speaks (account, mailbox, message, UID, UIDVALIDITY, flags, errors)
+// and the interface that a mail protocol fulfils, [Account]. The protocols are in remote/imap and remote/pop3; both dial
+// with remote/dial, and [Retry] wraps either of them.
 package remote
 
 import (

@@ -19,7 +19,7 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
-	"github.com/mailfs/mailfs/remote"
+	"github.com/mailfs/mailfs/remote/dial"
 	"github.com/mailfs/mailfs/remote/imap"
 	"github.com/mailfs/mailfs/remote/pop3"
 	"github.com/mailfs/mailfs/remote/smtp"
@@ -160,7 +160,7 @@ func (c *checking) run(ctx context.Context) {
 		server.Password, server.Token = func(context.Context) (string, error) { return "", errNobody }, nil
 	}
 	c.account.Connections = 1
-	dialer := remote.NewDialer(server)
+	dialer := dial.New(server)
 	var err error
 	if server.Protocol == "smtp" {
 		err = c.trySMTP(ctx, dialer)
@@ -168,7 +168,7 @@ func (c *checking) run(ctx context.Context) {
 		err = c.tryMail(ctx, dialer)
 	}
 	if errors.Is(err, errNobody) {
-		c.end(remote.StepLogin, func(s *checkStep) { s.Skipped = "the URL names no user" })
+		c.end(dial.StepLogin, func(s *checkStep) { s.Skipped = "the URL names no user" })
 		err = nil
 	}
 	if err != nil {
@@ -187,13 +187,13 @@ type counter interface {
 
 var _, _ counter = (*imap.Account)(nil), (*pop3.Account)(nil)
 
-func (c *checking) tryMail(ctx context.Context, dialer *remote.Dialer) error {
+func (c *checking) tryMail(ctx context.Context, dialer *dial.Dialer) error {
 	r := c.account.open(dialer, slog.New(slog.DiscardHandler))
 	defer r.Close()
 	if err := r.Connect(ctx); err != nil {
 		return err
 	}
-	c.begin(remote.StepMailboxes)
+	c.begin(dial.StepMailboxes)
 	boxes, err := r.Mailboxes(ctx)
 	if err != nil {
 		return err
@@ -209,18 +209,18 @@ func (c *checking) tryMail(ctx context.Context, dialer *remote.Dialer) error {
 			messages = &n
 		}
 	}
-	c.end(remote.StepMailboxes, func(s *checkStep) { s.Mailboxes, s.Messages = len(boxes), messages })
+	c.end(dial.StepMailboxes, func(s *checkStep) { s.Mailboxes, s.Messages = len(boxes), messages })
 	return nil
 }
 
-func (c *checking) trySMTP(ctx context.Context, dialer *remote.Dialer) error {
+func (c *checking) trySMTP(ctx context.Context, dialer *dial.Dialer) error {
 	limit, err := smtp.Try(ctx, dialer)
 	if err != nil {
 		return err
 	}
 	if dialer.Server.User == "" {
-		c.begin(remote.StepLogin)
-		c.end(remote.StepLogin, func(s *checkStep) { s.Skipped = "the URL names no user" })
+		c.begin(dial.StepLogin)
+		c.end(dial.StepLogin, func(s *checkStep) { s.Skipped = "the URL names no user" })
 	}
 	c.begin(stepMail)
 	c.end(stepMail, func(s *checkStep) { s.SizeLimit = limit })
@@ -229,7 +229,7 @@ func (c *checking) trySMTP(ctx context.Context, dialer *remote.Dialer) error {
 
 // trace notes a step of the connection. A step that comes again, in a greeting's stead or on a second connection, is not
 // noted again.
-func (c *checking) trace(step remote.Step) {
+func (c *checking) trace(step dial.Step) {
 	if !step.Done {
 		c.begin(step.Name)
 		return
@@ -239,7 +239,7 @@ func (c *checking) trace(step remote.Step) {
 		switch {
 		case step.TLS != nil:
 			s.TLS, s.Warning = describeTLS(step.TLS)
-		case step.Name == remote.StepConnect && c.account.InTheClear:
+		case step.Name == dial.StepConnect && c.account.InTheClear:
 			if server := c.account.server(); !server.Loopback() {
 				s.Warning = "without TLS everybody on the way can read mail and password"
 			}
@@ -286,7 +286,7 @@ func (c *checking) fail(err error) {
 	defer c.mu.Unlock()
 	c.over = true
 	if len(c.report.Steps) == 0 { // an address that can't even be tried
-		c.report.Steps = append(c.report.Steps, &checkStep{Name: remote.StepConnect, began: time.Now()})
+		c.report.Steps = append(c.report.Steps, &checkStep{Name: dial.StepConnect, began: time.Now()})
 	}
 	s := c.report.Steps[len(c.report.Steps)-1]
 	if i := slices.IndexFunc(c.report.Steps, func(s *checkStep) bool { return !s.OK }); i >= 0 {
@@ -389,22 +389,22 @@ func timeText(d time.Duration) string {
 // text says what came of a step that went well.
 func (s *checkStep) text() string {
 	switch s.Name {
-	case remote.StepResolve, remote.StepConnect:
+	case dial.StepResolve, dial.StepConnect:
 		return strings.Join(s.Addresses, ", ")
-	case remote.StepTLS:
+	case dial.StepTLS:
 		return fmt.Sprintf("%s, certificate for %s by %s, until %s", s.TLS.Version, list(s.TLS.Names), s.TLS.Issuer,
 			s.TLS.NotAfter.Local().Format(time.DateOnly))
-	case remote.StepGreeting:
+	case dial.StepGreeting:
 		return s.Said
-	case remote.StepCapabilities:
+	case dial.StepCapabilities:
 		return signInWays(s.Capabilities)
-	case remote.StepLogin:
+	case dial.StepLogin:
 		text := "with " + s.Mechanism
 		if used := used(s.Capabilities); len(used) > 0 {
 			text += "; mailfs uses " + strings.Join(used, ", ")
 		}
 		return text
-	case remote.StepMailboxes:
+	case dial.StepMailboxes:
 		text := count(s.Mailboxes, "mailbox", "mailboxes")
 		if s.Messages != nil {
 			text += ", " + count(*s.Messages, "message", "messages") + " in INBOX"

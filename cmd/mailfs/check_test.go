@@ -22,7 +22,7 @@ import (
 	"github.com/emersion/go-imap/v2/imapserver/imapmemserver"
 
 	"github.com/mailfs/mailfs/cmd/mailfs/process"
-	"github.com/mailfs/mailfs/remote"
+	"github.com/mailfs/mailfs/remote/dial"
 )
 
 const secret = "correct horse+battery"
@@ -429,7 +429,7 @@ func TestCheckForPrograms(t *testing.T) {
 	}
 	good, bad := reports[0], reports[1]
 	last := good.Steps[len(good.Steps)-1]
-	if !good.OK || good.Account != "good" || last.Name != remote.StepMailboxes || last.Messages == nil || *last.Messages != 3 {
+	if !good.OK || good.Account != "good" || last.Name != dial.StepMailboxes || last.Messages == nil || *last.Messages != 3 {
 		t.Errorf("the good one: %s", stdout)
 	}
 	last = bad.Steps[len(bad.Steps)-1]

@@ -13,6 +13,7 @@ import (
 	"unicode"
 
 	"github.com/mailfs/mailfs/remote"
+	"github.com/mailfs/mailfs/remote/dial"
 )
 
 // statusError ends the process with a status of its own. Without an error it ends silently.
@@ -38,9 +39,9 @@ func wrongUsage(format string, args ...any) error {
 // accountError is an error of one account, with what a line about it has to name.
 type accountError struct {
 	name    string // empty when there is only one account
-	server  remote.Server
+	server  dial.Server
 	timeout time.Duration
-	step    string // where it failed, if that is known; see remote.Step
+	step    string // where it failed, if that is known; see dial.Step
 	advice  string // what to do when the server refuses the login
 	err     error
 }
@@ -125,15 +126,15 @@ var sentences = []struct {
 func (e *accountError) explainSilence() string {
 	protocol := e.server.Protocol
 	switch {
-	case e.step == remote.StepResolve:
+	case e.step == dial.StepResolve:
 		return fmt.Sprintf("no answer from the name server within %s; check the network", e.timeout)
-	case e.step == remote.StepTLS && e.server.ImplicitTLS:
+	case e.step == dial.StepTLS && e.server.ImplicitTLS:
 		return fmt.Sprintf("connected, but no answer to TLS within %s; if the server upgrades with STARTTLS, write %s:// instead "+
 			"of %[2]ss://", e.timeout, protocol)
-	case e.step == remote.StepGreeting && !e.server.ImplicitTLS:
+	case e.step == dial.StepGreeting && !e.server.ImplicitTLS:
 		return fmt.Sprintf("connected, but no greeting within %s; if the server speaks TLS from the first byte, write %ss:// "+
 			"instead of %[2]s://", e.timeout, protocol)
-	case e.step != "" && e.step != remote.StepConnect:
+	case e.step != "" && e.step != dial.StepConnect:
 		return fmt.Sprintf("the server fell silent: no answer within %s; try again later, or wait longer with --timeout", e.timeout)
 	}
 	return fmt.Sprintf("no answer within %s; check host and port (a firewall swallows what it refuses), or wait longer "+
@@ -219,14 +220,14 @@ func (e *accountError) explainNetwork() string {
 // explainEnd says what is known of why the server ended the connection.
 func (e *accountError) explainEnd() string {
 	text := "the server ended the connection"
-	if e.step == remote.StepMailboxes {
+	if e.step == dial.StepMailboxes {
 		text += " when it was asked for the mailboxes"
 	}
 	said := after(e.err, remote.ErrLost)
 	switch {
 	case strings.HasPrefix(said, "the server says"):
 		return join(text, said) + "; try again later"
-	case e.step == remote.StepMailboxes:
+	case e.step == dial.StepMailboxes:
 		return text + "; try again later, or tell who runs it"
 	}
 	return text + "; check the port, or try again later"

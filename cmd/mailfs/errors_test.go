@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/mailfs/mailfs/remote"
+	"github.com/mailfs/mailfs/remote/dial"
 )
 
 // makeCertificate makes a certificate that signs itself.
@@ -154,7 +155,7 @@ func TestLines(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			a := c.account
-			server, err := remote.ParseURL(a.URL)
+			server, err := dial.ParseURL(a.URL)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -162,7 +163,7 @@ func TestLines(t *testing.T) {
 			if a.Timeout == 0 {
 				a.Timeout = 20 * time.Second
 			}
-			opened := a.open(remote.NewDialer(a.server()), slog.New(slog.DiscardHandler))
+			opened := a.open(dial.New(a.server()), slog.New(slog.DiscardHandler))
 			defer opened.Close()
 			err = opened.Connect(context.Background())
 			if err == nil {
@@ -181,7 +182,7 @@ func TestLines(t *testing.T) {
 
 func TestEveryErrorOfRemoteHasASentenceOfItsOwn(t *testing.T) {
 	sentence := func(err error) string {
-		return (&accountError{server: remote.Server{Protocol: "imap", Host: "h", User: "u"}, err: err}).explain()
+		return (&accountError{server: dial.Server{Protocol: "imap", Host: "h", User: "u"}, err: err}).explain()
 	}
 	unknown, _, _ := strings.Cut(sentence(errors.New("reason")), ": reason")
 	others := map[string]error{}

@@ -15,7 +15,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/mailfs/mailfs/cmd/mailfs/process"
-	"github.com/mailfs/mailfs/remote"
+	"github.com/mailfs/mailfs/remote/dial"
 	"github.com/mailfs/mailfs/remote/smtp"
 )
 
@@ -142,11 +142,11 @@ func tryLogin(ctx context.Context, a *account, proof string) error {
 		server.Token = prove
 	}
 	if server.Protocol == "smtp" {
-		_, err := smtp.Try(ctx, remote.NewDialer(server))
+		_, err := smtp.Try(ctx, dial.New(server))
 		return err
 	}
 	a.Connections = 1
-	r := a.open(remote.NewDialer(server), slog.New(slog.DiscardHandler))
+	r := a.open(dial.New(server), slog.New(slog.DiscardHandler))
 	defer r.Close()
 	return r.Connect(ctx)
 }

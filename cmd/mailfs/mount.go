@@ -15,7 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/mailfs/mailfs/cmd/mailfs/process"
-	"github.com/mailfs/mailfs/remote"
+	"github.com/mailfs/mailfs/remote/dial"
 )
 
 // mountFlags are the flags of mount, with their defaults as newMountCommand sets them.
@@ -288,7 +288,7 @@ func (f *mountFlags) check() error {
 
 // account is what flags and a table of the configuration say together: flags first, then the table, then defaults.
 func (f *mountFlags) account(flags *pflag.FlagSet, t accountTable) (account, error) {
-	server, err := remote.ParseURL(t.URL)
+	server, err := dial.ParseURL(t.URL)
 	if err != nil {
 		return account{}, err
 	}

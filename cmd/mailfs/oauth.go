@@ -14,6 +14,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/mailfs/mailfs/remote"
+	"github.com/mailfs/mailfs/remote/dial"
 )
 
 // oauthTable is the table [account.NAME.oauth]: who mailfs is to the provider, and where that is asked.
@@ -44,7 +45,7 @@ func (o *oauthTable) check() error {
 		if err != nil || u.Host == "" {
 			return fmt.Errorf("%q in oauth is not a URL", raw)
 		}
-		local := remote.Server{Host: u.Hostname()}
+		local := dial.Server{Host: u.Hostname()}
 		if u.Scheme != "https" && !(u.Scheme == "http" && local.Loopback()) {
 			return fmt.Errorf("%q in oauth: it must be https://, tokens are worth as much as passwords", raw)
 		}

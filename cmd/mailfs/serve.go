@@ -16,6 +16,7 @@ import (
 	"github.com/mailfs/mailfs/cmd/mailfs/process"
 	"github.com/mailfs/mailfs/fs"
 	"github.com/mailfs/mailfs/remote"
+	"github.com/mailfs/mailfs/remote/dial"
 	"github.com/mailfs/mailfs/remote/imap"
 	"github.com/mailfs/mailfs/remote/pop3"
 )
@@ -89,8 +90,8 @@ func (a *account) failed(err error) *accountError {
 }
 
 // server is the account in the words of package remote.
-func (a *account) server() remote.Server {
-	s, err := remote.ParseURL(a.URL)
+func (a *account) server() dial.Server {
+	s, err := dial.ParseURL(a.URL)
 	if err != nil {
 		panic("an account with a URL that was not checked: " + err.Error())
 	}
@@ -104,7 +105,7 @@ func (a *account) server() remote.Server {
 }
 
 // open makes the account behind a dialer; it connects when it is used.
-func (a *account) open(dialer *remote.Dialer, log *slog.Logger) remote.Account {
+func (a *account) open(dialer *dial.Dialer, log *slog.Logger) remote.Account {
 	if a.Name != "" {
 		log = log.With("account", a.Name)
 	}
@@ -174,9 +175,9 @@ func serve(ctx context.Context, j *job, log *slog.Logger, warn func(string), rea
 	again := make(chan os.Signal, 1) // mailfs login says so
 	signal.Notify(again, signInAgain)
 	defer signal.Stop(again)
-	var dialers []*remote.Dialer
+	var dialers []*dial.Dialer
 	for _, a := range j.Accounts {
-		d := remote.NewDialer(a.server())
+		d := dial.New(a.server())
 		dialers = append(dialers, d)
 		r := a.open(d, log)
 		remotes = append(remotes, r)
@@ -249,7 +250,7 @@ func connect(ctx context.Context, accounts []account, remotes []remote.Account, 
 	for i, r := range remotes {
 		all.Go(func() {
 			if errs[i] = r.Connect(ctx); errs[i] == nil {
-				steps[i] = remote.StepMailboxes
+				steps[i] = dial.StepMailboxes
 				_, errs[i] = kept[i].Mailboxes(ctx)
 			}
 		})

@@ -21,7 +21,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/mailfs/mailfs/cmd/mailfs/process"
-	"github.com/mailfs/mailfs/remote"
+	"github.com/mailfs/mailfs/remote/dial"
 )
 
 // setupFlags are the flags of setup, beside those of a connection.
@@ -61,7 +61,7 @@ one to the configuration file as an account. The rest of the file stays as it is
 
 // candidate is a server that may have the mail of an address.
 type candidate struct {
-	server    remote.Server
+	server    dial.Server
 	announced bool // by the domain
 	report    *checkReport
 }
@@ -71,7 +71,7 @@ func setup(ctx context.Context, out io.Writer, resolver *net.Resolver, f *setupF
 	if at < 1 || at == len(address)-1 || strings.ContainsAny(address, " \t\r\n\x00/:") {
 		return wrongUsage("%q is not an address; write it as me@example.org", address)
 	}
-	domain, err := remote.ASCIIHost(strings.ToLower(strings.TrimSuffix(address[at+1:], ".")))
+	domain, err := dial.ASCIIHost(strings.ToLower(strings.TrimSuffix(address[at+1:], ".")))
 	if err != nil {
 		return wrongUsage("%q has no domain name after its @", address)
 	}
@@ -138,7 +138,7 @@ func setup(ctx context.Context, out io.Writer, resolver *net.Resolver, f *setupF
 func candidates(ctx context.Context, resolver *net.Resolver, domain string) (all []*candidate, unanswered *net.DNSError) {
 	known := map[string]bool{}
 	add := func(announced bool, scheme, host string, port int) {
-		s, err := remote.ParseURL(scheme + "://" + host)
+		s, err := dial.ParseURL(scheme + "://" + host)
 		if err != nil {
 			return
 		}
@@ -218,7 +218,7 @@ func (c *candidate) line() string {
 		switch {
 		case s.Error != "":
 			what = s.Error
-		case s.Name == remote.StepCapabilities:
+		case s.Name == dial.StepCapabilities:
 			what, _, _ = strings.Cut(signInWays(s.Capabilities), ";")
 		}
 	}
@@ -247,7 +247,7 @@ func confirm(ctx context.Context, question string) error {
 var bareKey = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
 
 // accountText is the table of an account for the configuration file.
-func accountText(name string, server remote.Server, caFile string) string {
+func accountText(name string, server dial.Server, caFile string) string {
 	key := name
 	if !bareKey.MatchString(key) {
 		key = tomlString(key)
@@ -256,7 +256,7 @@ func accountText(name string, server remote.Server, caFile string) string {
 	if server.ImplicitTLS {
 		scheme += "s"
 	}
-	if usual, err := remote.ParseURL(scheme + "://" + host); err != nil || usual.Port != server.Port {
+	if usual, err := dial.ParseURL(scheme + "://" + host); err != nil || usual.Port != server.Port {
 		host = net.JoinHostPort(host, strconv.Itoa(server.Port))
 	}
 	user := strings.ReplaceAll(url.PathEscape(server.User), "@", "%40")

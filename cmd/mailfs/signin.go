@@ -10,6 +10,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/mailfs/mailfs/remote"
+	"github.com/mailfs/mailfs/remote/dial"
 )
 
 // credentials gives an account's password or token at each sign-in, from wherever the account has it.
@@ -24,7 +25,7 @@ type credentials struct {
 }
 
 // signingIn adds to a server what it needs of an account to sign in.
-func (a *account) signingIn(s *remote.Server) {
+func (a *account) signingIn(s *dial.Server) {
 	c := &credentials{account: a}
 	s.Refused = c.again
 	switch {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/mailfs/mailfs/remote"
+	"github.com/mailfs/mailfs/remote/dial"
 	"github.com/mailfs/mailfs/remote/imap/wire"
 )
 
@@ -29,7 +30,7 @@ type Options struct {
 
 // Account is an IMAP account.
 type Account struct {
-	dialer *remote.Dialer
+	dialer *dial.Dialer
 	log    *slog.Logger
 	pool   *pool
 	names  wire.Spellings
@@ -41,7 +42,7 @@ type Account struct {
 var _ remote.Account = (*Account)(nil)
 
 // New returns an account that connects when it is first used.
-func New(d *remote.Dialer, o Options) *Account {
+func New(d *dial.Dialer, o Options) *Account {
 	if o.Connections <= 0 {
 		o.Connections = 2
 	}
@@ -53,7 +54,7 @@ func New(d *remote.Dialer, o Options) *Account {
 	}
 	a := &Account{dialer: d, log: o.Log}
 	a.pool = &pool{
-		dial:   func(ctx context.Context) (*session, error) { return remote.Connect(ctx, d, startTLS, a.signIn) },
+		dial:   func(ctx context.Context) (*session, error) { return dial.Connect(ctx, d, startTLS, a.signIn) },
 		forget: d.Forget,
 		log:    o.Log,
 		size:   o.Connections,

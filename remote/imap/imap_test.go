@@ -19,6 +19,7 @@ import (
 	"github.com/emersion/go-imap/v2/imapserver/imapmemserver"
 
 	"github.com/mailfs/mailfs/remote"
+	"github.com/mailfs/mailfs/remote/dial"
 )
 
 func TestSignIn(t *testing.T) {
@@ -80,7 +81,7 @@ func TestRefusedSignIn(t *testing.T) {
 	}
 	t.Run("no password", func(t *testing.T) {
 		s := newServer(t, plainCaps)
-		a := s.open(func(r *remote.Server, _ *Options) {
+		a := s.open(func(r *dial.Server, _ *Options) {
 			r.Password = func(context.Context) (string, error) { return "", errors.New("the keyring is locked") }
 		})
 		wantError(t, a.Connect(inTime(t)), remote.ErrLogin, "keyring is locked")
@@ -330,7 +331,7 @@ func TestLyingLiteral(t *testing.T) {
 
 func TestStalledServer(t *testing.T) {
 	const timeout = 300 * time.Millisecond
-	short := func(r *remote.Server, _ *Options) { r.Timeout = timeout }
+	short := func(r *dial.Server, _ *Options) { r.Timeout = timeout }
 	within := func(t *testing.T, do func() error) {
 		t.Helper()
 		begun := time.Now()
@@ -347,7 +348,7 @@ func TestStalledServer(t *testing.T) {
 		defer l.Close()
 		where := address(t, l)
 		where.Timeout = timeout
-		a := New(remote.NewDialer(where), Options{})
+		a := New(dial.New(where), Options{})
 		defer a.Close()
 		within(t, func() error { return a.Connect(inTime(t)) })
 	})
@@ -461,7 +462,7 @@ func TestFewerConnections(t *testing.T) {
 		fmt.Fprintf(c.w, "%s NO [ALERT] Too many simultaneous connections.\r\n", tag)
 		return true
 	}
-	a := s.open(func(_ *remote.Server, o *Options) { o.Connections = 4 })
+	a := s.open(func(_ *dial.Server, o *Options) { o.Connections = 4 })
 	var v view
 	v.sync(t, a)
 	for range 3 {
@@ -510,7 +511,7 @@ func TestCancelLeavesTheConnectionUsable(t *testing.T) {
 func TestIdleConnections(t *testing.T) {
 	t.Run("are closed with LOGOUT", func(t *testing.T) {
 		s := newServer(t, fullCaps, mail(1)...)
-		a := s.open(func(_ *remote.Server, o *Options) { o.Idle, o.Connections = 50*time.Millisecond, 1 })
+		a := s.open(func(_ *dial.Server, o *Options) { o.Idle, o.Connections = 50*time.Millisecond, 1 })
 		if err := a.Connect(inTime(t)); err != nil {
 			t.Fatal(err)
 		}
@@ -646,7 +647,7 @@ func TestMemoryServer(t *testing.T) {
 		}
 		bodies[fmt.Sprint(n+1)] = body
 	}
-	a := New(remote.NewDialer(address(t, l)), Options{})
+	a := New(dial.New(address(t, l)), Options{})
 	defer a.Close()
 	list, err := a.Mailboxes(inTime(t))
 	if err != nil || len(list) != 4 || list[1].Name != "Archive/Übung" {

@@ -13,6 +13,7 @@ import (
 	"github.com/emersion/go-imap/v2/imapclient"
 
 	"github.com/mailfs/mailfs/remote"
+	"github.com/mailfs/mailfs/remote/dial"
 	"github.com/mailfs/mailfs/remote/imap/wire"
 )
 
@@ -46,11 +47,11 @@ func (a *Account) authenticate(ctx context.Context, s *session) error {
 		return s.atSignIn(err)
 	}
 	server := &a.dialer.Server
-	server.Step(remote.Step{Name: remote.StepCapabilities})
+	server.Step(dial.Step{Name: dial.StepCapabilities})
 	if s.client.State() == goimap.ConnStateAuthenticated { // PREAUTH
 		s.caps = s.client.Caps()
-		server.Step(remote.Step{Name: remote.StepCapabilities, Done: true, Capabilities: names(s.caps)})
-		server.Step(remote.Step{Name: remote.StepLogin, Done: true, Mechanism: "PREAUTH", Capabilities: names(s.caps)})
+		server.Step(dial.Step{Name: dial.StepCapabilities, Done: true, Capabilities: names(s.caps)})
+		server.Step(dial.Step{Name: dial.StepLogin, Done: true, Mechanism: "PREAUTH", Capabilities: names(s.caps)})
 		return s.haveCaps()
 	}
 	before := s.client.Caps()
@@ -58,8 +59,8 @@ func (a *Account) authenticate(ctx context.Context, s *session) error {
 	if err := s.haveCaps(); err != nil {
 		return err
 	}
-	server.Step(remote.Step{Name: remote.StepCapabilities, Done: true, Capabilities: names(before)})
-	server.Step(remote.Step{Name: remote.StepLogin})
+	server.Step(dial.Step{Name: dial.StepCapabilities, Done: true, Capabilities: names(before)})
+	server.Step(dial.Step{Name: dial.StepLogin})
 	own := "LOGIN"
 	if before.Has(goimap.CapLoginDisabled) {
 		own = ""
@@ -92,7 +93,7 @@ func (a *Account) authenticate(ctx context.Context, s *session) error {
 			return s.atSignIn(err)
 		}
 	}
-	server.Step(remote.Step{Name: remote.StepLogin, Done: true, Mechanism: in.Mechanism, Capabilities: names(s.caps)})
+	server.Step(dial.Step{Name: dial.StepLogin, Done: true, Mechanism: in.Mechanism, Capabilities: names(s.caps)})
 	return s.haveCaps()
 }
 
@@ -125,7 +126,7 @@ func (s *session) atSignIn(err error) error {
 
 // refusedLogin tells a wrong password from a server that can't do it now (RFC 5530, section 3). The server's words are
 // repeated without the password, which some of them hold.
-func refusedLogin(no *goimap.Error, in *remote.SignIn) error {
+func refusedLogin(no *goimap.Error, in *dial.SignIn) error {
 	said := in.Redact(no.Text)
 	why := remote.ErrLogin
 	switch no.Code {

@@ -20,6 +20,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/mailfs/mailfs/remote"
+	"github.com/mailfs/mailfs/remote/dial"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -336,23 +337,23 @@ func (s *server) said(prefix string) []string {
 }
 
 // address returns how to reach a listener in the clear.
-func address(t *testing.T, l net.Listener) remote.Server {
+func address(t *testing.T, l net.Listener) dial.Server {
 	t.Helper()
 	tcp := l.Addr().(*net.TCPAddr)
-	return remote.Server{Protocol: "imap", Host: tcp.IP.String(), Port: tcp.Port, User: testUser, InTheClear: true,
+	return dial.Server{Protocol: "imap", Host: tcp.IP.String(), Port: tcp.Port, User: testUser, InTheClear: true,
 		Timeout:  5 * time.Second,
 		Password: func(context.Context) (string, error) { return testPassword, nil }}
 }
 
 // open returns an account on the server; more may change how it is reached.
-func (s *server) open(more ...func(*remote.Server, *Options)) *Account {
+func (s *server) open(more ...func(*dial.Server, *Options)) *Account {
 	s.t.Helper()
 	s.accepting.Do(s.accept)
 	where, o := address(s.t, s.listener), Options{Log: slog.New(slog.NewTextHandler(testLog{s.t}, nil))}
 	for _, f := range more {
 		f(&where, &o)
 	}
-	a := New(remote.NewDialer(where), o)
+	a := New(dial.New(where), o)
 	s.t.Cleanup(func() { a.Close() })
 	return a
 }

@@ -5,11 +5,12 @@ import (
 	"strings"
 
 	"github.com/mailfs/mailfs/remote"
+	"github.com/mailfs/mailfs/remote/dial"
 	"github.com/mailfs/mailfs/remote/imap/wire"
 )
 
 // startTLS is STARTTLS of RFC 9051, section 6.2.1.
-func startTLS(c *remote.ClearText) (greeting string, err error) {
+func startTLS(c *dial.ClearText) (greeting string, err error) {
 	said, err := c.Line()
 	if err != nil {
 		return "", err

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/mailfs/mailfs/remote"
+	"github.com/mailfs/mailfs/remote/dial"
 )
 
 // BenchmarkBodies reads a maildrop as a walk through it does: in batches of a megabyte, four of them at once. The
@@ -127,13 +128,13 @@ func bulk(b *testing.B, messages int, content, header string) *Account {
 			}
 		}
 	})
-	server, err := remote.ParseURL("pop3://alice@" + l.Addr().String())
+	server, err := dial.ParseURL("pop3://alice@" + l.Addr().String())
 	if err != nil {
 		b.Fatal(err)
 	}
 	server.InTheClear, server.Timeout = true, 10*time.Second
 	server.Password = func(context.Context) (string, error) { return "secret", nil }
-	a := New(remote.NewDialer(server), Options{Idle: time.Minute})
+	a := New(dial.New(server), Options{Idle: time.Minute})
 	b.Cleanup(func() {
 		a.Close()
 		l.Close()

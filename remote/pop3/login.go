@@ -14,6 +14,7 @@ import (
 	client "github.com/knadh/go-pop3"
 
 	"github.com/mailfs/mailfs/remote"
+	"github.com/mailfs/mailfs/remote/dial"
 )
 
 // errInUse says that another session holds the maildrop, which ends by itself.
@@ -28,11 +29,11 @@ func (a *Account) signIn(ctx context.Context, raw net.Conn) (*session, error) {
 	err := s.greet()
 	server := &a.dialer.Server
 	if err == nil {
-		server.Step(remote.Step{Name: remote.StepCapabilities})
+		server.Step(dial.Step{Name: dial.StepCapabilities})
 		err = s.capa()
 	}
 	if err == nil {
-		server.Step(remote.Step{Name: remote.StepCapabilities, Done: true, Capabilities: s.capabilityNames()})
+		server.Step(dial.Step{Name: dial.StepCapabilities, Done: true, Capabilities: s.capabilityNames()})
 		err = a.authenticate(ctx, s)
 	}
 	if errors.Is(err, remote.ErrLost) { // nothing was going on that could be lost
@@ -73,7 +74,7 @@ func (a *Account) authenticate(ctx context.Context, s *session) error {
 	if mechanisms := s.capabilities["SASL"]; len(mechanisms) > 0 && !s.has(own) { // one that says neither takes USER
 		own = ""
 	}
-	server.Step(remote.Step{Name: remote.StepLogin})
+	server.Step(dial.Step{Name: dial.StepLogin})
 	if s.has("UTF8") {
 		if err := s.ask(&exchange{command: "UTF8"}); err != nil {
 			return err
@@ -95,7 +96,7 @@ func (a *Account) authenticate(ctx context.Context, s *session) error {
 			return err
 		}
 		if known {
-			server.Step(remote.Step{Name: remote.StepLogin, Done: true, Mechanism: in.Mechanism})
+			server.Step(dial.Step{Name: dial.StepLogin, Done: true, Mechanism: in.Mechanism})
 			return nil
 		}
 	}
@@ -113,13 +114,13 @@ func (a *Account) authenticate(ctx context.Context, s *session) error {
 	if pass.refused {
 		return notSignedIn(pass.said, in)
 	}
-	server.Step(remote.Step{Name: remote.StepLogin, Done: true, Mechanism: "USER"})
+	server.Step(dial.Step{Name: dial.StepLogin, Done: true, Mechanism: "USER"})
 	return nil
 }
 
 // exchange signs in with AUTH (RFC 5034). It returns false when the server does not know the mechanism after all, but a
 // password can still be given with USER.
-func (s *session) exchange(in *remote.SignIn) (known bool, err error) {
+func (s *session) exchange(in *dial.SignIn) (known bool, err error) {
 	mechanism, response, err := in.Client.Start()
 	if err != nil {
 		return false, fmt.Errorf("%w: %w", remote.ErrLogin, err)
@@ -157,7 +158,7 @@ func (s *session) exchange(in *remote.SignIn) (known bool, err error) {
 
 // notSignedIn tells why the server refused: only a refusal of user and password is ErrLogin, since that is not tried
 // again soon.
-func notSignedIn(said string, in *remote.SignIn) error {
+func notSignedIn(said string, in *dial.SignIn) error {
 	said = in.Redact(said)
 	says := shorten(said)
 	switch c := code(said); {

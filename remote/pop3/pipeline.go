@@ -10,6 +10,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 
 	"github.com/mailfs/mailfs/remote"
+	"github.com/mailfs/mailfs/remote/dial"
 )
 
 // What may be on its way where the server takes commands ahead of their answers (RFC 2449, section 6.6).
@@ -31,9 +32,9 @@ func (a *Account) begin() (*session, error) {
 	pause.InitialInterval = 100 * time.Millisecond
 	pause.MaxInterval = 3 * time.Second
 	for {
-		s, err := remote.Connect(a.alive, a.dialer, startTLS, a.signIn)
+		s, err := dial.Connect(a.alive, a.dialer, startTLS, a.signIn)
 		if err == nil {
-			a.dialer.Server.Step(remote.Step{Name: remote.StepMailboxes})
+			a.dialer.Server.Step(dial.Step{Name: dial.StepMailboxes})
 			s.uncut = context.AfterFunc(a.alive, func() { s.conn.cut(time.Now().Add(closing)) })
 			if err = a.load(s); err == nil {
 				a.log.Debug("session begins", "messages", len(s.drop.messages), "window", s.window)

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/mailfs/mailfs/remote"
+	"github.com/mailfs/mailfs/remote/dial"
 )
 
 // Options of an account.
@@ -28,7 +29,7 @@ type Options struct {
 
 // Account is a POP3 account: one mailbox, INBOX.
 type Account struct {
-	dialer *remote.Dialer
+	dialer *dial.Dialer
 	idle   time.Duration
 	log    *slog.Logger
 
@@ -70,7 +71,7 @@ type knowledge struct {
 var _ remote.Account = (*Account)(nil)
 
 // New returns the account that the dialer's server holds. It connects when it has to.
-func New(d *remote.Dialer, o Options) *Account {
+func New(d *dial.Dialer, o Options) *Account {
 	if o.Idle == 0 {
 		o.Idle = 2 * time.Second
 	}

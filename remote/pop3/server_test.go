@@ -22,6 +22,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/mailfs/mailfs/remote"
+	"github.com/mailfs/mailfs/remote/dial"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -120,7 +121,7 @@ func (r *responder) add(content string) {
 // account returns an account of the responder.
 func (r *responder) account(timeout time.Duration) *Account {
 	r.t.Helper()
-	server, err := remote.ParseURL(fmt.Sprintf("pop3://%s@%s", r.user, r.listener.Addr()))
+	server, err := dial.ParseURL(fmt.Sprintf("pop3://%s@%s", r.user, r.listener.Addr()))
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -132,7 +133,7 @@ func (r *responder) account(timeout time.Duration) *Account {
 	}
 	server.Timeout = timeout
 	server.Password = func(context.Context) (string, error) { return r.password, nil }
-	a := New(remote.NewDialer(server), Options{Idle: 50 * time.Millisecond})
+	a := New(dial.New(server), Options{Idle: 50 * time.Millisecond})
 	r.t.Cleanup(func() { a.Close() })
 	return a
 }

@@ -5,10 +5,11 @@ import (
 	"strings"
 
 	"github.com/mailfs/mailfs/remote"
+	"github.com/mailfs/mailfs/remote/dial"
 )
 
 // startTLS is STLS of RFC 2595, section 4.
-func startTLS(c *remote.ClearText) (greeting string, err error) {
+func startTLS(c *dial.ClearText) (greeting string, err error) {
 	said, err := c.Line()
 	if err != nil {
 		return "", err

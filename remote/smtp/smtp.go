@@ -12,6 +12,7 @@ import (
 	client "github.com/emersion/go-smtp"
 
 	"github.com/mailfs/mailfs/remote"
+	"github.com/mailfs/mailfs/remote/dial"
 )
 
 // extensions are what is looked for in the answer to EHLO, beside AUTH and SIZE.
@@ -19,8 +20,8 @@ var extensions = []string{"8BITMIME", "CHUNKING", "DSN", "ENHANCEDSTATUSCODES", 
 
 // Try signs in, or only says EHLO when the server has no User, and takes leave. It returns the largest message that the
 // server takes (RFC 1870), in bytes; 0 where it does not tell. Its errors are those of package remote.
-func Try(ctx context.Context, d *remote.Dialer) (limit int64, err error) {
-	c, err := remote.Connect(ctx, d, startTLS, func(ctx context.Context, conn net.Conn) (*client.Client, error) {
+func Try(ctx context.Context, d *dial.Dialer) (limit int64, err error) {
+	c, err := dial.Connect(ctx, d, startTLS, func(ctx context.Context, conn net.Conn) (*client.Client, error) {
 		// go-smtp sets deadlines of its own, which must not undo the one of ctx.
 		stop := context.AfterFunc(ctx, func() { conn.Close() })
 		defer stop()
@@ -40,8 +41,8 @@ func Try(ctx context.Context, d *remote.Dialer) (limit int64, err error) {
 	return limit, nil
 }
 
-func signIn(ctx context.Context, c *client.Client, server *remote.Server) error {
-	server.Step(remote.Step{Name: remote.StepCapabilities})
+func signIn(ctx context.Context, c *client.Client, server *dial.Server) error {
+	server.Step(dial.Step{Name: dial.StepCapabilities})
 	if err := c.Hello(clientName); err != nil {
 		return refused(err, remote.ErrUnreachable)
 	}
@@ -51,11 +52,11 @@ func signIn(ctx context.Context, c *client.Client, server *remote.Server) error 
 			capabilities = append(capabilities, strings.TrimSpace(name+" "+arguments))
 		}
 	}
-	server.Step(remote.Step{Name: remote.StepCapabilities, Done: true, Capabilities: capabilities})
+	server.Step(dial.Step{Name: dial.StepCapabilities, Done: true, Capabilities: capabilities})
 	if server.User == "" {
 		return nil
 	}
-	server.Step(remote.Step{Name: remote.StepLogin})
+	server.Step(dial.Step{Name: dial.StepLogin})
 	_, mechanisms := c.Extension("AUTH")
 	in, err := server.SignIn(ctx, strings.Fields(mechanisms), "")
 	if err != nil {
@@ -70,7 +71,7 @@ func signIn(ctx context.Context, c *client.Client, server *remote.Server) error 
 	if err := in.Proven(); err != nil {
 		return err
 	}
-	server.Step(remote.Step{Name: remote.StepLogin, Done: true, Mechanism: in.Mechanism})
+	server.Step(dial.Step{Name: dial.StepLogin, Done: true, Mechanism: in.Mechanism})
 	return nil
 }
 
@@ -79,7 +80,7 @@ func signIn(ctx context.Context, c *client.Client, server *remote.Server) error 
 func refused(err, why error) error {
 	no, ok := errors.AsType[*client.SMTPError](err)
 	if !ok {
-		return remote.Classify(err)
+		return dial.Classify(err)
 	}
 	if no.Code/100 == 4 {
 		why = remote.ErrUnreachable

@@ -5,13 +5,14 @@ import (
 	"strings"
 
 	"github.com/mailfs/mailfs/remote"
+	"github.com/mailfs/mailfs/remote/dial"
 )
 
 // clientName is how mailfs calls itself in EHLO. A server need not know which machine it runs on.
 const clientName = "localhost"
 
 // startTLS is STARTTLS of RFC 3207.
-func startTLS(c *remote.ClearText) (greeting string, err error) {
+func startTLS(c *dial.ClearText) (greeting string, err error) {
 	reply := func() (string, error) { // the last line of a reply, which may have several (RFC 5321, section 4.2.1)
 		for {
 			line, err := c.Line()

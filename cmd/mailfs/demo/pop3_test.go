@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/mailfs/mailfs/remote"
+	"github.com/mailfs/mailfs/remote/dial"
 	"github.com/mailfs/mailfs/remote/pop3"
 )
 
@@ -35,14 +36,14 @@ func TestDemoPOP3(t *testing.T) {
 	defer l.Close()
 
 	account := func(password string) remote.Account {
-		server, err := remote.ParseURL("pop3://demo@" + l.Addr().String())
+		server, err := dial.ParseURL("pop3://demo@" + l.Addr().String())
 		if err != nil {
 			t.Fatal(err)
 		}
 		server.InTheClear = true
 		server.Timeout = 10 * time.Second
 		server.Password = func(context.Context) (string, error) { return password, nil }
-		return pop3.New(remote.NewDialer(server), pop3.Options{})
+		return pop3.New(dial.New(server), pop3.Options{})
 	}
 	stranger := account("please")
 	defer stranger.Close()

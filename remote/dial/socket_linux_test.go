@@ -1,4 +1,4 @@
-package remote
+package dial
 
 import (
 	"context"
@@ -24,7 +24,7 @@ func TestEndWhenUnconfirmed(t *testing.T) {
 		}
 		s.InTheClear, s.Timeout = true, timeout
 		enough := errors.New("enough")
-		_, err = Connect(t.Context(), NewDialer(s), nil, func(_ context.Context, conn net.Conn) (int, error) {
+		_, err = Connect(t.Context(), New(s), nil, func(_ context.Context, conn net.Conn) (int, error) {
 			raw, err := conn.(*countingConn).Conn.(*net.TCPConn).SyscallConn()
 			if err != nil {
 				return 0, err

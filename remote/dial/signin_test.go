@@ -1,4 +1,4 @@
-package remote
+package dial
 
 import (
 	"context"
@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/xdg-go/scram"
+
+	"github.com/mailfs/mailfs/remote"
 )
 
 // What each mechanism says, in turns with the server, and how it is chosen among those that a server offers.
@@ -47,8 +49,8 @@ func TestSignIn(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			in, err := c.server.SignIn(t.Context(), strings.Fields(c.offered), c.own)
 			if c.mechanism == "" {
-				if !errors.Is(err, ErrLogin) {
-					t.Fatalf("%+v (%v), want ErrLogin", in, err)
+				if !errors.Is(err, remote.ErrLogin) {
+					t.Fatalf("%+v (%v), want remote.ErrLogin", in, err)
 				}
 				return
 			}
@@ -120,7 +122,7 @@ func TestSCRAM(t *testing.T) {
 		if (err != nil) != c.refused {
 			t.Errorf("%s: it ends with %v", name, err)
 		}
-		if proven := in.Proven(); (proven == nil) != c.proven || proven != nil && !errors.Is(proven, ErrLogin) {
+		if proven := in.Proven(); (proven == nil) != c.proven || proven != nil && !errors.Is(proven, remote.ErrLogin) {
 			t.Errorf("%s: the server is proven: %v", name, proven)
 		}
 	}

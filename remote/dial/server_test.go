@@ -1,10 +1,10 @@
-package remote_test
+package dial_test
 
 import (
 	"strings"
 	"testing"
 
-	"github.com/mailfs/mailfs/remote"
+	"github.com/mailfs/mailfs/remote/dial"
 )
 
 // A host is as DNS and certificates have it.
@@ -18,7 +18,7 @@ func TestParseURLHost(t *testing.T) {
 		{"imaps://u@bü_cher", "", "no domain name"},
 		{"imaps:u@mail.example.org", "", "SCHEME://USER@HOST"},
 	} {
-		s, err := remote.ParseURL(c.url)
+		s, err := dial.ParseURL(c.url)
 		if s.Host != c.host || (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
 			t.Errorf("%s: host %q (%v), want %q (%q)", c.url, s.Host, err, c.host, c.err)
 		}

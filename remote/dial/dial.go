@@ -1,20 +1,22 @@
-package remote
+// Package dial makes connections to mail servers: it resolves, connects, begins TLS and proves who the user is (SASL). It
+// knows no protocol: how a server is asked for TLS and how a proof is sent are functions of the protocols' packages.
+package dial
 
 import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
+
+	"github.com/mailfs/mailfs/remote"
 )
 
 // Dialer makes the connections of one account. After a failure it waits, longer each time and with jitter, before it
@@ -38,8 +40,8 @@ const (
 	loginRetry = time.Minute
 )
 
-// NewDialer returns a dialer for a server.
-func NewDialer(s Server) *Dialer {
+// New returns the dialer for a server.
+func New(s Server) *Dialer {
 	b := backoff.NewExponentialBackOff()
 	b.InitialInterval = 250 * time.Millisecond
 	b.MaxInterval = maxRetry
@@ -69,7 +71,7 @@ func Connect[T any](ctx context.Context, d *Dialer, startTLS Upgrade,
 		if d.failures++; d.failures > 1 { // the first one may be an accident
 			pause = d.retry.NextBackOff()
 		}
-		if errors.Is(err, ErrLogin) {
+		if errors.Is(err, remote.ErrLogin) {
 			pause = max(pause, loginRetry)
 		}
 		d.notBefore, d.last = time.Now().Add(pause), err
@@ -102,7 +104,7 @@ func attempt[T any](ctx context.Context, d *Dialer, startTLS Upgrade,
 		return signInWithin(ctx, limited, conn, signIn)
 	}
 	got, err := try()
-	if errors.Is(err, ErrLogin) && limited.Err() == nil && d.Server.Refused != nil && d.Server.Refused() {
+	if errors.Is(err, remote.ErrLogin) && limited.Err() == nil && d.Server.Refused != nil && d.Server.Refused() {
 		got, err = try()
 	}
 	if err != nil {
@@ -123,8 +125,8 @@ func signInWithin[T any](ctx, limited context.Context, conn net.Conn,
 	}
 	if err != nil {
 		conn.Close()
-		if limited.Err() != nil && ctx.Err() == nil && !errors.Is(err, ErrLogin) {
-			return none, fmt.Errorf("%w while signing in", ErrTimeout)
+		if limited.Err() != nil && ctx.Err() == nil && !errors.Is(err, remote.ErrLogin) {
+			return none, fmt.Errorf("%w while signing in", remote.ErrTimeout)
 		}
 		return none, err
 	}
@@ -177,51 +179,12 @@ func handshakeError(ctx context.Context, err error) error {
 	if ctx.Err() != nil || errors.Is(err, io.EOF) || errors.As(err, &network) && !alert {
 		return err
 	}
-	return fmt.Errorf("%w: %w", ErrCertificate, err)
-}
-
-// shorten makes a server's words fit for an error: one line, at most 100 bytes, quoted by the caller.
-func shorten(s string) string {
-	if len(s) > 100 {
-		s = s[:100] + "..."
-	}
-	return s
-}
-
-// Classify wraps an error of the network or of TLS into what it means for mail. Errors that are of this package already
-// stay as they are.
-func Classify(err error) error {
-	var (
-		certificate *tls.CertificateVerificationError
-		authority   x509.UnknownAuthorityError
-		hostname    x509.HostnameError
-		invalid     x509.CertificateInvalidError
-		record      tls.RecordHeaderError
-		alert       tls.AlertError
-		timeout     net.Error
-	)
-	switch {
-	case err == nil:
-		return nil
-	case known(err):
-		return err
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
-		return fmt.Errorf("%w: %w", ErrTimeout, err)
-	case errors.Is(err, context.Canceled):
-		return err
-	case errors.As(err, &certificate), errors.As(err, &authority), errors.As(err, &hostname), errors.As(err, &invalid),
-		errors.As(err, &record), errors.As(err, &alert):
-		return fmt.Errorf("%w: %w", ErrCertificate, err)
-	case errors.As(err, &timeout) && timeout.Timeout():
-		return fmt.Errorf("%w: %w", ErrTimeout, err)
-	default:
-		return fmt.Errorf("%w: %w", ErrUnreachable, err)
-	}
+	return fmt.Errorf("%w: %w", remote.ErrCertificate, err)
 }
 
 // Stats returns what went through the dialer's connections.
-func (d *Dialer) Stats() Stats {
-	return Stats{BytesIn: d.in.Load(), BytesOut: d.out.Load(), Dials: d.dials.Load(), Connections: int(d.up.Load())}
+func (d *Dialer) Stats() remote.Stats {
+	return remote.Stats{BytesIn: d.in.Load(), BytesOut: d.out.Load(), Dials: d.dials.Load(), Connections: int(d.up.Load())}
 }
 
 // countingConn counts what crosses the network, below TLS.

@@ -1,4 +1,4 @@
-package remote
+package dial
 
 import (
 	"bufio"
@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/mailfs/mailfs/remote"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -109,14 +111,14 @@ func begin(c *ClearText) (string, error) {
 	if greeting, err := c.Line(); err != nil {
 		return "", err
 	} else if greeting != "hello" {
-		return "", fmt.Errorf("%w: %q", ErrServer, greeting)
+		return "", fmt.Errorf("%w: %q", remote.ErrServer, greeting)
 	}
 	if err := c.Send("BEGIN"); err != nil {
 		return "", err
 	}
 	answer, err := c.Line()
 	if err == nil && answer != "yes" {
-		err = fmt.Errorf("%w: %q", ErrCertificate, answer)
+		err = fmt.Errorf("%w: %q", remote.ErrCertificate, answer)
 	}
 	return "hello inside TLS", err
 }
@@ -148,28 +150,28 @@ func TestConnect(t *testing.T) {
 	}{
 		{"TLS", overTLS(good, tls.VersionTLS13), true, roots, nil},
 		{"TLS 1.2", overTLS(good, tls.VersionTLS12), true, roots, nil},
-		{"TLS 1.1", overTLS(good, tls.VersionTLS11), true, roots, ErrCertificate},
-		{"unknown authority", overTLS(good, tls.VersionTLS13), true, foreignRoots, ErrCertificate},
-		{"other host", overTLS(foreign, tls.VersionTLS13), true, foreignRoots, ErrCertificate},
-		{"expired", overTLS(old, tls.VersionTLS13), true, oldRoots, ErrCertificate},
-		{"no TLS", func(c net.Conn) { io.WriteString(c, hello); stall(c) }, true, roots, ErrCertificate},
-		{"closed in the handshake", func(c net.Conn) { io.ReadFull(c, make([]byte, 10)) }, true, roots, ErrUnreachable},
-		{"stalled handshake", stall, true, roots, ErrTimeout},
+		{"TLS 1.1", overTLS(good, tls.VersionTLS11), true, roots, remote.ErrCertificate},
+		{"unknown authority", overTLS(good, tls.VersionTLS13), true, foreignRoots, remote.ErrCertificate},
+		{"other host", overTLS(foreign, tls.VersionTLS13), true, foreignRoots, remote.ErrCertificate},
+		{"expired", overTLS(old, tls.VersionTLS13), true, oldRoots, remote.ErrCertificate},
+		{"no TLS", func(c net.Conn) { io.WriteString(c, hello); stall(c) }, true, roots, remote.ErrCertificate},
+		{"closed in the handshake", func(c net.Conn) { io.ReadFull(c, make([]byte, 10)) }, true, roots, remote.ErrUnreachable},
+		{"stalled handshake", stall, true, roots, remote.ErrTimeout},
 		{"upgrade", afterBegin(good, hello, yes), false, roots, nil},
-		{"upgrade refused", afterBegin(good, hello, "no\r\n"), false, roots, ErrCertificate},
-		{"upgrade with more than the answer", afterBegin(good, hello, yes+"hello\r\n"), false, roots, ErrCertificate},
-		{"upgrade with unknown authority", afterBegin(good, hello, yes), false, foreignRoots, ErrCertificate},
-		{"upgrade with an endless line", afterBegin(good, strings.Repeat("x", 9000), yes), false, roots, ErrServer},
-		{"upgrade of a connection that ends", func(net.Conn) {}, false, roots, ErrUnreachable},
-		{"upgrade stalled", stall, false, roots, ErrTimeout},
+		{"upgrade refused", afterBegin(good, hello, "no\r\n"), false, roots, remote.ErrCertificate},
+		{"upgrade with more than the answer", afterBegin(good, hello, yes+"hello\r\n"), false, roots, remote.ErrCertificate},
+		{"upgrade with unknown authority", afterBegin(good, hello, yes), false, foreignRoots, remote.ErrCertificate},
+		{"upgrade with an endless line", afterBegin(good, strings.Repeat("x", 9000), yes), false, roots, remote.ErrServer},
+		{"upgrade of a connection that ends", func(net.Conn) {}, false, roots, remote.ErrUnreachable},
+		{"upgrade stalled", stall, false, roots, remote.ErrTimeout},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := listen(t, c.serve)
 			s.ImplicitTLS, s.RootCAs = c.implicit, c.roots
-			if errors.Is(c.want, ErrTimeout) {
+			if errors.Is(c.want, remote.ErrTimeout) {
 				s.Timeout = 200 * time.Millisecond
 			}
-			d := NewDialer(s)
+			d := New(s)
 			begun := time.Now()
 			greeting, err := Connect(t.Context(), d, begin, greet)
 			if !errors.Is(err, c.want) || err == nil && !strings.HasPrefix(greeting, "hello") {
@@ -197,8 +199,8 @@ func TestConnectToNobody(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s.Protocol, s.ImplicitTLS, s.Timeout = "imap", true, 5*time.Second
-			_, err := Connect(t.Context(), NewDialer(s), begin, greet)
-			if !errors.Is(err, ErrUnreachable) && (name == "refused" || !errors.Is(err, ErrTimeout)) {
+			_, err := Connect(t.Context(), New(s), begin, greet)
+			if !errors.Is(err, remote.ErrUnreachable) && (name == "refused" || !errors.Is(err, remote.ErrTimeout)) {
 				t.Fatalf("error is %v", err)
 			}
 		})
@@ -208,10 +210,10 @@ func TestConnectToNobody(t *testing.T) {
 func TestConnectWaitsAfterAFailure(t *testing.T) {
 	s := listen(t, func(c net.Conn) { io.WriteString(c, "* OK hello\r\n") })
 	s.InTheClear = true
-	d := NewDialer(s)
-	refuse := func(context.Context, net.Conn) (string, error) { return "", fmt.Errorf("%w: no", ErrLogin) }
+	d := New(s)
+	refuse := func(context.Context, net.Conn) (string, error) { return "", fmt.Errorf("%w: no", remote.ErrLogin) }
 	for range 3 {
-		if _, err := Connect(t.Context(), d, begin, refuse); !errors.Is(err, ErrLogin) {
+		if _, err := Connect(t.Context(), d, begin, refuse); !errors.Is(err, remote.ErrLogin) {
 			t.Fatalf("error is %v", err)
 		}
 	}
@@ -228,7 +230,7 @@ func TestConnectCancelled(t *testing.T) {
 	s := listen(t, func(c net.Conn) { io.Copy(io.Discard, c) })
 	s.InTheClear, s.Timeout = true, time.Minute
 	ctx, cancel := context.WithCancel(t.Context())
-	d := NewDialer(s)
+	d := New(s)
 	_, err := Connect(ctx, d, begin, func(ctx context.Context, c net.Conn) (string, error) {
 		cancel()
 		return greet(ctx, c)
@@ -237,8 +239,8 @@ func TestConnectCancelled(t *testing.T) {
 		t.Fatalf("error is %v", err)
 	}
 	// It says nothing about the server, so the next one need not wait.
-	_, err = Connect(t.Context(), d, begin, func(context.Context, net.Conn) (string, error) { return "", ErrServer })
-	if !errors.Is(err, ErrServer) {
+	_, err = Connect(t.Context(), d, begin, func(context.Context, net.Conn) (string, error) { return "", remote.ErrServer })
+	if !errors.Is(err, remote.ErrServer) {
 		t.Fatalf("error is %v", err)
 	}
 }

@@ -1,4 +1,4 @@
-package remote
+package dial
 
 import (
 	"fmt"
@@ -6,6 +6,8 @@ import (
 	"strconv"
 
 	"github.com/xdg-go/scram"
+
+	"github.com/mailfs/mailfs/remote"
 )
 
 // The mechanisms of RFC 5802 and RFC 7677, without channel binding.
@@ -33,7 +35,7 @@ func newSCRAM(mechanism, user, password string) (*scramClient, error) {
 		client, err = hash.NewClientUnprepped(user, password, "")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrLogin, err)
+		return nil, fmt.Errorf("%w: %w", remote.ErrLogin, err)
 	}
 	return &scramClient{mechanism, client.NewConversation()}, nil
 }
@@ -58,7 +60,7 @@ func (c *scramClient) Next(challenge []byte) ([]byte, error) {
 // Proven returns an error if the mechanism has the server prove itself too and it has not, although it took ours.
 func (in *SignIn) Proven() error {
 	if c, ok := in.Client.(*scramClient); ok && !c.Valid() {
-		return fmt.Errorf("%w: the server has not shown that it knows the password", ErrLogin)
+		return fmt.Errorf("%w: the server has not shown that it knows the password", remote.ErrLogin)
 	}
 	return nil
 }

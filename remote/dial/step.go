@@ -1,4 +1,4 @@
-package remote
+package dial
 
 import (
 	"bytes"
@@ -94,4 +94,12 @@ func (c *greetingConn) Read(p []byte) (int, error) {
 		}
 	}
 	return n, err
+}
+
+// shorten makes a server's words fit for an error: one line, at most 100 bytes, quoted by the caller.
+func shorten(s string) string {
+	if len(s) > 100 {
+		s = s[:100] + "..."
+	}
+	return s
 }

@@ -1,4 +1,4 @@
-package remote
+package dial
 
 import (
 	"bufio"
@@ -7,6 +7,8 @@ import (
 	"io"
 	"net"
 	"strings"
+
+	"github.com/mailfs/mailfs/remote"
 )
 
 // Upgrade asks a server for TLS in the words of a protocol: it reads the server's greeting, sends the command and reads the
@@ -29,7 +31,7 @@ const maxClearLine = 4096
 func (c *ClearText) Line() (string, error) {
 	b, err := c.r.ReadSlice('\n')
 	if errors.Is(err, bufio.ErrBufferFull) {
-		return "", fmt.Errorf("%w: a line of more than %d bytes before TLS", ErrServer, maxClearLine)
+		return "", fmt.Errorf("%w: a line of more than %d bytes before TLS", remote.ErrServer, maxClearLine)
 	}
 	if errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF
@@ -56,7 +58,7 @@ func (s *Server) upgrade(conn net.Conn, startTLS Upgrade) (greeting []byte, err 
 		return nil, err
 	}
 	if c.r.Buffered() > 0 { // sent ahead by somebody in between, to be taken for the server's words inside TLS
-		return nil, fmt.Errorf("%w: more than the answer came before TLS began", ErrCertificate)
+		return nil, fmt.Errorf("%w: more than the answer came before TLS began", remote.ErrCertificate)
 	}
 	s.Step(Step{Name: StepStartTLS, Done: true})
 	return []byte(said + "\r\n"), nil

@@ -1,4 +1,4 @@
-package remote
+package dial
 
 import (
 	"context"
@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"github.com/emersion/go-sasl"
+
+	"github.com/mailfs/mailfs/remote"
 )
 
 // The mechanisms of SASL that go-sasl has no client for.
@@ -43,7 +45,7 @@ func (s *Server) SignIn(ctx context.Context, offered []string, own string) (*Sig
 		ways = []string{scramSHA256, scramSHA1, cramMD5, sasl.Plain, own, sasl.Login}
 	}
 	if ask == nil {
-		return nil, fmt.Errorf("%w: there is no password", ErrLogin)
+		return nil, fmt.Errorf("%w: there is no password", remote.ErrLogin)
 	}
 	i := slices.IndexFunc(ways, func(way string) bool {
 		return way != "" && (way == own || slices.ContainsFunc(offered, func(m string) bool {
@@ -59,21 +61,21 @@ func (s *Server) SignIn(ctx context.Context, offered []string, own string) (*Sig
 		if len(offered) > 0 {
 			offers = "only " + strings.Join(offered, ", ")
 		}
-		return nil, fmt.Errorf("%w: the server takes no sign-in with %s here, it offers %s", ErrLogin, what, offers)
+		return nil, fmt.Errorf("%w: the server takes no sign-in with %s here, it offers %s", remote.ErrLogin, what, offers)
 	}
 	secret, err := ask(ctx)
 	switch {
 	case known(err): // also when the time is over: it says what took so long
 		return nil, err
 	case err != nil:
-		return nil, fmt.Errorf("%w: %w", ErrLogin, err)
+		return nil, fmt.Errorf("%w: %w", remote.ErrLogin, err)
 	}
 	in := &SignIn{Mechanism: ways[i], User: s.User, Secret: secret}
 	switch in.Mechanism {
 	case own:
 	case sasl.Plain:
 		if strings.Contains(secret, "\x00") {
-			return nil, fmt.Errorf("%w: the password holds a NUL byte, which can't be sent", ErrLogin)
+			return nil, fmt.Errorf("%w: the password holds a NUL byte, which can't be sent", remote.ErrLogin)
 		}
 		in.Client = sasl.NewPlainClient("", s.User, secret)
 	case sasl.Login:
