@@ -604,7 +604,7 @@ func (a *accountDir) key(path string) (k diskKey, ok bool) {
 	if err := errors.Join(err1, err2, err3); err != nil || len(hash) != len(k.mailbox) {
 		return k, false
 	}
-	k = diskKey{account: a, ref: Ref{uint32(v), remote.UID(u)}}
+	k = diskKey{account: a, ref: Ref{UIDValidity: uint32(v), UID: remote.UID(u)}}
 	copy(k.mailbox[:], hash)
 	return k, k.path() == path
 }

@@ -21,7 +21,7 @@ func openDisk(t *testing.T, dir string, budget int64) (*disk, func(i int) diskKe
 	t.Cleanup(d.close)
 	d.scan(account)
 	return d, func(i int) diskKey {
-		return diskKey{account, mailboxHash("INBOX"), Ref{7, remote.UID(i)}}
+		return diskKey{account, mailboxHash("INBOX"), Ref{UIDValidity: 7, UID: remote.UID(i)}}
 	}
 }
 
@@ -196,12 +196,12 @@ func BenchmarkDisk(b *testing.B) {
 	b.Run("write", func(b *testing.B) {
 		for b.Loop() {
 			i++
-			d.write(diskKey{account, mailboxHash("INBOX"), Ref{1, remote.UID(i)}}, content)
+			d.write(diskKey{account, mailboxHash("INBOX"), Ref{UIDValidity: 1, UID: remote.UID(i)}}, content)
 		}
 	})
 	b.Run("read", func(b *testing.B) {
 		for b.Loop() {
-			d.read(diskKey{account, mailboxHash("INBOX"), Ref{1, remote.UID(1)}})
+			d.read(diskKey{account, mailboxHash("INBOX"), Ref{UIDValidity: 1, UID: remote.UID(1)}})
 		}
 	})
 }

@@ -42,7 +42,7 @@ func (m *Mailbox) Bytes(ctx context.Context, ref Ref, off int64, n int) (data []
 // Size returns the number of bytes that readers of a message get. Where that is not certain the message is fetched, or
 // the end of a large one.
 func (m *Mailbox) Size(ctx context.Context, ref Ref) (int64, error) {
-	if t := m.Known(); t != nil && t.validity == ref.UIDValidity {
+	if t := m.Known(); t != nil && t.UIDValidity() == ref.UIDValidity {
 		if e, ok := t.Find(ref.UID); ok && e.Verified {
 			return e.Size, nil
 		}
@@ -278,7 +278,7 @@ func (m *Mailbox) fetchBodies(ctx context.Context, prio remote.Priority, fetches
 	a := m.account
 	var missing []remote.UID
 	for _, uid := range slices.Sorted(maps.Keys(fetches)) { // the order in which readers come, as a rule
-		f, key := fetches[uid], bodyKey{mailbox: m, ref: Ref{validity, uid}}
+		f, key := fetches[uid], bodyKey{mailbox: m, ref: Ref{UIDValidity: validity, UID: uid}}
 		if a.store != nil {
 			a.disk.await(ctx, a.diskKey(m, key.ref))
 			if body, ok := a.disk.read(a.diskKey(m, key.ref)); ok {
@@ -302,7 +302,7 @@ func (m *Mailbox) fetchBodies(ctx context.Context, prio remote.Priority, fetches
 		if fetches[uid] == nil || !answered.first(uid) {
 			return
 		}
-		ref := Ref{validity, uid}
+		ref := Ref{UIDValidity: validity, UID: uid}
 		m.verify(ref, int64(len(body)))
 		if f := fetches[uid]; f.push && a.SizesHold() {
 			m.pushToKernel(ctx, ref, f, body)
@@ -323,7 +323,7 @@ func (m *Mailbox) fetchBodies(ctx context.Context, prio remote.Priority, fetches
 			if failed == nil {
 				failed = fmt.Errorf("%w: UID %d in %s", remote.ErrNoMessage, uid, m.name)
 			}
-			m.finish(bodyKey{mailbox: m, ref: Ref{validity, uid}}, fetches[uid], nil, failed)
+			m.finish(bodyKey{mailbox: m, ref: Ref{UIDValidity: validity, UID: uid}}, fetches[uid], nil, failed)
 		}
 	}
 }
@@ -333,14 +333,14 @@ func (m *Mailbox) verify(ref Ref, size int64) {
 	m.mu.Lock()
 	t, _ := m.table.known()
 	i := -1
-	if t != nil && t.validity == ref.UIDValidity {
+	if t != nil && t.UIDValidity() == ref.UIDValidity {
 		i = t.Index(ref.UID)
 	}
 	if i < 0 {
 		m.mu.Unlock()
 		return
 	}
-	announced, verified := t.resize(i, size)
+	announced, verified := t.SetSize(i, size)
 	if announced != size {
 		if m.sizes == nil {
 			m.sizes = map[remote.UID]int64{}

@@ -22,6 +22,7 @@ import (
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
 
+	"github.com/mailfs/mailfs/cache/table"
 	"github.com/mailfs/mailfs/remote"
 )
 
@@ -63,11 +64,8 @@ type index struct {
 
 // state is what the index says of a mailbox besides its messages.
 type state struct {
-	Version  remote.Version
-	Changed  time.Time
-	FlagSets [][]string
-	Rows     int // in the table
-	Names    int // bytes of all names together
+	Version remote.Version
+	table.Head
 }
 
 var (
@@ -448,22 +446,21 @@ func (x *index) load(mailbox string) (t *Table, version remote.Version) {
 			if err := json.Unmarshal(v, &s); err != nil {
 				return errDamaged(err.Error())
 			}
-			loading := &Table{validity: s.Version.UIDValidity, changed: s.Changed, flagSets: s.FlagSets}
-			loading.grow(s.Rows, s.Names)
-			if loading.flagSets == nil {
-				loading.flagSets = [][]string{nil}
-			}
+			loader := table.NewLoader(s.Version.UIDValidity, s.Head)
 			err = b.Bucket(rowsBucket).ForEach(func(key, sealed []byte) error {
 				rows, err := unseal(key, sealed)
 				if err != nil {
 					return err
 				}
-				return loading.appendSegment(rows)
+				if err := loader.Add(rows); err != nil {
+					return errDamaged(err.Error())
+				}
+				return nil
 			})
 			if err != nil {
 				return err
 			}
-			t, version = loading, s.Version
+			t, version = loader.Table(), s.Version
 			return nil
 		})
 	})
@@ -494,23 +491,22 @@ func (x *index) save(mailbox string, t *Table, version remote.Version, dirty []r
 						return err
 					}
 				}
-				dirty = t.uids
 			}
-			if err := putRows(b, t, dirty); err != nil {
+			if err := putRows(b, t, dirty, all); err != nil {
 				return err
 			}
 			for _, uid := range gone {
-				if err := dropViews(b, uidKey(t.validity, uid)); err != nil {
+				if err := dropViews(b, uidKey(t.UIDValidity(), uid)); err != nil {
 					return err
 				}
 			}
 			if headers := b.Bucket(headersBucket); headers != nil {
 				keys := make([][]byte, 0, len(gone))
 				for _, uid := range gone {
-					keys = append(keys, uidKey(t.validity, uid))
+					keys = append(keys, uidKey(t.UIDValidity(), uid))
 				}
 				if all {
-					keys = append(keys, keysOfOthers(headers, t.validity)...)
+					keys = append(keys, keysOfOthers(headers, t.UIDValidity())...)
 				}
 				for _, key := range keys {
 					if err := headers.Delete(key); err != nil {
@@ -518,7 +514,7 @@ func (x *index) save(mailbox string, t *Table, version remote.Version, dirty []r
 					}
 				}
 			}
-			v, err := json.Marshal(state{version, t.changed, t.flagSets, t.Len(), len(t.arena) - t.dead})
+			v, err := json.Marshal(state{version, t.Head()})
 			if err != nil {
 				return err
 			}
@@ -546,7 +542,7 @@ func (x *index) saveRows(mailbox string, t *Table, dirty []remote.UID) {
 	err := x.do("writing "+mailbox, func(db *bbolt.DB) error {
 		return db.Update(func(tx *bbolt.Tx) error {
 			if b := tx.Bucket(mailboxBucket(mailbox)); b != nil {
-				return putRows(b, t, dirty)
+				return putRows(b, t, dirty, false)
 			}
 			return nil
 		})
@@ -556,19 +552,24 @@ func (x *index) saveRows(mailbox string, t *Table, dirty []remote.UID) {
 	}
 }
 
-// putRows writes the segments that the given messages are in.
-func putRows(mailbox *bbolt.Bucket, t *Table, dirty []remote.UID) error {
+// putRows writes the segments that some messages are in, or with all those of the whole table.
+func putRows(mailbox *bbolt.Bucket, t *Table, dirty []remote.UID, all bool) error {
 	rows, err := mailbox.CreateBucketIfNotExists(rowsBucket)
 	if err != nil {
 		return err
 	}
 	segments := map[uint64]bool{}
 	for _, uid := range dirty {
-		segments[segment(uid)] = true
+		segments[table.SegmentOf(uid)] = true
+	}
+	if all {
+		for _, s := range t.Segments() {
+			segments[s] = true
+		}
 	}
 	for s := range segments {
 		key := binary.BigEndian.AppendUint64(nil, s)
-		if v := t.segment(s); v == nil {
+		if v := t.Segment(s); v == nil {
 			err = rows.Delete(key)
 		} else {
 			err = put(rows, key, v)
@@ -647,115 +648,4 @@ func (x *index) header(mailbox string, ref Ref) (header []byte) {
 		})
 	})
 	return header
-}
-
-// Segments are runs of the table that are written together: 4,096 consecutive UIDs of IMAP, or a 256th of the UIDs of
-// POP3, which are hashes. Their numbers grow with the UIDs in them.
-func segment(uid remote.UID) uint64 {
-	if uid < 1<<32 {
-		return uint64(uid >> 12)
-	}
-	return 1<<63 | uint64(uid>>40)
-}
-
-// first returns the lowest UID that can be in a segment.
-func first(segment uint64) remote.UID {
-	if segment < 1<<63 {
-		return remote.UID(segment << 12)
-	}
-	return max(1<<32, remote.UID(segment&^(1<<63))<<40)
-}
-
-// segment returns the rows of a segment column by column; nil if it has none.
-func (t *Table) segment(s uint64) []byte {
-	from := t.Search(first(s))
-	to := from
-	for to < len(t.uids) && segment(t.uids[to]) == s {
-		to++
-	}
-	if from == to {
-		return nil
-	}
-	v := binary.AppendUvarint(nil, uint64(to-from))
-	last := remote.UID(0)
-	for i := from; i < to; i++ {
-		v = binary.AppendUvarint(v, uint64(t.uids[i]-last))
-		last = t.uids[i]
-	}
-	for i := from; i < to; i++ {
-		v = binary.AppendUvarint(v, uint64(t.size(i)))
-	}
-	for i := from; i < to; i++ {
-		v = binary.AppendVarint(v, t.times[i])
-	}
-	for i := from; i < to; i++ {
-		v = binary.AppendUvarint(v, uint64(t.flags[i]))
-	}
-	v = append(v, t.lengths[from:to]...)
-	for i := from; i < to; i++ {
-		v = append(v, t.name(i)...)
-	}
-	return v
-}
-
-// grow makes room in an empty table that is being loaded.
-func (t *Table) grow(rows, names int) {
-	t.uids, t.sizes, t.times = make([]remote.UID, 0, rows), make([]int64, 0, rows), make([]int64, 0, rows)
-	t.flags, t.names, t.lengths = make([]uint16, 0, rows), make([]uint32, 0, rows), make([]uint8, 0, rows)
-	t.arena = make([]byte, 0, names+names/16) // and for the next few messages
-}
-
-// appendSegment adds the rows of a segment to a table that is being loaded, segments in ascending order.
-func (t *Table) appendSegment(v []byte) error {
-	bad := errDamaged("rows that make no sense")
-	number := func() uint64 {
-		n, size := binary.Uvarint(v)
-		if size <= 0 {
-			panic(bad)
-		}
-		v = v[size:]
-		return n
-	}
-	n := int(number())
-	if n > len(v) {
-		return bad
-	}
-	last := remote.UID(0)
-	for range n {
-		last += remote.UID(number())
-		t.uids = append(t.uids, last)
-	}
-	for range n {
-		t.sizes = append(t.sizes, int64(number()))
-	}
-	for range n {
-		seconds, size := binary.Varint(v)
-		if size <= 0 {
-			return bad
-		}
-		v = v[size:]
-		t.times = append(t.times, seconds)
-	}
-	for range n {
-		f := number()
-		if f >= uint64(len(t.flagSets)) {
-			return bad
-		}
-		t.flags = append(t.flags, uint16(f))
-	}
-	if len(v) < n {
-		return bad
-	}
-	lengths, names := v[:n], v[n:]
-	t.lengths = append(t.lengths, lengths...)
-	start := uint32(len(t.arena))
-	for _, l := range lengths {
-		t.names = append(t.names, start)
-		start += uint32(l)
-	}
-	if int(start)-len(t.arena) != len(names) {
-		return bad
-	}
-	t.arena = append(t.arena, names...)
-	return nil
 }

@@ -13,6 +13,8 @@ import (
 
 	"go.etcd.io/bbolt"
 
+	"github.com/mailfs/mailfs/cache/message"
+	"github.com/mailfs/mailfs/cache/table"
 	"github.com/mailfs/mailfs/remote"
 )
 
@@ -26,10 +28,38 @@ func openTestIndex(t testing.TB, dir string) *index {
 	return x
 }
 
+func named(m *remote.Message) (string, time.Time) { return message.Name(m, remote.RoleNone) }
+
+// synthetic returns the i-th of many ordinary messages.
+func synthetic(i int) remote.Message {
+	return remote.Message{
+		UID: remote.UID(i + 1), Key: fmt.Sprint(i + 1), Size: int64(2000 + i%5000),
+		Date: time.Unix(1.6e9+int64(i)*600, 0), Flags: []string{`\Seen`, "$Label" + fmt.Sprint(i%7)},
+		Header: fmt.Appendf(nil, "From: Person %d <person%d@example.org>\r\nSubject: the %d. thing\r\n\r\n", i%900, i%900, i),
+	}
+}
+
+func many(n int) (messages []remote.Message) {
+	for i := range n {
+		messages = append(messages, synthetic(i))
+	}
+	return messages
+}
+
+// build returns a table of messages.
+func build(messages ...remote.Message) *table.Table {
+	d := table.NewDraft(nil, 1)
+	for i := range messages {
+		d.Add(&messages[i], named)
+	}
+	t, _ := d.Finish(time.Now())
+	return t
+}
+
 // same compares all that tables say.
 func same(t testing.TB, got, want *Table) {
 	t.Helper()
-	if got == nil || got.validity != want.validity || !got.changed.Equal(want.changed) || got.Len() != want.Len() {
+	if got == nil || got.UIDValidity() != want.UIDValidity() || !got.Changed().Equal(want.Changed()) || got.Len() != want.Len() {
 		t.Fatalf("got %+v", got)
 	}
 	for i := range want.Len() {
@@ -43,19 +73,19 @@ func TestIndexKeepsTablesOverARestart(t *testing.T) {
 	dir := t.TempDir()
 	x := openTestIndex(t, dir)
 	version := remote.Version{UIDValidity: 1, UIDNext: 10_001, ModSeq: 99, Messages: 10_000}
-	first := build(t, nil, many(10_000)...)
-	first.resize(5, 12345)
+	first := build(many(10_000)...)
+	first.SetSize(5, 12345)
 	x.save("INBOX", first, version, nil, nil, true)
 
 	// A message comes, others go or change flags: only what holds them is written.
-	d := newDraft(first, 1)
+	d := table.NewDraft(first, 1)
 	m := synthetic(20_000)
-	d.add(&m, named)
-	present := first.uidSet().Minus(remote.NewUIDSet(17, 9000))
+	d.Add(&m, named)
+	present := first.UIDs().Minus(remote.NewUIDSet(17, 9000))
 	present.Add(m.UID)
-	d.keep(present)
-	d.flag(remote.FlagChange{UID: 4000, Flags: []string{`\Answered`}})
-	second, _ := d.finish(time.Now())
+	d.Keep(present)
+	d.Flag(remote.FlagChange{UID: 4000, Flags: []string{`\Answered`}})
+	second, _ := d.Finish(time.Now())
 	x.save("INBOX", second, version, []remote.UID{m.UID, 17, 9000, 4000}, []remote.UID{17, 9000}, false)
 	x.close()
 
@@ -78,7 +108,7 @@ func TestIndexOfPOP3(t *testing.T) {
 		m.UID, m.Key = remote.KeyOfUIDL(fmt.Sprintf("%08x", i))
 		messages = append(messages, m)
 	}
-	table := build(t, nil, messages...)
+	table := build(messages...)
 	x.save("INBOX", table, remote.Version{UIDValidity: 1}, nil, nil, true)
 	got, _ := x.load("INBOX")
 	same(t, got, table)
@@ -86,22 +116,22 @@ func TestIndexOfPOP3(t *testing.T) {
 
 func TestIndexKeepsHeaders(t *testing.T) {
 	x := openTestIndex(t, t.TempDir())
-	table := build(t, nil, many(3)...)
+	listed := build(many(3)...)
 	x.saveHeaders("INBOX", 1, map[remote.UID][]byte{1: []byte("one"), 2: []byte("two")})
-	x.save("INBOX", table, remote.Version{}, nil, []remote.UID{2}, true)
+	x.save("INBOX", listed, remote.Version{}, nil, []remote.UID{2}, true)
 	for uid, want := range map[remote.UID]string{1: "one", 2: "", 3: ""} {
-		if got := x.header("INBOX", Ref{1, uid}); string(got) != want {
+		if got := x.header("INBOX", Ref{UIDValidity: 1, UID: uid}); string(got) != want {
 			t.Errorf("%d: %q", uid, got)
 		}
 	}
-	if got := x.header("INBOX", Ref{2, 1}); got != nil {
+	if got := x.header("INBOX", Ref{UIDValidity: 2, UID: 1}); got != nil {
 		t.Errorf("of another UIDVALIDITY: %q", got)
 	}
 	x.saveHeaders("INBOX", 2, map[remote.UID][]byte{1: []byte("one of two")})
 	x.saveHeaders("INBOX", 3, map[remote.UID][]byte{1: []byte("one of three")})
-	x.save("INBOX", &Table{validity: 2}, remote.Version{UIDValidity: 2}, nil, nil, true)
+	x.save("INBOX", table.Empty(2), remote.Version{UIDValidity: 2}, nil, nil, true)
 	for validity, want := range map[uint32]string{1: "", 2: "one of two", 3: ""} {
-		if got := x.header("INBOX", Ref{validity, 1}); string(got) != want {
+		if got := x.header("INBOX", Ref{UIDValidity: validity, UID: 1}); string(got) != want {
 			t.Errorf("of UIDVALIDITY %d after it became 2: %q", validity, got)
 		}
 	}
@@ -112,7 +142,7 @@ func TestIndexForgetsMailboxesThatAreGone(t *testing.T) {
 	x := openTestIndex(t, dir)
 	list := []remote.Mailbox{{Name: "INBOX", Path: []string{"INBOX"}, Selectable: true}, {Name: "a/ü", Path: []string{"a", "ü"}, Role: remote.RoleSent}}
 	x.saveMailboxes(list)
-	x.save("a/ü", build(t, nil, many(3)...), remote.Version{UIDValidity: 1}, nil, nil, true)
+	x.save("a/ü", build(many(3)...), remote.Version{UIDValidity: 1}, nil, nil, true)
 	if got := x.mailboxes(); !reflect.DeepEqual(got, list) {
 		t.Errorf("%+v", got)
 	}
@@ -162,7 +192,7 @@ func TestIndexWaitsForWhoIsEnding(t *testing.T) {
 func TestIndexSurvivesDamage(t *testing.T) {
 	dir := t.TempDir()
 	x := openTestIndex(t, dir)
-	table := build(t, nil, many(2000)...)
+	table := build(many(2000)...)
 	x.saveMailboxes([]remote.Mailbox{{Name: "INBOX"}})
 	x.save("INBOX", table, remote.Version{UIDValidity: 1}, nil, nil, true)
 	x.saveHeaders("INBOX", 1, map[remote.UID][]byte{1: []byte("one")})
@@ -188,7 +218,7 @@ func TestIndexSurvivesDamage(t *testing.T) {
 		if list := x.mailboxes(); len(list) > 0 && list[0].Name != "INBOX" {
 			t.Errorf("%s: %v", what, list)
 		}
-		if h := x.header("INBOX", Ref{1, 1}); len(h) > 0 && string(h) != "one" {
+		if h := x.header("INBOX", Ref{UIDValidity: 1, UID: 1}); len(h) > 0 && string(h) != "one" {
 			t.Errorf("%s: header %q", what, h)
 		}
 		x.save("INBOX", table, remote.Version{UIDValidity: 1}, nil, nil, false)
@@ -228,7 +258,7 @@ func TestIndexOfANewerVersionIsRefused(t *testing.T) {
 
 func BenchmarkIndexLoad100k(b *testing.B) {
 	x := openTestIndex(b, b.TempDir())
-	x.save("INBOX", build(b, nil, many(100_000)...), remote.Version{UIDValidity: 1}, nil, nil, true)
+	x.save("INBOX", build(many(100_000)...), remote.Version{UIDValidity: 1}, nil, nil, true)
 	for b.Loop() {
 		if t, _ := x.load("INBOX"); t.Len() != 100_000 {
 			b.Fatal("not loaded")

@@ -114,7 +114,7 @@ func TestThePushedMessageNobodyReadsGivesItsMemoryToTheNext(t *testing.T) {
 	} {
 		a := &Account{bodies: newBodies(1 << 20)}
 		m := &Mailbox{account: a, inflight: map[bodyKey]*fetch{}}
-		key := bodyKey{mailbox: m, ref: Ref{1, 2}}
+		key := bodyKey{mailbox: m, ref: Ref{UIDValidity: 1, UID: 2}}
 		f := m.start(key)
 		body := buffer.Get(size)
 		f.finish(body, nil)

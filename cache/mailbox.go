@@ -8,7 +8,15 @@ import (
 	"time"
 
 	"github.com/mailfs/mailfs/cache/message"
+	"github.com/mailfs/mailfs/cache/table"
 	"github.com/mailfs/mailfs/remote"
+)
+
+// The listing of a mailbox, see package table.
+type (
+	Table = table.Table
+	Entry = table.Entry
+	Ref   = table.Ref
 )
 
 // Mailbox is what is known of one mailbox.
@@ -27,7 +35,7 @@ type Mailbox struct {
 
 	// What a synchronisation leaves to the next one. One runs at a time, so nothing guards it.
 	version remote.Version
-	draft   *draft // what an interrupted one had got so far
+	draft   *table.Draft // what an interrupted one had got so far
 
 	loading sync.Once   // of what the store knows
 	asked   atomic.Bool // the table was asked for, and there was an answer
@@ -54,8 +62,6 @@ type Change struct {
 	Vanished []Entry // were in the old table and are not in the new one
 	Flagged  []Entry // whose flags changed
 	Resized  []Entry // whose size turned out to be another one than announced; as they are now
-
-	added []remote.UID
 }
 
 // Name is remote.Mailbox.Name.
@@ -113,9 +119,9 @@ func (m *Mailbox) sync(ctx context.Context, now remote.Version) (*Table, error) 
 	old, _ := m.table.known()
 	d, since := m.draft, m.version
 	if d == nil {
-		d = newDraft(old, since.UIDValidity)
+		d = table.NewDraft(old, since.UIDValidity)
 	} else {
-		since = remote.Version{UIDValidity: d.base.validity} // it knows some messages, but not which are missing
+		since = remote.Version{UIDValidity: d.UIDValidity()} // it knows some messages, but not which are missing
 	}
 	reset := false
 	p := &progress{since: time.Now()}
@@ -123,48 +129,43 @@ func (m *Mailbox) sync(ctx context.Context, now remote.Version) (*Table, error) 
 	defer m.syncing.Store(nil)
 	headers := m.keepHeaders()
 	named := func(msg *remote.Message) (string, time.Time) { return message.Name(msg, m.role) }
-	version, err := m.account.remote.Sync(ctx, m.name, since, now, d.known(), func(delta remote.Delta) error {
+	version, err := m.account.remote.Sync(ctx, m.name, since, now, d.Known(), func(delta remote.Delta) error {
 		p.done.Add(int64(len(delta.Messages)))
 		p.total.Store(int64(delta.Total))
 		if delta.Reset {
 			m.log.Info("UIDVALIDITY changed: the mailbox is listed anew", "from", since.UIDValidity, "to", delta.UIDValidity)
-			d, reset = newDraft(nil, delta.UIDValidity), true
+			d, reset = table.NewDraft(nil, delta.UIDValidity), true
 		}
-		if d.base.validity == 0 { // nothing was known
-			d.base.validity = delta.UIDValidity
-		}
+		d.SetUIDValidity(delta.UIDValidity)
 		for i := range delta.Messages {
-			d.add(&delta.Messages[i], named)
+			d.Add(&delta.Messages[i], named)
 		}
-		headers.add(d.base.validity, delta.Messages)
+		headers.add(d.UIDValidity(), delta.Messages)
 		for _, f := range delta.Flags {
-			d.flag(f)
+			d.Flag(f)
 		}
 		if delta.Present != nil {
-			d.keep(m.account.keeping(m, d, delta.Present))
+			d.Keep(m.account.keeping(m, d, delta.Present))
 		}
 		return nil
 	})
 	m.account.contact.note(err)
-	headers.flush(d.base.validity)
+	headers.flush(d.UIDValidity())
 	if err != nil {
-		if d.base.validity != 0 && (reset || len(d.added) > 0) {
+		if d.UIDValidity() != 0 && (reset || d.Adds()) {
 			m.draft = d
 		}
 		return nil, err
 	}
-	if d.base.validity == 0 {
-		d.base.validity = version.UIDValidity
-	}
-	t, change := d.finish(time.Now())
-	change.Mailbox = m
+	d.SetUIDValidity(version.UIDValidity)
+	t, change := d.Finish(time.Now())
 	before := m.version
 	if before.UIDValidity == version.UIDValidity && version.UIDNext != 0 && version.UIDNext < before.UIDNext {
 		m.wentBack(before.UIDNext, version)
 	}
 	m.draft, m.version = nil, version
 	if t != old {
-		m.publish(old, t, &change)
+		m.publish(old, change)
 	}
 	m.save(old, t, version, before != version, change)
 	return t, nil
@@ -174,38 +175,39 @@ func (m *Mailbox) sync(ctx context.Context, now remote.Version) (*Table, error) 
 // restored may do, against RFC 9051, section 2.3.1.1.
 func (m *Mailbox) wentBack(from remote.UID, to remote.Version) {
 	m.log.Warn("UIDNEXT went back: what is kept of the messages from there on is forgotten", "from", from, "to", to.UIDNext)
-	a, first := m.account, Ref{to.UIDValidity, to.UIDNext}
+	a, first := m.account, Ref{UIDValidity: to.UIDValidity, UID: to.UIDNext}
 	a.bodies.forget(m, func(r Ref) bool { return r.UIDValidity == first.UIDValidity && r.UID >= first.UID })
 	if a.store != nil && !a.keep {
 		a.disk.forgetFrom(a.store, m.name, first)
 	}
 }
 
-// publish puts a table in place and tells of it.
-func (m *Mailbox) publish(old, t *Table, change *Change) {
-	if old != nil && t.validity != old.validity {
+// publish puts the table that follows old in place and tells of it.
+func (m *Mailbox) publish(old *Table, c table.Change) {
+	t, change := c.Table, Change{Mailbox: m, Table: c.Table, Vanished: c.Vanished, Flagged: c.Flagged}
+	if old != nil && t.UIDValidity() != old.UIDValidity() {
 		change.Vanished, change.Flagged = nil, nil
 		for i := range old.Len() {
 			change.Vanished = append(change.Vanished, old.At(i))
 		}
 	}
 	m.mu.Lock()
-	if old == nil || t.validity != old.validity {
+	if old == nil || t.UIDValidity() != old.UIDValidity() {
 		m.sizes = nil
 	}
 	for uid, size := range m.sizes {
 		if i := t.Index(uid); i >= 0 {
-			t.resize(i, size)
+			t.SetSize(i, size)
 		} else {
 			delete(m.sizes, uid)
 		}
 	}
 	m.table.set(t)
 	m.mu.Unlock()
-	if old != nil && t.validity != old.validity { // it may come back, and mean other messages
-		m.account.bodies.forget(m, func(r Ref) bool { return r.UIDValidity != t.validity })
+	if old != nil && t.UIDValidity() != old.UIDValidity() { // it may come back, and mean other messages
+		m.account.bodies.forget(m, func(r Ref) bool { return r.UIDValidity != t.UIDValidity() })
 	}
 	if old != nil {
-		m.account.changed(*change)
+		m.account.changed(change)
 	}
 }

@@ -40,14 +40,14 @@ type largeRead struct {
 // large returns the size of a message that is to be read in pieces; 0 for one that is small, here whole, or on its way.
 func (m *Mailbox) large(ref Ref) int64 {
 	t := m.Known()
-	if t == nil || t.validity != ref.UIDValidity || m.account.noPieces.Load() {
+	if t == nil || t.UIDValidity() != ref.UIDValidity || m.account.noPieces.Load() {
 		return 0
 	}
 	i := t.Index(ref.UID)
 	if i < 0 {
 		return 0
 	}
-	size := t.size(i) >> 1
+	size := t.Size(i)
 	key := bodyKey{mailbox: m, ref: ref}
 	if size < largeMessage || m.account.bodies.has(key) {
 		return 0

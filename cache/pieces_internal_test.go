@@ -35,7 +35,7 @@ func TestPiecesComeInAnyOrder(t *testing.T) {
 	}
 	m := a.Mailbox(remote.Mailbox{Name: "INBOX"})
 	m.inflight = map[bodyKey]*fetch{}
-	size, ref := int64(len(s.body)), Ref{1, 2}
+	size, ref := int64(len(s.body)), Ref{UIDValidity: 1, UID: 2}
 	last := uint32((size + pieceSize - 1) / pieceSize)
 	m.mu.Lock()
 	r, _ := m.largeRead(ref)

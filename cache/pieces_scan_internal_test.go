@@ -28,7 +28,7 @@ func TestLargeMessagesAreReadWhileTheStoreIsScanned(t *testing.T) {
 		a.store = scanning
 		m := a.Mailbox(remote.Mailbox{Name: "INBOX"})
 		for uid := remote.UID(1); uid <= 2*largeReads+1; uid++ {
-			piece, err := m.piece(t.Context(), Ref{1, uid}, int64(len(s.body)), 1)
+			piece, err := m.piece(t.Context(), Ref{UIDValidity: 1, UID: uid}, int64(len(s.body)), 1)
 			if err != nil || !bytes.Equal(piece, s.body[:pieceSize]) {
 				t.Errorf("UID %d: %d bytes, %v", uid, len(piece), err)
 			}

@@ -110,12 +110,12 @@ func (m *Mailbox) prefetchMissing(ctx context.Context) error {
 		if bytes < batchBytes && len(batch) < batchMessages && i > 0 {
 			continue
 		}
-		if err := m.prefetchBatch(ctx, t.validity, batch); err != nil {
+		if err := m.prefetchBatch(ctx, t.UIDValidity(), batch); err != nil {
 			return err
 		}
 		batch, bytes = nil, 0
 	}
-	return m.prefetchBatch(ctx, t.validity, batch)
+	return m.prefetchBatch(ctx, t.UIDValidity(), batch)
 }
 
 // prefetchBatch fetches messages to disk and nowhere else, once readers have been quiet.
@@ -132,7 +132,7 @@ func (m *Mailbox) prefetchBatch(ctx context.Context, validity uint32, uids []rem
 		}
 	}
 	return a.remote.Bodies(ctx, m.at(validity, remote.Background), uids, func(uid remote.UID, body []byte) {
-		ref := Ref{validity, uid}
+		ref := Ref{UIDValidity: validity, UID: uid}
 		m.verify(ref, int64(len(body)))
 		a.disk.put(ctx, a.diskKey(m, ref), body)
 	})

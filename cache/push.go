@@ -76,7 +76,7 @@ func (m *Mailbox) pushFromDisk(ref Ref, f *fetch, body []byte) {
 // queuePush queues a body to be pushed, of a finished fetch, that is on disk. It waits for nothing: where the queue is full,
 // readers of the message will ask for it.
 func (m *Mailbox) queuePush(ref Ref, f *fetch, body []byte) {
-	if t := m.Known(); t != nil && t.validity == ref.UIDValidity {
+	if t := m.Known(); t != nil && t.UIDValidity() == ref.UIDValidity {
 		if e, ok := t.Find(ref.UID); ok && e.Size == int64(len(body)) {
 			select {
 			case m.account.pushes.queue <- Pushed{m, e, body, f}:

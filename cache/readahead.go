@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/mailfs/mailfs/cache/table"
 	"github.com/mailfs/mailfs/remote"
 )
 
@@ -73,54 +74,32 @@ type readahead struct {
 // order is an order in which a table is read: of UIDs, in which listings come, or of names, in which shells sort.
 type order struct {
 	table *Table
-	names *nameOrder // nil: of UIDs
+	names *table.Order // nil: of UIDs
 }
 
 func (o order) rank(i int) int {
 	if o.names == nil {
 		return i
 	}
-	return int(o.names.rank[i])
+	return o.names.Rank(i)
 }
 
 func (o order) index(rank int) int {
 	if o.names == nil {
 		return rank
 	}
-	return int(o.names.sorted[rank])
-}
-
-// nameOrder is a table sorted by names.
-type nameOrder struct {
-	sorted []uint32 // index in the table, by rank
-	rank   []uint32 // rank, by index in the table
-}
-
-// byName returns the table's order by names, which is made when it is first asked for.
-func (t *Table) byName() *nameOrder {
-	t.ordering.Do(func() {
-		n := &nameOrder{sorted: make([]uint32, t.Len()), rank: make([]uint32, t.Len())}
-		for i := range n.sorted {
-			n.sorted[i] = uint32(i)
-		}
-		slices.SortFunc(n.sorted, func(a, b uint32) int { return slices.Compare(t.name(int(a)), t.name(int(b))) })
-		for rank, i := range n.sorted {
-			n.rank[i] = uint32(rank)
-		}
-		t.sorted = n
-	})
-	return t.sorted
+	return o.names.Index(rank)
 }
 
 // step notes that a message is read and returns what to fetch next, in the order in which it will be read, and whether
 // the walk is a long one. What is ahead of it then takes no more than most bytes, and what is new room, where a message
 // takes part of its size. On a tour who begins to read goes on: what is returned begins with this message then.
 func (r *readahead) step(t *Table, i int, most, room, part int64, tour bool) (want []remote.UID, long bool) {
-	uid := t.uids[i]
+	uid := t.UID(i)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for n, w := range r.walks {
-		if w.validity != t.validity {
+		if w.validity != t.UIDValidity() {
 			continue
 		}
 		if w.last == uid { // further in the same message
@@ -136,7 +115,7 @@ func (r *readahead) step(t *Table, i int, most, room, part int64, tour bool) (wa
 		}
 		r.walks = slices.Insert(slices.Delete(r.walks, n, n+1), 0, w)
 		for rank := o.rank(last); rank < o.rank(i); rank++ {
-			w.bytes += t.size(o.index(rank)) >> 1
+			w.bytes += t.Size(o.index(rank))
 		}
 		w.last = uid
 		w.steps++
@@ -145,14 +124,14 @@ func (r *readahead) step(t *Table, i int, most, room, part int64, tour bool) (wa
 	if len(r.walks) == walkers {
 		r.walks = r.walks[:walkers-1]
 	}
-	w := &walk{validity: t.validity, last: uid, steps: 1}
+	w := &walk{validity: t.UIDValidity(), last: uid, steps: 1}
 	r.walks = slices.Insert(r.walks, 0, w)
 	if !tour {
 		return nil, false
 	}
 	o := order{table: t}
 	if i > 0 {
-		o.names, w.byName = t.byName(), true
+		o.names, w.byName = t.ByName(), true
 	}
 	if o.rank(i) > 0 { // not where one begins
 		w.byName = false
@@ -166,16 +145,16 @@ func (r *readahead) step(t *Table, i int, most, room, part int64, tour bool) (wa
 func (r *readahead) through(t *Table) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.walks) == 0 || t == nil || r.walks[0].validity != t.validity {
+	if len(r.walks) == 0 || t == nil || r.walks[0].validity != t.UIDValidity() {
 		return false
 	}
 	w := r.walks[0]
 	o, last := order{table: t}, t.Index(w.last)
 	if w.byName {
-		o.names = t.byName()
+		o.names = t.ByName()
 	}
 	// On a long walk it may have read without asking.
-	return last >= 0 && (o.rank(last) == t.Len()-1 || w.long() && w.ahead == t.uids[o.index(t.Len()-1)])
+	return last >= 0 && (o.rank(last) == t.Len()-1 || w.long() && w.ahead == t.UID(o.index(t.Len()-1)))
 }
 
 // tour notices who reads one mailbox after the other.
@@ -226,14 +205,14 @@ func (w *walk) follow(t *Table, last, i int) (order, bool) {
 	}
 	switch {
 	case w.steps > 1 && w.byName:
-		o.names = t.byName()
+		o.names = t.ByName()
 		return o, near()
 	case near():
 		return o, true
 	case w.steps > 1:
 		return o, false
 	default: // its second step tells
-		o.names = t.byName()
+		o.names = t.ByName()
 		w.byName = near()
 		return o, w.byName
 	}
@@ -250,18 +229,18 @@ func (w *walk) next(o order, i int, limit, room int64) (want []remote.UID) {
 	to := min(o.rank(i)+1+messages, o.table.Len())
 	var bytes int64
 	for rank := o.rank(i) + 1; rank < from; rank++ { // what is ahead already
-		bytes += o.table.size(o.index(rank)) >> 1
+		bytes += o.table.Size(o.index(rank))
 	}
 	if already := from - o.rank(i) - 1; already > 0 && (already > messages*3/4 || bytes > limit*3/4) {
 		return nil // until there is room for a batch
 	}
 	for rank := from; rank < to; rank++ {
-		size := o.table.size(o.index(rank)) >> 1
+		size := o.table.Size(o.index(rank))
 		bytes, room = bytes+size, room-size
 		if bytes > limit || room < 0 {
 			break
 		}
-		w.ahead = o.table.uids[o.index(rank)]
+		w.ahead = o.table.UID(o.index(rank))
 		want = append(want, w.ahead)
 	}
 	return want
@@ -270,7 +249,7 @@ func (w *walk) next(o order, i int, limit, room int64) (want []remote.UID) {
 // ahead notes that a message is read, and fetches ahead of a walk.
 func (m *Mailbox) ahead(ref Ref) {
 	t, _ := m.table.known()
-	if t == nil || t.validity != ref.UIDValidity {
+	if t == nil || t.UIDValidity() != ref.UIDValidity {
 		return
 	}
 	i := t.Index(ref.UID)
@@ -281,12 +260,12 @@ func (m *Mailbox) ahead(ref Ref) {
 	want, long := m.readahead.step(t, i, most, most-m.account.bodies.ahead.Load(), 1, m.account.tour.on(m))
 	trace := remote.UID(0)
 	if long {
-		trace = t.trace(want)
+		trace = traceOf(t, want)
 	}
 	for len(want) > 0 {
 		n, bytes := 0, int64(0)
 		for ; n < len(want) && n < batchMessages; n++ {
-			size := t.size(t.Index(want[n])) >> 1
+			size := t.Size(t.Index(want[n]))
 			if bytes += size; bytes > batchBytes && n > 0 {
 				break
 			}
@@ -296,10 +275,10 @@ func (m *Mailbox) ahead(ref Ref) {
 	}
 }
 
-// trace returns which of the messages of a step is left to be asked for: the first that is small.
-func (t *Table) trace(uids []remote.UID) remote.UID {
+// traceOf returns which of the messages of a step is left to be asked for: the first that is small.
+func traceOf(t *Table, uids []remote.UID) remote.UID {
 	for _, uid := range uids {
-		if t.size(t.Index(uid))>>1 <= smallTrace {
+		if t.Size(t.Index(uid)) <= smallTrace {
 			return uid
 		}
 	}
@@ -311,7 +290,7 @@ func (t *Table) trace(uids []remote.UID) remote.UID {
 
 // fetchAhead begins to fetch what is not here already. If trace is not 0, all but that is pushed to the kernel when it has come.
 func (m *Mailbox) fetchAhead(t *Table, uids []remote.UID, trace remote.UID) {
-	a, validity := m.account, t.validity
+	a, validity := m.account, t.UIDValidity()
 	fetches := map[remote.UID]*fetch{}
 	pushed := func(uid remote.UID) bool {
 		return trace != 0 && uid != trace && a.store != nil && a.pushes.push != nil
@@ -319,17 +298,17 @@ func (m *Mailbox) fetchAhead(t *Table, uids []remote.UID, trace remote.UID) {
 	onDisk := map[remote.UID]bool{} // found out before m.mu is locked: the filesystem may have to be asked
 	for _, uid := range uids {
 		if a.store != nil && !pushed(uid) {
-			onDisk[uid] = a.disk.has(a.diskKey(m, Ref{validity, uid}))
+			onDisk[uid] = a.disk.has(a.diskKey(m, Ref{UIDValidity: validity, UID: uid}))
 		}
 	}
 	m.mu.Lock()
 	for _, uid := range uids {
-		key, push := bodyKey{mailbox: m, ref: Ref{validity, uid}}, pushed(uid)
+		key, push := bodyKey{mailbox: m, ref: Ref{UIDValidity: validity, UID: uid}}, pushed(uid)
 		if m.inflight[key] != nil || a.bodies.has(key) || onDisk[uid] {
 			continue
 		}
 		fetches[uid] = m.start(key)
-		fetches[uid].ahead = t.size(t.Index(uid)) >> 1
+		fetches[uid].ahead = t.Size(t.Index(uid))
 		a.bodies.ahead.Add(fetches[uid].ahead)
 		m.aheadAsked += fetches[uid].ahead
 		fetches[uid].place = m.aheadAsked
@@ -341,7 +320,7 @@ func (m *Mailbox) fetchAhead(t *Table, uids []remote.UID, trace remote.UID) {
 	}
 	if !a.run(func(ctx context.Context) { m.fetchBodies(ctx, remote.Readahead, fetches, validity) }) {
 		for uid, f := range fetches {
-			m.finish(bodyKey{mailbox: m, ref: Ref{validity, uid}}, f, nil, remote.ErrClosed)
+			m.finish(bodyKey{mailbox: m, ref: Ref{UIDValidity: validity, UID: uid}}, f, nil, remote.ErrClosed)
 		}
 	}
 }

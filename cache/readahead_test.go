@@ -15,7 +15,7 @@ func mailboxOf(t *testing.T, n int, size int64) *Table {
 		m.UID, m.Size = remote.UID(i+1), size
 		messages = append(messages, m)
 	}
-	return build(t, nil, messages...)
+	return build(messages...)
 }
 
 // Who stops after ten messages has had 4 MB or 64 messages fetched for nothing at most, whichever is more; who reads on has
@@ -88,7 +88,7 @@ func TestReadaheadFollowsWhoDoesNotAsk(t *testing.T) {
 	if !long || len(want) == 0 || want[0] != last+1 {
 		t.Errorf("after a step to the end of what is ahead: %v, %v", want, long)
 	}
-	if trace := table.trace(want); !slices.Contains(want, trace) {
+	if trace := traceOf(table, want); !slices.Contains(want, trace) {
 		t.Errorf("the trace %d is none of %v", trace, want)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 
 	"github.com/mailfs/mailfs/cache/message"
+	"github.com/mailfs/mailfs/cache/table"
 	"github.com/mailfs/mailfs/remote"
 )
 
@@ -50,7 +51,7 @@ func (m *Mailbox) Search(ctx context.Context, q remote.Query) (*Table, error) {
 		validity, found, err := m.account.remote.Search(ctx, m.name, q)
 		m.account.contact.note(err)
 		if err == nil && found.Len() == 0 {
-			return &Table{validity: validity, flagSets: [][]string{nil}}, nil
+			return table.Empty(validity), nil
 		}
 		if errors.Is(err, remote.ErrUnsupported) || away(err) {
 			m.log.Info("searching what is kept of the mailbox", "because", err)
@@ -60,41 +61,18 @@ func (m *Mailbox) Search(ctx context.Context, q remote.Query) (*Table, error) {
 			return nil, err
 		}
 		t, err := m.Table(ctx)
-		if err == nil && (t.validity != validity || t.lacks(found)) {
+		if err == nil && (t.UIDValidity() != validity || t.Lacks(found)) {
 			m.table.expire() // the listing is behind
 			t, err = m.Table(ctx)
 		}
 		if err != nil {
 			return nil, err
 		}
-		if t.validity != validity {
+		if t.UIDValidity() != validity {
 			return nil, remote.ErrStale
 		}
-		return t.only(func(i int) bool { return found.Contains(t.uids[i]) }), nil
+		return t.Only(func(i int) bool { return found.Contains(t.UID(i)) }), nil
 	})
-}
-
-// lacks tells whether there is a UID in a set that is not in the table.
-func (t *Table) lacks(set *remote.UIDSet) bool {
-	for _, r := range set.Ranges() {
-		if t.Search(r.Last+1)-t.Search(r.First) < int(r.Last-r.First)+1 {
-			return true
-		}
-	}
-	return false
-}
-
-// only returns the table of some messages of this one.
-func (t *Table) only(is func(i int) bool) *Table {
-	s := &Table{validity: t.validity, arena: t.arena, flagSets: t.flagSets, changed: t.changed}
-	for i := range t.uids {
-		if is(i) {
-			s.uids, s.sizes, s.times = append(s.uids, t.uids[i]), append(s.sizes, t.size(i)), append(s.times, t.times[i])
-			s.flags, s.names = append(s.flags, t.flags[i]), append(s.names, t.names[i])
-			s.lengths = append(s.lengths, t.lengths[i])
-		}
-	}
-	return s
 }
 
 // headersAtOnce is how many headers are asked for at a time of a server that can't search.
@@ -107,7 +85,7 @@ func (m *Mailbox) searchKept(ctx context.Context, q remote.Query, offline bool) 
 		return nil, err
 	}
 	var candidates []int
-	for i := range t.uids {
+	for i := range t.Len() {
 		if fits(q, t, i) {
 			candidates = append(candidates, i)
 		}
@@ -122,7 +100,7 @@ func (m *Mailbox) searchKept(ctx context.Context, q remote.Query, offline bool) 
 				if ctx.Err() != nil {
 					return
 				}
-				is, known := m.contains(ctx, Ref{t.validity, t.uids[i]}, q, offline)
+				is, known := m.contains(ctx, Ref{UIDValidity: t.UIDValidity(), UID: t.UID(i)}, q, offline)
 				found[i] = is
 				if !known {
 					unread.Add(1)
@@ -137,7 +115,7 @@ func (m *Mailbox) searchKept(ctx context.Context, q remote.Query, offline bool) 
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	return t.only(func(i int) bool { return found[i] }), nil
+	return t.Only(func(i int) bool { return found[i] }), nil
 }
 
 // fits tells whether a message may be one that a query finds, by what a listing tells of it.

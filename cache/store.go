@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"github.com/mailfs/mailfs/cache/message"
+	"github.com/mailfs/mailfs/cache/table"
 	"github.com/mailfs/mailfs/remote"
 )
 
@@ -65,13 +66,13 @@ func (a *Account) diskKey(m *Mailbox, ref Ref) diskKey {
 }
 
 // keeping returns what stays in a mailbox: what is on the server, and for an account that keeps also what is on disk.
-func (a *Account) keeping(m *Mailbox, d *draft, present *remote.UIDSet) *remote.UIDSet {
+func (a *Account) keeping(m *Mailbox, d *table.Draft, present *remote.UIDSet) *remote.UIDSet {
 	if !a.keep || a.store == nil {
 		return present
 	}
-	for _, r := range d.base.uidSet().Minus(present).Ranges() {
+	for _, r := range d.Absent(present).Ranges() {
 		for uid := r.First; uid <= r.Last; uid++ {
-			if a.disk.has(a.diskKey(m, Ref{d.base.validity, uid})) {
+			if a.disk.has(a.diskKey(m, Ref{UIDValidity: d.UIDValidity(), UID: uid})) {
 				present.Add(uid)
 			}
 		}
@@ -80,7 +81,7 @@ func (a *Account) keeping(m *Mailbox, d *draft, present *remote.UIDSet) *remote.
 }
 
 // save brings a table that a synchronisation made into the store: what was listed is there after the next kill -9.
-func (m *Mailbox) save(old, t *Table, version remote.Version, moved bool, c Change) {
+func (m *Mailbox) save(old, t *Table, version remote.Version, moved bool, c table.Change) {
 	a := m.account
 	if a.index == nil || t == old && !moved && a.index.holds(m.name) {
 		return
@@ -89,16 +90,16 @@ func (m *Mailbox) save(old, t *Table, version remote.Version, moved bool, c Chan
 	for _, e := range c.Vanished {
 		gone = append(gone, e.UID)
 	}
-	dirty = append(append(dirty, c.added...), gone...)
+	dirty = append(append(dirty, c.Added...), gone...)
 	for _, e := range c.Flagged {
 		dirty = append(dirty, e.UID)
 	}
-	all := old == nil || old.validity != t.validity
+	all := old == nil || old.UIDValidity() != t.UIDValidity()
 	m.saving.Lock()
 	defer m.saving.Unlock()
 	a.index.save(m.name, t, version, dirty, gone, all)
 	if all {
-		a.run(func(context.Context) { a.disk.forget(a.store, m.name, t.validity) })
+		a.run(func(context.Context) { a.disk.forget(a.store, m.name, t.UIDValidity()) })
 	}
 }
 

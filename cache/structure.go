@@ -28,7 +28,7 @@ func (m *Mailbox) findStructures(ctx context.Context, prio remote.Priority, vali
 	a := m.account
 	var unknown, whole []remote.UID
 	for _, uid := range uids {
-		ref := Ref{validity, uid}
+		ref := Ref{UIDValidity: validity, UID: uid}
 		if body, ok := m.localBody(ref); ok {
 			found, err := parseStructure(body)
 			got(uid, found, err)
@@ -53,7 +53,7 @@ func (m *Mailbox) findStructures(ctx context.Context, prio remote.Priority, vali
 			}
 			if root == nil || message.HasEmptyMultipart(root) {
 				unparsable = append(unparsable, uid)
-				a.bodies.add(m.viewKey(Ref{validity, uid}, unparsableView), nil)
+				a.bodies.add(m.viewKey(Ref{UIDValidity: validity, UID: uid}, unparsableView), nil)
 				return
 			}
 			if err := root.Enumerate(); err != nil {
@@ -126,10 +126,10 @@ func (m *Mailbox) fetchStructures(ctx context.Context, prio remote.Priority, fet
 		} else if errors.Is(err, remote.ErrTooComplex) {
 			err = fmt.Errorf("parts of UID %d in %s: %w", uid, m.name, err)
 		}
-		if ref := (Ref{validity, uid}); err == nil && !bytes.Equal(v, m.indexedView(ref, structureView)) {
+		if ref := (Ref{UIDValidity: validity, UID: uid}); err == nil && !bytes.Equal(v, m.indexedView(ref, structureView)) {
 			m.indexView(ref, structureView, v)
 		}
-		m.finish(m.viewKey(Ref{validity, uid}, structureView), fetches[uid], v, err)
+		m.finish(m.viewKey(Ref{UIDValidity: validity, UID: uid}, structureView), fetches[uid], v, err)
 	})
 }
 
@@ -150,7 +150,7 @@ func (m *Mailbox) fetchMessages(ctx context.Context, prio remote.Priority, valid
 	fetches, mine := map[remote.UID]*fetch{}, map[remote.UID]*fetch{}
 	m.mu.Lock()
 	for _, uid := range uids {
-		key := bodyKey{mailbox: m, ref: Ref{validity, uid}}
+		key := bodyKey{mailbox: m, ref: Ref{UIDValidity: validity, UID: uid}}
 		if f := m.attach(key); f != nil {
 			fetches[uid] = f
 			continue

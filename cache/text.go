@@ -55,7 +55,7 @@ func (m *Mailbox) textsAhead(ref Ref) {
 func (m *Mailbox) fetchTexts(ctx context.Context, prio remote.Priority, fetches map[remote.UID]*fetch, validity uint32) {
 	var unknown []remote.UID
 	for uid, f := range fetches {
-		ref := Ref{validity, uid}
+		ref := Ref{UIDValidity: validity, UID: uid}
 		if text, ok := m.readView(ref, textView); ok {
 			m.keepSize(ref, textView, int64(len(text)))
 			m.finish(m.viewKey(ref, textView), f, text, nil)
@@ -64,7 +64,7 @@ func (m *Mailbox) fetchTexts(ctx context.Context, prio remote.Priority, fetches 
 		unknown = append(unknown, uid)
 	}
 	finish := func(uid remote.UID, found *structure, content func(remote.Section) []byte) {
-		ref := Ref{validity, uid}
+		ref := Ref{UIDValidity: validity, UID: uid}
 		text := message.Text(found.Header, found.Root, content)
 		m.keepSize(ref, textView, int64(len(text)))
 		m.finishView(ref, textView, fetches[uid], text, nil)
@@ -73,7 +73,7 @@ func (m *Mailbox) fetchTexts(ctx context.Context, prio remote.Priority, fetches 
 		if errors.Is(err, remote.ErrTooComplex) {
 			err = fmt.Errorf("text of UID %d in %s: %w", uid, m.name, err)
 		}
-		m.finish(m.viewKey(Ref{validity, uid}, textView), fetches[uid], nil, err)
+		m.finish(m.viewKey(Ref{UIDValidity: validity, UID: uid}, textView), fetches[uid], nil, err)
 	}
 	groups := map[string]*sections{} // by what is asked for
 	var mu sync.Mutex                // guards groups

@@ -96,7 +96,7 @@ func (m *Mailbox) keepSize(ref Ref, v view, size int64) {
 // next notes a step of a walk and returns what comes next in it.
 func (m *Mailbox) next(walks *readahead, ref Ref) ([]remote.UID, uint32) {
 	t, _ := m.table.known()
-	if t == nil || t.validity != ref.UIDValidity {
+	if t == nil || t.UIDValidity() != ref.UIDValidity {
 		return nil, 0
 	}
 	i := t.Index(ref.UID)
@@ -105,7 +105,7 @@ func (m *Mailbox) next(walks *readahead, ref Ref) ([]remote.UID, uint32) {
 	}
 	most := m.account.options.Memory / 4
 	want, _ := walks.step(t, i, most, most, moreText, false)
-	return want, t.validity
+	return want, t.UIDValidity()
 }
 
 // fetchViewsAhead fetches the views of messages that are neither in memory nor on their way. run ends the fetches.
@@ -115,7 +115,7 @@ func (m *Mailbox) fetchViewsAhead(validity uint32, uids []remote.UID, v view,
 	fetches := map[remote.UID]*fetch{}
 	m.mu.Lock()
 	for _, uid := range uids {
-		ref := Ref{validity, uid}
+		ref := Ref{UIDValidity: validity, UID: uid}
 		key := m.viewKey(ref, v)
 		if m.inflight[key] == nil && !a.bodies.has(key) {
 			fetches[uid] = m.start(key)
@@ -127,7 +127,7 @@ func (m *Mailbox) fetchViewsAhead(validity uint32, uids []remote.UID, v view,
 	}
 	if !a.run(func(ctx context.Context) { run(ctx, remote.Readahead, fetches, validity) }) {
 		for uid, f := range fetches {
-			m.finish(m.viewKey(Ref{validity, uid}, v), f, nil, remote.ErrClosed)
+			m.finish(m.viewKey(Ref{UIDValidity: validity, UID: uid}, v), f, nil, remote.ErrClosed)
 		}
 	}
 }

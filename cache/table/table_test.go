@@ -1,4 +1,4 @@
-package cache
+package table
 
 import (
 	"fmt"
@@ -26,11 +26,11 @@ func synthetic(i int) remote.Message {
 
 func build(t testing.TB, base *Table, messages ...remote.Message) *Table {
 	t.Helper()
-	d := newDraft(base, 1)
+	d := NewDraft(base, 1)
 	for i := range messages {
-		d.add(&messages[i], named)
+		d.Add(&messages[i], named)
 	}
-	table, _ := d.finish(time.Now())
+	table, _ := d.Finish(time.Now())
 	return table
 }
 
@@ -39,16 +39,16 @@ func TestTableFollowsTheMailbox(t *testing.T) {
 	var table *Table
 	model := map[remote.UID]remote.Message{}
 	for step := range 200 {
-		d := newDraft(table, 1)
+		d := NewDraft(table, 1)
 		for range rnd.IntN(30) {
 			m := synthetic(rnd.IntN(2000))
-			d.add(&m, named)
+			d.Add(&m, named)
 			model[m.UID] = m
 		}
 		for uid, m := range model {
 			if rnd.IntN(10) == 0 {
 				m.Flags = [][]string{nil, {`\Seen`}, {"b", "a"}}[rnd.IntN(3)]
-				d.flag(remote.FlagChange{UID: uid, Flags: m.Flags})
+				d.Flag(remote.FlagChange{UID: uid, Flags: m.Flags})
 				model[uid] = m
 			}
 		}
@@ -61,14 +61,14 @@ func TestTableFollowsTheMailbox(t *testing.T) {
 					present.Add(uid)
 				}
 			}
-			d.keep(present)
+			d.Keep(present)
 		}
-		if known := d.known(); known.Len() != len(model) {
+		if known := d.Known(); known.Len() != len(model) {
 			t.Fatalf("step %d: the draft knows %d of %d", step, known.Len(), len(model))
 		}
 		before := table
 		var change Change
-		table, change = d.finish(time.Unix(int64(step+1), 0))
+		table, change = d.Finish(time.Unix(int64(step+1), 0))
 		if table.Len() != len(model) {
 			t.Fatalf("step %d: %d messages, want %d", step, table.Len(), len(model))
 		}
@@ -102,17 +102,17 @@ func TestTableFollowsTheMailbox(t *testing.T) {
 
 func TestTableThatDoesNotChangeIsTheSame(t *testing.T) {
 	table := build(t, nil, synthetic(1), synthetic(2))
-	d := newDraft(table, 1)
+	d := NewDraft(table, 1)
 	m := synthetic(1)
-	d.add(&m, named)
-	d.flag(remote.FlagChange{UID: m.UID, Flags: m.Flags})
-	d.keep(table.uidSet())
-	if got, _ := d.finish(time.Now()); got != table {
+	d.Add(&m, named)
+	d.Flag(remote.FlagChange{UID: m.UID, Flags: m.Flags})
+	d.Keep(table.UIDs())
+	if got, _ := d.Finish(time.Now()); got != table {
 		t.Error("a new table was made although nothing changed")
 	}
-	d = newDraft(table, 1)
-	d.flag(remote.FlagChange{UID: m.UID})
-	got, change := d.finish(table.changed.Add(time.Hour))
+	d = NewDraft(table, 1)
+	d.Flag(remote.FlagChange{UID: m.UID})
+	got, change := d.Finish(table.changed.Add(time.Hour))
 	if len(change.Flagged) != 1 || len(got.Flags(got.Index(m.UID))) != 0 {
 		t.Error("the flags did not change")
 	}
@@ -123,7 +123,7 @@ func TestTableThatDoesNotChangeIsTheSame(t *testing.T) {
 
 func TestTableOfNothingHasATime(t *testing.T) {
 	now := time.Now()
-	if table, _ := newDraft(nil, 1).finish(now); !table.Changed().Equal(now) || table.Len() != 0 {
+	if table, _ := NewDraft(nil, 1).Finish(now); !table.Changed().Equal(now) || table.Len() != 0 {
 		t.Errorf("%+v", table)
 	}
 }
