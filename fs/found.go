@@ -183,10 +183,12 @@ func (s *found) hits(ctx context.Context, folders []*folder) (map[*folder]bool, 
 				turns <- struct{}{}
 				defer func() { <-turns }()
 				t, err := f.mailbox.Search(ctx, s.query)
+				if err != nil {
+					s.fsys.log.Warn("a mailbox could not be searched", "mailbox", f.mailbox.Name(), "query", s.name, "error", err)
+				}
 				mu.Lock()
 				defer mu.Unlock()
 				if err != nil {
-					s.fsys.log.Warn("a mailbox could not be searched", "mailbox", f.mailbox.Name(), "query", s.name, "error", err)
 					failed = err
 					return
 				}

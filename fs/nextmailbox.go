@@ -25,7 +25,7 @@ type order struct {
 }
 
 const (
-	// minSteps is how many steps in an order make a prediction: one or two happen by chance.
+	// minSteps is how many steps in an order make a prediction: a single one happens by chance.
 	minSteps = 2
 	// maxSkip is how many mailboxes a program may leave out in a step.
 	maxSkip = 3

@@ -1,8 +1,3 @@
-// Package fs shows mail accounts as a tree of directories: the go-fuse nodes over package cache. It knows no network
-// and no disk; what it is asked for it asks of the cache, and what the cache tells of changes it tells the kernel.
-//
-// Nodes are made when the kernel looks something up, and go when the kernel forgets it. The names and attributes that
-// the kernel was given stay with it for an hour, since it is told of every change.
 package fs
 
 import (
