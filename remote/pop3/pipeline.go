@@ -106,7 +106,7 @@ func (a *Account) serve(s *session) {
 			}
 			s.overlapped = s.overlapped || len(s.line) > 1
 			first.answered = true
-			a.judge(first)
+			a.learn(first)
 			if control := a.control(s, first); control != nil {
 				s.line = append(s.line[1:], control, first)
 				if err := s.send(control.exchange); err != nil {

@@ -51,19 +51,9 @@ type Account struct {
 
 // knowledge is what the server has shown of itself. It belongs to the goroutine that works.
 type knowledge struct {
-	hasUIDL  bool
+	evidence evidence        // of what TOP and LIST say
+	hasUIDL  bool            // it has answered UIDL
 	shared   map[string]bool // unique-ids that several messages have had
-	hasTOP   bool            // it answered one
-	noTOP    bool            // it refused the first one, but not the RETR in its stead
-	partTOP  bool            // a TOP of all lines gave less than RETR
-	padTOP   int             // how often it gave one empty line too much after the header
-	exactTOP bool            // it gave as much as announced
-	plusTOP  bool            // it gave two bytes more than announced, as RETR did
-	longTOP  bool            // it gave another number of bytes more, as RETR did
-	shortTOP int             // how often it gave fewer, as RETR did
-	judged   bool            // its LIST was compared with a message
-	controls int             // messages that were asked for to find out
-	exact    bool            // and counts every byte, and no other
 	serial   bool            // it can't take commands ahead of their answers, whatever it says
 	tripped  int             // sessions in a row that ended amid commands sent ahead
 }

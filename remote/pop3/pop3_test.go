@@ -359,7 +359,7 @@ func TestLyingSizes(t *testing.T) {
 				t.Errorf("LIST says %d: %.100q, %v", lie, got[uids[0]], err)
 			}
 		}
-		if n := len(r.said("RETR")); n > enoughShort {
+		if n := len(r.said("RETR")); n > enoughShorter {
 			t.Errorf("RETR %d times, when it gave what TOP gave", n)
 		}
 	}

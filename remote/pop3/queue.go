@@ -27,9 +27,8 @@ type request struct {
 	asked time.Time     // when
 	reply chan<- result // has room: replying never blocks
 
-	retr    bool   // TOP did not do:
-	refused bool   // it was refused,
-	top     []byte // or gave this
+	// top is what TOP gave, where that did not do: the message is asked for again, by RETR. nil before that.
+	top *topAnswer
 }
 
 // result answers a request.

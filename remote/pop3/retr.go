@@ -1,21 +1,10 @@
 package pop3
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/mailfs/mailfs/remote"
-)
-
-// means is the command that a request is put into.
-type means uint8
-
-const (
-	byTOP  means = iota // TOP n 0: the header
-	allTOP              // TOP n allLines: the message, and no mark on it
-	byRETR              // RETR n: the message
 )
 
 // allLines is more lines than any message has, and not so many that a server can't count them.
@@ -26,36 +15,65 @@ const allLines = 99_999_999
 // Servers that know read from unread mail (Dovecot) mark a message as read for its RETR, even when the session ends
 // without QUIT, and not for its TOP. So a message is read by a TOP of all its lines. Where TOP is missing, or gives
 // something else than RETR, RETR has to do.
-//
-// A header costs the whole message where there is no TOP, and where there is no size: then it gives both.
 func (a *Account) exchangeFor(r *request, m message) *sent {
-	next := &sent{request: r, message: m, by: allTOP}
-	x := &exchange{command: fmt.Sprintf("TOP %d %d", m.number, allLines), multi: true, size: max(m.size, 0)}
-	switch {
-	case a.noTOP || r.retr, a.partTOP && (r.aim == body || m.size < 0):
-		next.by = byRETR
-		x.command = fmt.Sprintf("RETR %d", m.number)
-	case r.aim == header && m.size >= 0:
-		next.by = byTOP
+	next := &sent{request: r, message: m, by: byRETR}
+	if r.top == nil {
+		next.by = a.evidence.command(r.aim, m.size >= 0)
+	}
+	x := &exchange{multi: true, size: max(m.size, 0)}
+	switch next.by {
+	case byTOP:
 		x.command, x.size = fmt.Sprintf("TOP %d 0", m.number), 0
+	case allTOP:
+		x.command = fmt.Sprintf("TOP %d %d", m.number, allLines)
+	case byRETR:
+		x.command = fmt.Sprintf("RETR %d", m.number)
 	}
 	next.exchange = x
 	return next
 }
 
-// deliver hands an answer to who waits for it, or asks once more by RETR.
+// length returns how long the answer of RETR or of a TOP of all lines is, beside what LIST says.
+func (r *sent) length() length { return lengthOf(r.exchange.answer, r.message.size) }
+
+// whole tells whether a message came, and not a header or a refusal.
+func (r *sent) whole() bool { return r.by != byTOP && !r.exchange.refused }
+
+// believed tells whether a whole message is what RETR gives, as far as is known.
+func (a *Account) believed(r *sent) bool {
+	l := r.length()
+	padded := l == plusCRLF && a.evidence.has(topPadded) && withoutPad(r.exchange.answer) != nil
+	return r.by == byRETR || a.evidence.believes(l, padded)
+}
+
+// learn notes what an answer shows as soon as it is there. What RETR shows of TOP is noted when the answer is delivered.
+func (a *Account) learn(r *sent) {
+	if !r.whole() {
+		return
+	}
+	l := r.length()
+	if r.by == allTOP && l == asAnnounced {
+		a.evidence.note(topAsAnnounced)
+	}
+	if r.message.size > 0 {
+		a.evidence.note(a.evidence.judge(l, a.believed(r)))
+	}
+}
+
+// deliver hands an answer to whoever waits for it, or asks for the message again by RETR.
 func (a *Account) deliver(r *sent) {
 	x := r.exchange
-	if r.by != byRETR && (x.refused || r.by == allTOP && !a.complete(r)) {
-		a.hasTOP = a.hasTOP || !x.refused
-		r.retr, r.refused, r.top = true, x.refused, x.answer
+	if r.by != byRETR && !x.refused {
+		a.evidence.note(topAnswered)
+	}
+	if r.by != byRETR && x.refused || r.whole() && !a.believed(r) {
+		r.top = &topAnswer{refused: x.refused, content: x.answer}
 		a.putBack(r.request)
 		return
 	}
-	if r.by == byRETR {
+	if r.by == byRETR && r.top != nil && !x.refused {
 		a.compare(r)
 	}
-	a.hasTOP = a.hasTOP || r.by != byRETR
 	answer := result{uid: r.uid, content: x.answer, size: r.message.size}
 	switch {
 	case x.refused:
@@ -64,11 +82,10 @@ func (a *Account) deliver(r *sent) {
 		answer.content = cutHeader(x.answer)
 	default:
 		a.bodies.Add(1)
-		switch {
-		case !r.added():
-		case r.by == allTOP && a.pads():
+		switch a.evidence.foreignIn(r.by, r.length()) {
+		case emptyLine:
 			answer.content = withoutPad(x.answer)
-		case a.exact:
+		case lastCRLF:
 			answer.content = x.answer[:len(x.answer)-2]
 		}
 		if r.aim == header {
@@ -78,96 +95,17 @@ func (a *Account) deliver(r *sent) {
 	r.reply <- answer
 }
 
-const (
-	// enoughShort is how many messages that are shorter than announced must have come by RETR as they came by TOP: one that
-	// was cut is shorter too.
-	enoughShort = 3
-	// enoughPads is how many must have come by RETR as they came by TOP but for an empty line after the header, which
-	// GNU Mailutils adds.
-	enoughPads = 2
-)
-
-// pads tells whether the server's TOP adds an empty line after the header, as far as is known always.
-func (a *Account) pads() bool { return a.padTOP >= enoughPads && !a.exactTOP && !a.plusTOP }
-
-// withoutPad returns a message without the empty line that TOP has added after its header; nil if there is none.
-func withoutPad(m []byte) []byte {
-	header, body, ok := bytes.Cut(m, []byte("\r\n\r\n\r\n"))
-	if !ok || bytes.Contains(header, []byte("\r\n\r\n")) {
-		return nil
-	}
-	return slices.Concat(header, []byte("\r\n\r\n"), body)
-}
-
-// complete tells whether a TOP of all lines gave what RETR would give, as far as that is known from how long it is and
-// from what the server has done before.
-func (a *Account) complete(r *sent) bool {
-	switch more := int64(len(r.exchange.answer)) - r.message.size; {
-	case r.message.size < 0:
-		return a.longTOP
-	case more == 0:
-		return a.padTOP == 0 || a.exactTOP
-	case r.added() && a.padTOP > 0:
-		return a.pads() && withoutPad(r.exchange.answer) != nil
-	case r.added():
-		return a.plusTOP || a.exactTOP
-	case more > 0:
-		return a.longTOP
-	default:
-		return a.shortTOP >= enoughShort
-	}
-}
-
 // compare learns about TOP from what RETR gave in its stead.
 func (a *Account) compare(r *sent) {
-	x := r.exchange
-	switch more := int64(len(x.answer)) - r.message.size; {
-	case x.refused || !r.retr:
-	case r.refused:
-		if !a.hasTOP && !a.noTOP {
-			a.noTOP = true
-			a.log.Warn("the server has no TOP: a listing reads whole messages, and may mark them as read")
-		}
-	case bytes.Equal(r.top, x.answer) && r.added():
-		a.plusTOP = true
-	case bytes.Equal(r.top, x.answer) && more < 0 && r.message.size >= 0:
-		a.shortTOP++
-	case bytes.Equal(r.top, x.answer):
-		a.longTOP = true
-	case len(x.answer) > 0 && bytes.Equal(withoutPad(r.top), x.answer):
-		a.padTOP++
-	case !a.partTOP && len(r.top) < len(x.answer): // else the server makes it anew each time
-		a.partTOP = true
-		a.log.Warn("the server gives less by TOP than by RETR: reading a message may mark it as read")
-	}
-}
-
-// fits tells whether a whole message is as long as announced.
-func (r *sent) fits() bool { return int64(len(r.exchange.answer)) == r.message.size }
-
-// A POP3 answer ends in CRLF before its terminator, so a message that doesn't end so arrives with two bytes that are
-// not its own. From a server whose LIST counts exactly (Dovecot is one), a message that is two bytes longer than
-// announced is such a message, and they are taken away. From one that counts in another way everything stays as it
-// was sent. Which of them it is, other messages show.
-
-// added tells whether the CRLF at the end of a message may be the protocol's.
-func (r *sent) added() bool {
-	x := r.exchange
-	return r.by != byTOP && !x.refused && r.message.size >= 0 && int64(len(x.answer)) == r.message.size+2 &&
-		bytes.HasSuffix(x.answer, []byte("\r\n"))
-}
-
-// judge learns from a message whether LIST counts exactly. The first that shows it decides, so that a message does not
-// read one way now and another way later.
-func (a *Account) judge(r *sent) {
-	if r.by == allTOP && !r.exchange.refused && r.fits() {
-		a.exactTOP = true
-	}
-	if a.judged || r.by == byTOP || r.exchange.refused || r.message.size <= 0 || r.added() {
+	shows := a.evidence.compare(r.top, r.exchange.answer, r.length())
+	if !a.evidence.note(shows) {
 		return
 	}
-	if r.by == byRETR || r.fits() || a.complete(r) {
-		a.judged, a.exact = true, r.fits()
+	switch shows {
+	case topMissing:
+		a.log.Warn("the server has no TOP: a listing reads whole messages, and may mark them as read")
+	case topCuts:
+		a.log.Warn("the server gives less by TOP than by RETR: reading a message may mark it as read")
 	}
 }
 
@@ -175,14 +113,12 @@ func (a *Account) judge(r *sent) {
 const (
 	controlMin = 512
 	controlMax = 1 << 20
-	// maxControls is how many are asked for: where none tells, all answers of the server are longer than announced.
-	maxControls = 2
 )
 
 // control makes a request for another message, whose answer tells what to make of this one. It is nil when nothing is
 // to be learnt or no message is fit for it.
 func (a *Account) control(s *session, r *sent) *sent {
-	if a.judged || !r.added() || a.controls == maxControls {
+	if !r.whole() || !a.evidence.asksForAnother(r.length()) {
 		return nil
 	}
 	var fittest message
@@ -194,7 +130,7 @@ func (a *Account) control(s *session, r *sent) *sent {
 	if fittest.uid == 0 {
 		return nil
 	}
-	a.controls++
+	a.evidence.note(messageAskedFor)
 	ctx, cancel := context.WithCancel(a.alive)
 	cancel() // nobody waits for it: it is not asked again in another session
 	return a.exchangeFor(&request{ctx: ctx, prio: remote.Foreground, aim: body, uid: fittest.uid,
