@@ -22,13 +22,13 @@ import (
 // conn takes the content of each answer aside as it streams by, in large blocks, and go-pop3 sees an answer that has
 // none.
 //
-// It belongs to one goroutine, except for cut, poke and Close.
+// It belongs to one goroutine, except for cut, interrupt and Close.
 type conn struct {
 	net.Conn
 	timeout time.Duration // longest wait for a sign of life
 
 	// ahead is called before each wait for the network. It may send commands, and returns whether it would send more if
-	// there were more to send; then poke has it called again. nil sends nothing.
+	// there were more to send; then interrupt has it called again. nil sends nothing.
 	ahead func() bool
 
 	unsent  []byte // commands: they go out when an answer is waited for, many in one packet
@@ -41,10 +41,10 @@ type conn struct {
 	content *exchange // whose answer is past its first line; nil between answers
 	owed    int64     // bytes of content, as announced, of all answers that have not come whole
 
-	mu      sync.Mutex // guards what follows, and that no deadline is later than end
-	end     time.Time  // when set, nothing is waited for longer than this
-	waiting bool       // for the network, in a wait that poke may end
-	poked   bool       // since ahead was called last
+	mu          sync.Mutex // guards what follows, and that no deadline is later than end
+	end         time.Time  // when set, nothing is waited for longer than this
+	waiting     bool       // for the network, in a wait that interrupt may end
+	interrupted bool       // since ahead was called last
 }
 
 const (
@@ -118,11 +118,11 @@ func (c *conn) cut(at time.Time) {
 	}
 }
 
-// poke says that there may be something to send, and has a wait for the network interrupted for it.
-func (c *conn) poke() {
+// interrupt says that there may be something to send, and has a wait for the network interrupted for it.
+func (c *conn) interrupt() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.poked = true
+	c.interrupted = true
 	if c.waiting {
 		_ = c.SetReadDeadline(time.Unix(1, 0))
 	}
@@ -163,7 +163,7 @@ func (c *conn) fill() error {
 		open := c.ahead != nil && c.lookAhead()
 		if len(c.unsent) > 0 {
 			c.mu.Lock()
-			c.arm(c.SetWriteDeadline, time.Now().Add(c.timeout))
+			c.armLocked(c.SetWriteDeadline, time.Now().Add(c.timeout))
 			c.mu.Unlock()
 			_, err := c.Conn.Write(c.unsent)
 			c.unsent = c.unsent[:0]
@@ -180,20 +180,20 @@ func (c *conn) fill() error {
 
 func (c *conn) lookAhead() bool {
 	c.mu.Lock()
-	c.poked = false
+	c.interrupted = false
 	c.mu.Unlock()
 	return c.ahead()
 }
 
-// await waits until something comes, at most until a time. Where the wait is open to it, poke interrupts it.
+// await waits until something comes, at most until a time. Where the wait is open to it, interrupt interrupts it.
 func (c *conn) await(until time.Time, open bool) (interrupted bool, err error) {
 	c.mu.Lock()
-	if open && c.poked {
+	if open && c.interrupted {
 		c.mu.Unlock()
 		return true, nil
 	}
 	c.waiting = open
-	c.arm(c.SetReadDeadline, until)
+	c.armLocked(c.SetReadDeadline, until)
 	c.mu.Unlock()
 	n, err := c.Conn.Read(c.in[c.w:])
 	c.w += n
@@ -203,11 +203,11 @@ func (c *conn) await(until time.Time, open bool) (interrupted bool, err error) {
 	if n > 0 {
 		return false, nil
 	}
-	return open && c.poked && errors.Is(err, os.ErrDeadlineExceeded), err
+	return open && c.interrupted && errors.Is(err, os.ErrDeadlineExceeded), err
 }
 
-// arm sets a deadline, with mu held.
-func (c *conn) arm(set func(time.Time) error, at time.Time) {
+// armLocked sets a deadline, which is never later than end.
+func (c *conn) armLocked(set func(time.Time) error, at time.Time) {
 	if !c.end.IsZero() && c.end.Before(at) {
 		at = c.end
 	}

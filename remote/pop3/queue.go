@@ -143,7 +143,7 @@ func (a *Account) enqueue(ctx context.Context, requests ...*request) error {
 		a.wg.Go(a.work)
 	}
 	if a.serving != nil {
-		a.serving.poke()
+		a.serving.interrupt()
 	}
 	select {
 	case a.wake <- struct{}{}:
