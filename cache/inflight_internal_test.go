@@ -11,14 +11,14 @@ import (
 	"github.com/mailfs/mailfs/remote"
 )
 
-// late is a context that ends just after the load did.
+// late is a context that ends just after the load does.
 type late struct{ context.Context }
 
 func (late) Err() error { return context.Canceled }
 
 // What is known is the answer where the server can't be reached, also for a caller who is interrupted at that moment. One
 // who is interrupted before it is told so.
-func TestKnownWhereInterrupted(t *testing.T) {
+func TestAnInterruptedCallerGetsWhatIsKnownOnlyWithTheAnswer(t *testing.T) {
 	a := newAccount(&Cache{options: Options{Timeout: time.Minute, Log: slog.New(slog.DiscardHandler)}}, "", &server{})
 	defer a.tasks.group.Wait()
 	defer a.tasks.stop()

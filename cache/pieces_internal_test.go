@@ -25,7 +25,7 @@ func (b *backwards) Piece(_ context.Context, _ remote.Place, _ remote.UID, off, 
 func (b *backwards) Close() error { return nil }
 
 // A large message is kept in whatever order its pieces come.
-func TestPiecesComeInAnyOrder(t *testing.T) {
+func TestALargeMessageIsKeptInWhateverOrderItsPiecesCome(t *testing.T) {
 	s := &backwards{body: bytes.Repeat([]byte("large "), pieceSize/2), later: make(chan struct{})}
 	c := New(Options{Disk: 10 << 20})
 	defer c.Close()
