@@ -28,7 +28,7 @@ type Run struct {
 }
 
 // Patience is how long a test waits for what should happen at once, on a busy machine.
-const Patience = 20 * time.Second
+const Patience = 60 * time.Second
 
 // Start checks that the machine has what the tests need, cleans away what a killed run left, and builds the program.
 func Start() (*Run, error) {

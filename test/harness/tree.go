@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -220,21 +219,6 @@ func (l Listing) Copy(t testing.TB, to string, body func(File) []byte) {
 			t.Fatal(err)
 		}
 	}
-}
-
-// Shell runs a script of sh in dir and returns what it wrote on standard output. It fails the test unless it ends well.
-func Shell(t testing.TB, dir, script string, args ...string) string {
-	t.Helper()
-	cmd := exec.Command("sh", append([]string{"-euc", script, "sh"}, args...)...)
-	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8")
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("%s: %v\n%.1500s", script, err, &stderr)
-	}
-	return string(out)
 }
 
 // Fingerprint tells bodies apart.
