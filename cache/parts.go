@@ -10,35 +10,33 @@ import (
 	"github.com/mailfs/mailfs/remote"
 )
 
-// PartFile is a part of a message as a file, or its header.
+// PartFile is a part of a message as a file, or the header of the message.
 type PartFile struct {
-	message.File
-	parsed bool // mailfs found the part in the message itself, so Part.Size is right
+	Name   string
+	file   message.File
+	parsed bool // mailfs found the part in the message itself, so the size of the part is right
 }
 
-// view names what is kept of the file.
+// view returns the view that the file shows.
 func (f PartFile) view() view {
-	switch {
-	case f.Part == nil:
+	switch part := f.file.Part; {
+	case part == nil:
 		return headersView
-	case f.Body:
-		return bodyView + view(f.Part.Number)
+	case f.file.Body:
+		return bodyView + view(part.Number)
 	default:
-		return partView + view(f.Part.Number)
+		return partView + view(part.Number)
 	}
 }
 
-// Parts returns what a message consists of: its header as headers.txt, its text as body.txt and body.html, all else under
-// its own name, and messages in it as messages. Names are unique, in any case of letters, and the same each time. Only the
-// structure is fetched. Errors as with Text.
+// Parts returns the files that a message consists of: its header as headers.txt, its text as body.txt and body.html, each
+// other part under its own name, messages in it as messages. Names are unique, in any case of letters, and the same each
+// time. Only the structure is fetched. Errors as with Text.
 func (m *Mailbox) Parts(ctx context.Context, ref Ref) ([]PartFile, error) {
 	m.account.reads.note()
-	want, validity := m.next(&m.structures, ref)
-	if len(want) > 0 {
-		m.fetchViewsAhead(validity, want, structureView, m.fetchStructures)
-	}
+	m.fetchViewsAhead(ref.UIDValidity, m.nextOfWalk(&m.structures, ref), structureView, m.fetchStructures)
 	v, err := m.getView(ctx, ref, structureView, func(ctx context.Context, f *fetch) {
-		m.fetchStructures(ctx, remote.Foreground, map[remote.UID]*fetch{ref.UID: f}, ref.UIDValidity)
+		m.fetchStructures(ctx, m.at(ref.UIDValidity, remote.Foreground), map[remote.UID]*fetch{ref.UID: f})
 	})
 	if err != nil {
 		return nil, err
@@ -49,18 +47,18 @@ func (m *Mailbox) Parts(ctx context.Context, ref Ref) ([]PartFile, error) {
 	}
 	var files []PartFile
 	for _, f := range message.Files(found.Root) {
-		files = append(files, PartFile{File: f, parsed: found.Parsed})
+		files = append(files, PartFile{Name: f.Name, file: f, parsed: found.Parsed})
 	}
 	return files, nil
 }
 
-// PartSize returns how long the file of a part is. It is fetched to find out, where neither the structure nor the server
-// tells.
+// PartSize returns the length of the file of a part. Where neither the structure nor the server tells it, the part is
+// fetched.
 func (m *Mailbox) PartSize(ctx context.Context, ref Ref, f PartFile) (int64, error) {
 	if size, ok := m.KnownPartSize(ref, f); ok {
 		return size, nil
 	}
-	if f.isBase64() {
+	if isBase64(f.file) {
 		m.askSizes(ctx, ref)
 		if size, ok := m.KnownPartSize(ref, f); ok {
 			return size, nil
@@ -70,7 +68,7 @@ func (m *Mailbox) PartSize(ctx context.Context, ref Ref, f PartFile) (int64, err
 	return int64(len(content)), err
 }
 
-// KnownPartSize returns how long the file of a part is, if that is known.
+// KnownPartSize returns the length of the file of a part, and whether it is known.
 func (m *Mailbox) KnownPartSize(ref Ref, f PartFile) (int64, bool) {
 	if content, ok := m.account.bodies.get(m.viewKey(ref, f.view())); ok {
 		return int64(len(content)), true
@@ -78,24 +76,20 @@ func (m *Mailbox) KnownPartSize(ref Ref, f PartFile) (int64, bool) {
 	if size, ok := m.knownSize(ref, f.view()); ok {
 		return size, true
 	}
-	if f.Verbatim() && (f.parsed || m.account.partSizesHold()) {
-		return f.Part.Size, true
+	if f.file.Verbatim() && (f.parsed || m.account.partSizes.holds(enoughParts)) {
+		return f.file.Part.Size, true
 	}
 	return 0, false
 }
 
-// isBase64 tells whether the file is a part whose base64 the server may decode.
-func (f PartFile) isBase64() bool { return f.Part != nil && !f.Body && f.Part.Encoding == "base64" }
-
-// enoughParts is how many parts must have been as long as the server's account of the structure says before that is
-// relied on.
+// enoughParts is the number of parts that must have had the size that the server announced in the structure, before sizes
+// of other parts are taken from there.
 const enoughParts = 4
 
-func (a *Account) partSizesHold() bool {
-	return a.partSizes.holds(enoughParts)
-}
+// isBase64 tells whether a file is a part in base64, which the server may decode.
+func isBase64(f message.File) bool { return f.Part != nil && !f.Body && f.Part.Encoding == "base64" }
 
-// askSizes asks the server how long the encoded parts of a message are when they are decoded.
+// askSizes asks the server for the decoded sizes of a message's parts in base64, and keeps them.
 func (m *Mailbox) askSizes(ctx context.Context, ref Ref) {
 	found := m.decodable(ref)
 	if found == nil {
@@ -103,15 +97,15 @@ func (m *Mailbox) askSizes(ctx context.Context, ref Ref) {
 	}
 	var numbers []string
 	for _, f := range message.Files(found.Root) {
-		if (PartFile{File: f}).isBase64() && len(numbers) < sectionsAtOnce {
+		if isBase64(f) && len(numbers) < maxSections {
 			numbers = append(numbers, f.Part.Number)
 		}
 	}
-	// That the server can't tell is no error: who wants to know reads the part.
+	// A server that can't tell is no error: PartSize fetches the part then.
 	sizes, err := m.account.remote.DecodedSizes(ctx, m.at(ref.UIDValidity, remote.Foreground), ref.UID, numbers)
 	if err != nil {
 		m.account.bodies.add(m.viewKey(ref, undecodableView), nil)
-		m.log.Debug("sizes of parts are not known before they are read", "uid", ref.UID, "error", err)
+		m.log.Debug("the server can't tell the sizes of parts: each is known once the part is read", "uid", ref.UID, "error", err)
 		return
 	}
 	for i, number := range numbers {
@@ -119,14 +113,14 @@ func (m *Mailbox) askSizes(ctx context.Context, ref Ref) {
 	}
 }
 
-// PartBytes returns what is in the file of a part: attachments as they were attached, text as UTF-8 with LF, HTML as UTF-8,
-// the header with a line for each field, decoded. The caller must not change it. Errors as with Text.
+// PartBytes returns the content of the file of a part, see [message.File]. The caller must not change it. Errors as with
+// Text.
 func (m *Mailbox) PartBytes(ctx context.Context, ref Ref, f PartFile) ([]byte, error) {
 	m.account.reads.note()
-	return m.getView(ctx, ref, f.view(), func(ctx context.Context, fetching *fetch) {
+	return m.getView(ctx, ref, f.view(), func(ctx context.Context, partFetch *fetch) {
 		content, ok := m.readView(ref, f.view())
 		if ok {
-			m.finish(m.viewKey(ref, f.view()), fetching, content, nil)
+			m.finish(m.viewKey(ref, f.view()), partFetch, content, nil)
 			return
 		}
 		content, err := m.part(ctx, ref, f)
@@ -135,13 +129,14 @@ func (m *Mailbox) PartBytes(ctx context.Context, ref Ref, f PartFile) ([]byte, e
 		} else {
 			m.keepSize(ref, f.view(), int64(len(content)))
 		}
-		m.finishView(ref, f.view(), fetching, content, err)
+		m.finishView(ref, f.view(), partFetch, content, err)
 	})
 }
 
-// part makes the file of a part.
+// part fetches a part and returns the content of its file.
 func (m *Mailbox) part(ctx context.Context, ref Ref, f PartFile) ([]byte, error) {
-	if f.Part == nil {
+	part := f.file.Part
+	if part == nil {
 		header, err := m.section(ctx, ref, remote.Section{Aspect: remote.FullHeader})
 		if err == nil && len(header) > remote.MaxFullHeader {
 			err = fmt.Errorf("%w: a header of more than %d bytes", remote.ErrTooComplex, remote.MaxFullHeader)
@@ -149,33 +144,34 @@ func (m *Mailbox) part(ctx context.Context, ref Ref, f PartFile) ([]byte, error)
 		if err != nil {
 			return nil, err
 		}
-		return f.Content(header), nil
+		return f.file.Content(header), nil
 	}
-	if f.isBase64() {
-		content, err := m.decoded(ctx, ref, f.Part.Number)
+	if isBase64(f.file) {
+		content, err := m.decoded(ctx, ref, part.Number)
 		if !errors.Is(err, remote.ErrUnsupported) {
 			return content, err
 		}
 	}
-	section := remote.Section{Number: f.Part.Number}
+	section := remote.Section{Number: part.Number}
 	data, err := m.section(ctx, ref, section)
 	switch {
 	case err != nil:
 		return nil, err
-	case !f.Verbatim() || f.parsed:
-	case int64(len(data)) == f.Part.Size:
+	case !f.file.Verbatim() || f.parsed:
+	case int64(len(data)) == part.Size:
 		m.account.partSizes.right.Add(1)
-	default: // one of the two is another part, or counted in another way
+	default: // the server announced the size of another part, or sent another part, or counts in another way
 		m.account.partSizes.wrong.Add(1)
 		data, err = m.sectionOfMessage(ctx, ref, section)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return f.Content(data), nil
+	return f.file.Content(data), nil
 }
 
-// decoded has the server decode a part. ErrUnsupported: it can't, or there is no need to ask it.
+// decoded returns a part that the server decodes. remote.ErrUnsupported: mailfs must decode it, since the server can't or the
+// message is in memory or on disk.
 func (m *Mailbox) decoded(ctx context.Context, ref Ref, number string) ([]byte, error) {
 	if m.decodable(ref) == nil {
 		return nil, remote.ErrUnsupported
@@ -187,9 +183,9 @@ func (m *Mailbox) decoded(ctx context.Context, ref Ref, number string) ([]byte, 
 	return content, err
 }
 
-// decodable returns the parts of a message that the server may decode; nil where it can't or need not be asked.
+// decodable returns the structure of a message whose parts the server may decode; nil if mailfs must decode them.
 func (m *Mailbox) decodable(ref Ref) *structure {
-	if _, here := m.localBody(ref); here || m.account.bodies.has(m.viewKey(ref, undecodableView)) {
+	if _, ok := m.localBody(ref); ok || m.account.bodies.has(m.viewKey(ref, undecodableView)) {
 		return nil
 	}
 	if found := m.keptStructure(ref); found != nil && !found.Parsed {
@@ -198,7 +194,8 @@ func (m *Mailbox) decodable(ref Ref) *structure {
 	return nil
 }
 
-// section returns a section of a message, from the message if it is at hand or can't be taken apart by the server.
+// section returns a section of a message. It is taken from the message where that is in memory or on disk, or where the
+// server can't parse the message; else it is fetched alone.
 func (m *Mailbox) section(ctx context.Context, ref Ref, s remote.Section) (content []byte, err error) {
 	if body, ok := m.localBody(ref); ok {
 		return sectionOf(body, s)
@@ -206,12 +203,12 @@ func (m *Mailbox) section(ctx context.Context, ref Ref, s remote.Section) (conte
 	a := m.account
 	err = remote.ErrUnsupported
 	if found := m.keptStructure(ref); found == nil || !found.Parsed {
-		came := false
+		answered := false
 		err = a.remote.Sections(ctx, m.at(ref.UIDValidity, remote.Foreground), []remote.UID{ref.UID}, []remote.Section{s},
-			func(_ remote.UID, got [][]byte) { content, came = got[0], true })
+			func(_ remote.UID, got [][]byte) { content, answered = got[0], true })
 		a.contact.note(err)
-		if err == nil && !came {
-			m.table.expire() // the listing is behind
+		if err == nil && !answered {
+			m.table.expire() // the listing has a message that the server does not have
 			err = remote.ErrNoMessage
 		}
 	}
@@ -221,20 +218,21 @@ func (m *Mailbox) section(ctx context.Context, ref Ref, s remote.Section) (conte
 	return content, err
 }
 
-// sectionOfMessage brings a message to return a section of it.
+// sectionOfMessage returns a section of a message, which is fetched unless it is in memory or on disk.
 func (m *Mailbox) sectionOfMessage(ctx context.Context, ref Ref, s remote.Section) (content []byte, err error) {
 	if body, ok := m.localBody(ref); ok {
 		return sectionOf(body, s)
 	}
-	m.fetchMessages(ctx, remote.Foreground, ref.UIDValidity, []remote.UID{ref.UID}, func(_ remote.UID, body []byte, failed error) {
-		if err = failed; err == nil {
-			content, err = sectionOf(body, s)
-		}
-	})
+	m.fetchMessages(ctx, m.at(ref.UIDValidity, remote.Foreground), []remote.UID{ref.UID},
+		func(_ remote.UID, body []byte, failed error) {
+			if err = failed; err == nil {
+				content, err = sectionOf(body, s)
+			}
+		})
 	return content, err
 }
 
-// sectionOf returns a section of a message.
+// sectionOf returns a section of the message with these bytes.
 func sectionOf(body []byte, s remote.Section) ([]byte, error) {
 	parsed, err := message.Parse(body)
 	if err != nil {

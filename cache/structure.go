@@ -15,20 +15,23 @@ import (
 type structure struct {
 	Root   *remote.Part
 	Header []byte // as remote.Message.Header
-	// Parsed: the server could not tell the parts, so mailfs found them in the message, and reads them from there only.
-	Parsed bool `json:"Whole"` // stores hold it under the old name
+	// Parsed: mailfs found the parts in the message, which was in memory or on disk, or which the server could not parse.
+	// Sections of the message are then not asked for.
+	Parsed bool `json:"Whole"` // stores have it under this older name
 
-	message *message.Parsed // nil where the message was not at hand
+	message *message.Parsed // what the message was parsed to; nil if it was not
 }
 
-// findStructures finds out what parts messages have and hands it on, message by message, possibly from several goroutines at
-// once: from what is at hand, from what is kept, or from the server. A message that is gone is ErrNoMessage.
-func (m *Mailbox) findStructures(ctx context.Context, prio remote.Priority, validity uint32, uids []remote.UID,
+// findStructures finds the structures of messages: in the message, if it is in memory or on disk, in the store, or on the
+// server. It calls got for each message, possibly from several goroutines at once; for one that is gone with
+// remote.ErrNoMessage.
+func (m *Mailbox) findStructures(ctx context.Context, at remote.Place, uids []remote.UID,
 	got func(remote.UID, *structure, error)) {
 	a := m.account
-	var unknown, whole []remote.UID
+	var unknown []remote.UID // the server is asked for the structure
+	var entire []remote.UID  // the message is fetched and parsed
 	for _, uid := range uids {
-		ref := Ref{UIDValidity: validity, UID: uid}
+		ref := Ref{UIDValidity: at.UIDValidity, UID: uid}
 		if body, ok := m.localBody(ref); ok {
 			found, err := parseStructure(body)
 			got(uid, found, err)
@@ -38,50 +41,16 @@ func (m *Mailbox) findStructures(ctx context.Context, prio remote.Priority, vali
 		case found != nil && !found.Parsed:
 			got(uid, found, nil)
 		case found != nil, a.bodies.has(m.viewKey(ref, unparsableView)):
-			whole = append(whole, uid)
+			entire = append(entire, uid)
 		default:
 			unknown = append(unknown, uid)
 		}
 	}
-	var answered answers
-	var err error
 	if len(unknown) > 0 {
-		var unparsable []remote.UID // got is called for one after the other
-		err = a.remote.Structures(ctx, m.at(validity, prio), unknown, func(uid remote.UID, root *remote.Part, header []byte) {
-			if !answered.first(uid) {
-				return
-			}
-			if root == nil || message.HasEmptyMultipart(root) {
-				unparsable = append(unparsable, uid)
-				a.bodies.add(m.viewKey(Ref{UIDValidity: validity, UID: uid}, unparsableView), nil)
-				return
-			}
-			if err := root.Enumerate(); err != nil {
-				got(uid, nil, err)
-				return
-			}
-			message.ToUTF8(root)
-			got(uid, &structure{Root: root, Header: header}, nil)
-		})
-		whole = append(whole, unparsable...)
+		entire = append(entire, m.askStructures(ctx, at, unknown, got)...)
 	}
-	for _, uid := range unknown {
-		if !answered.first(uid) {
-			continue
-		}
-		switch {
-		case errors.Is(err, remote.ErrUnsupported):
-			whole = append(whole, uid)
-		case err != nil:
-			a.contact.note(err)
-			got(uid, nil, err)
-		default:
-			m.table.expire() // the listing is behind
-			got(uid, nil, fmt.Errorf("%w: UID %d in %s", remote.ErrNoMessage, uid, m.name))
-		}
-	}
-	if len(whole) > 0 {
-		m.fetchMessages(ctx, prio, validity, whole, func(uid remote.UID, body []byte, err error) {
+	if len(entire) > 0 {
+		m.fetchMessages(ctx, at, entire, func(uid remote.UID, body []byte, err error) {
 			var found *structure
 			if err == nil {
 				found, err = parseStructure(body)
@@ -91,7 +60,46 @@ func (m *Mailbox) findStructures(ctx context.Context, prio remote.Priority, vali
 	}
 }
 
-// parseStructure takes a message apart.
+// askStructures asks the server for the structures of messages, as findStructures, and returns the messages whose structure
+// the server can't tell. got is not called for these.
+func (m *Mailbox) askStructures(ctx context.Context, at remote.Place, uids []remote.UID,
+	got func(remote.UID, *structure, error)) (unparsable []remote.UID) {
+	a := m.account
+	var answered answers
+	err := a.remote.Structures(ctx, at, uids, func(uid remote.UID, root *remote.Part, header []byte) { // one call at a time
+		if !answered.first(uid) {
+			return
+		}
+		if root == nil || message.HasEmptyMultipart(root) {
+			unparsable = append(unparsable, uid)
+			a.bodies.add(m.viewKey(Ref{UIDValidity: at.UIDValidity, UID: uid}, unparsableView), nil)
+			return
+		}
+		if err := root.Enumerate(); err != nil {
+			got(uid, nil, err)
+			return
+		}
+		message.ToUTF8(root)
+		got(uid, &structure{Root: root, Header: header}, nil)
+	})
+	for _, uid := range uids {
+		if !answered.first(uid) {
+			continue
+		}
+		switch {
+		case errors.Is(err, remote.ErrUnsupported):
+			unparsable = append(unparsable, uid)
+		case err != nil:
+			a.contact.note(err)
+			got(uid, nil, err)
+		default:
+			got(uid, nil, m.gone(uid))
+		}
+	}
+	return unparsable
+}
+
+// parseStructure finds the structure of a message in its bytes.
 func parseStructure(body []byte) (*structure, error) {
 	parsed, err := message.Parse(body)
 	if err != nil {
@@ -100,7 +108,7 @@ func parseStructure(body []byte) (*structure, error) {
 	return &structure{Root: parsed.Root, Header: parsed.Header(), Parsed: true, message: parsed}, nil
 }
 
-// keptStructure returns what is known of the parts of a message; nil if nothing is.
+// keptStructure returns the structure of a message from memory or the store; nil if it is in neither.
 func (m *Mailbox) keptStructure(ref Ref) *structure {
 	v, ok := m.account.bodies.get(m.viewKey(ref, structureView))
 	if !ok {
@@ -113,23 +121,24 @@ func (m *Mailbox) keptStructure(ref Ref) *structure {
 	return found
 }
 
-// fetchStructures finds out what parts messages have whose fetches have begun.
-func (m *Mailbox) fetchStructures(ctx context.Context, prio remote.Priority, fetches map[remote.UID]*fetch, validity uint32) {
+// fetchStructures finds the structures of messages, as JSON, and ends their fetches.
+func (m *Mailbox) fetchStructures(ctx context.Context, at remote.Place, fetches map[remote.UID]*fetch) {
 	uids := make([]remote.UID, 0, len(fetches))
 	for uid := range fetches {
 		uids = append(uids, uid)
 	}
-	m.findStructures(ctx, prio, validity, uids, func(uid remote.UID, found *structure, err error) {
+	m.findStructures(ctx, at, uids, func(uid remote.UID, found *structure, err error) {
 		var v []byte
 		if err == nil {
 			v, err = json.Marshal(found)
 		} else if errors.Is(err, remote.ErrTooComplex) {
 			err = fmt.Errorf("parts of UID %d in %s: %w", uid, m.name, err)
 		}
-		if ref := (Ref{UIDValidity: validity, UID: uid}); err == nil && !bytes.Equal(v, m.indexedView(ref, structureView)) {
+		ref := Ref{UIDValidity: at.UIDValidity, UID: uid}
+		if err == nil && !bytes.Equal(v, m.indexedView(ref, structureView)) {
 			m.indexView(ref, structureView, v)
 		}
-		m.finish(m.viewKey(Ref{UIDValidity: validity, UID: uid}, structureView), fetches[uid], v, err)
+		m.finish(m.viewKey(ref, structureView), fetches[uid], v, err)
 	})
 }
 
@@ -144,23 +153,22 @@ func (m *Mailbox) localBody(ref Ref) ([]byte, bool) {
 	return m.account.disk.read(m.account.diskKey(m, ref))
 }
 
-// fetchMessages brings messages as a reader of them would, and hands them on one by one. Those that are gone are left out.
-func (m *Mailbox) fetchMessages(ctx context.Context, prio remote.Priority, validity uint32, uids []remote.UID,
-	got func(remote.UID, []byte, error)) {
-	fetches, mine := map[remote.UID]*fetch{}, map[remote.UID]*fetch{}
+// fetchMessages fetches messages as for a reader of them and calls got for each, one after the other.
+func (m *Mailbox) fetchMessages(ctx context.Context, at remote.Place, uids []remote.UID, got func(remote.UID, []byte, error)) {
+	fetches, started := map[remote.UID]*fetch{}, map[remote.UID]*fetch{}
 	m.mu.Lock()
 	for _, uid := range uids {
-		key := bodyKey{mailbox: m, ref: Ref{UIDValidity: validity, UID: uid}}
+		key := bodyKey{mailbox: m, ref: Ref{UIDValidity: at.UIDValidity, UID: uid}}
 		if f := m.attach(key); f != nil {
 			fetches[uid] = f
 			continue
 		}
-		mine[uid] = m.start(key)
-		fetches[uid] = mine[uid]
+		started[uid] = m.start(key)
+		fetches[uid] = started[uid]
 	}
 	m.mu.Unlock()
-	if len(mine) > 0 {
-		m.fetchBodies(ctx, prio, mine, validity)
+	if len(started) > 0 {
+		m.fetchBodies(ctx, at.Priority, started, at.UIDValidity)
 	}
 	for uid, f := range fetches {
 		err := m.account.wait(ctx, f)

@@ -12,17 +12,17 @@ import (
 )
 
 // Text returns what a message says: From, To, Cc, Date and Subject, an empty line, the text, and a line for each attachment,
-// in UTF-8 with LF. Only the parts that hold text are fetched. The caller must not change it. ErrTooComplex: the message
-// is not one that can be dealt with. Errors else as with Bytes.
+// in UTF-8 with LF. Only the parts with text are fetched. The caller must not change the result. Errors as with Bytes, and
+// remote.ErrTooComplex: too much text, or too many parts.
 func (m *Mailbox) Text(ctx context.Context, ref Ref) ([]byte, error) {
 	m.account.reads.note()
-	m.textsAhead(ref)
+	m.fetchTextsAhead(ref)
 	return m.getView(ctx, ref, textView, func(ctx context.Context, f *fetch) {
-		m.fetchTexts(ctx, remote.Foreground, map[remote.UID]*fetch{ref.UID: f}, ref.UIDValidity)
+		m.fetchTexts(ctx, m.at(ref.UIDValidity, remote.Foreground), map[remote.UID]*fetch{ref.UID: f})
 	})
 }
 
-// TextSize returns how long the text of a message is. It is made to find out, if that is not known.
+// TextSize returns the length of a message's text. Where that is not known, the text is fetched.
 func (m *Mailbox) TextSize(ctx context.Context, ref Ref) (int64, error) {
 	if size, ok := m.KnownTextSize(ref); ok {
 		return size, nil
@@ -31,7 +31,7 @@ func (m *Mailbox) TextSize(ctx context.Context, ref Ref) (int64, error) {
 	return int64(len(text)), err
 }
 
-// KnownTextSize returns how long the text of a message is, if that is known.
+// KnownTextSize returns the length of a message's text, and whether it is known.
 func (m *Mailbox) KnownTextSize(ref Ref) (int64, bool) {
 	if text, ok := m.account.bodies.get(m.viewKey(ref, textView)); ok {
 		return int64(len(text)), true
@@ -39,94 +39,102 @@ func (m *Mailbox) KnownTextSize(ref Ref) (int64, bool) {
 	return m.knownSize(ref, textView)
 }
 
-// moreText is how many bytes of messages are taken to hold a byte of text, when it is decided how much of a mailbox may be
-// made texts of ahead of a reader.
-const moreText = 64
-
-// textsAhead notes that a text is read, and has those made that come next in a walk.
-func (m *Mailbox) textsAhead(ref Ref) {
-	want, validity := m.next(&m.texts, ref)
-	for batch := range slices.Chunk(want, batchMessages) {
-		m.fetchViewsAhead(validity, batch, textView, m.fetchTexts)
+// fetchTextsAhead counts the reading of a text, and fetches the texts that this reader is expected to read next.
+func (m *Mailbox) fetchTextsAhead(ref Ref) {
+	uids := m.nextOfWalk(&m.texts, ref)
+	for batch := range slices.Chunk(uids, batchMessages) {
+		m.fetchViewsAhead(ref.UIDValidity, batch, textView, m.fetchTexts)
 	}
 }
 
-// fetchTexts makes texts whose fetches have begun.
-func (m *Mailbox) fetchTexts(ctx context.Context, prio remote.Priority, fetches map[remote.UID]*fetch, validity uint32) {
-	var unknown []remote.UID
+// fetchTexts makes the texts of messages and ends their fetches.
+func (m *Mailbox) fetchTexts(ctx context.Context, at remote.Place, fetches map[remote.UID]*fetch) {
+	t := &textFetch{m: m, at: at, fetches: fetches}
+	var missing []remote.UID
 	for uid, f := range fetches {
-		ref := Ref{UIDValidity: validity, UID: uid}
+		ref := Ref{UIDValidity: at.UIDValidity, UID: uid}
 		if text, ok := m.readView(ref, textView); ok {
 			m.keepSize(ref, textView, int64(len(text)))
 			m.finish(m.viewKey(ref, textView), f, text, nil)
 			continue
 		}
-		unknown = append(unknown, uid)
+		missing = append(missing, uid)
 	}
-	finish := func(uid remote.UID, found *structure, content func(remote.Section) []byte) {
-		ref := Ref{UIDValidity: validity, UID: uid}
-		text := message.Text(found.Header, found.Root, content)
-		m.keepSize(ref, textView, int64(len(text)))
-		m.finishView(ref, textView, fetches[uid], text, nil)
-	}
-	fail := func(uid remote.UID, err error) {
-		if errors.Is(err, remote.ErrTooComplex) {
-			err = fmt.Errorf("text of UID %d in %s: %w", uid, m.name, err)
-		}
-		m.finish(m.viewKey(Ref{UIDValidity: validity, UID: uid}, textView), fetches[uid], nil, err)
-	}
-	groups := map[string]*sections{} // by what is asked for
-	var mu sync.Mutex                // guards groups
-	m.findStructures(ctx, prio, validity, unknown, func(uid remote.UID, found *structure, err error) {
-		var need []remote.Section
+	groups := map[string]*alike{} // by the sections that a text needs
+	var mu sync.Mutex             // guards groups
+	m.findStructures(ctx, at, missing, func(uid remote.UID, found *structure, err error) {
+		var needed []remote.Section
 		var size int64
 		if err == nil {
-			need, size, err = message.TextSections(found.Root)
+			needed, size, err = message.TextSections(found.Root)
 		}
 		switch {
 		case err != nil:
-			fail(uid, err)
+			t.fail(uid, err)
 		case found.message != nil:
-			finish(uid, found, found.message.Section)
-		case len(need) == 0:
-			finish(uid, found, func(remote.Section) []byte { return nil })
+			t.finish(uid, found, found.message.Section)
+		case len(needed) == 0:
+			t.finish(uid, found, func(remote.Section) []byte { return nil })
 		default:
 			mu.Lock()
 			defer mu.Unlock()
-			key := fmt.Sprint(need)
+			key := fmt.Sprint(needed)
 			if groups[key] == nil {
-				groups[key] = &sections{asked: need, of: map[remote.UID]*structure{}, size: map[remote.UID]int64{}}
+				groups[key] = &alike{needed: needed, structures: map[remote.UID]*structure{}, sizes: map[remote.UID]int64{}}
 			}
-			groups[key].of[uid], groups[key].size[uid] = found, size
+			groups[key].structures[uid], groups[key].sizes[uid] = found, size
 		}
 	})
 	var fetching sync.WaitGroup
 	for _, g := range groups {
-		fetching.Go(func() { m.fetchSections(ctx, prio, validity, g, finish, fail) })
+		fetching.Go(func() { t.fetchSections(ctx, g) })
 	}
 	fetching.Wait()
 }
 
-// sections are to be fetched of several messages that are built alike.
-type sections struct {
-	asked []remote.Section
-	of    map[remote.UID]*structure
-	size  map[remote.UID]int64 // bytes that are fetched of each, at most
+// textFetch is one call of fetchTexts.
+type textFetch struct {
+	m       *Mailbox
+	at      remote.Place
+	fetches map[remote.UID]*fetch
 }
 
-// sectionsAtOnce bounds a command: servers need not accept more than 8,000 bytes (RFC 7162, section 4).
-const sectionsAtOnce = 100
+// finish makes a text of the sections that content returns, and ends its fetch.
+func (t *textFetch) finish(uid remote.UID, s *structure, content func(remote.Section) []byte) {
+	ref := Ref{UIDValidity: t.at.UIDValidity, UID: uid}
+	text := message.Text(s.Header, s.Root, content)
+	t.m.keepSize(ref, textView, int64(len(text)))
+	t.m.finishView(ref, textView, t.fetches[uid], text, nil)
+}
 
-// fetchSections fetches the sections of messages that are built alike, in as few commands as that takes.
-func (m *Mailbox) fetchSections(ctx context.Context, prio remote.Priority, validity uint32, g *sections,
-	finish func(remote.UID, *structure, func(remote.Section) []byte), fail func(remote.UID, error)) {
-	a := m.account
+// fail ends the fetch of a text that can't be made.
+func (t *textFetch) fail(uid remote.UID, err error) {
+	if errors.Is(err, remote.ErrTooComplex) {
+		err = fmt.Errorf("text of UID %d in %s: %w", uid, t.m.name, err)
+	}
+	ref := Ref{UIDValidity: t.at.UIDValidity, UID: uid}
+	t.m.finish(t.m.viewKey(ref, textView), t.fetches[uid], nil, err)
+}
+
+// alike are messages whose texts need the same sections.
+type alike struct {
+	needed     []remote.Section
+	structures map[remote.UID]*structure
+	sizes      map[remote.UID]int64 // bytes to fetch of each message, at most
+}
+
+// maxSections is the largest number of sections in one command: servers need not accept commands of more than 8,000 bytes
+// (RFC 7162, section 4).
+const maxSections = 100
+
+// fetchSections fetches the sections of messages that need the same ones, and finishes their texts.
+func (t *textFetch) fetchSections(ctx context.Context, g *alike) {
 	for batch := range g.batches() {
 		contents := map[remote.UID]map[remote.Section][]byte{}
 		var mu sync.Mutex // guards contents
 		var err error
-		for asked := range slices.Chunk(g.asked, sectionsAtOnce) {
-			err = errors.Join(err, a.remote.Sections(ctx, m.at(validity, prio), batch, asked,
+		for asked := range slices.Chunk(g.needed, maxSections) {
+			err = errors.Join(err, t.m.account.remote.Sections(ctx, t.at, batch, asked,
 				func(uid remote.UID, content [][]byte) {
 					mu.Lock()
 					defer mu.Unlock()
@@ -138,34 +146,33 @@ func (m *Mailbox) fetchSections(ctx context.Context, prio remote.Priority, valid
 					}
 				}))
 		}
-		a.contact.note(err)
+		t.m.account.contact.note(err)
 		for _, uid := range batch {
 			content := contents[uid]
 			switch {
-			case len(content) == len(g.asked):
-				finish(uid, g.of[uid], func(s remote.Section) []byte { return content[s] })
+			case len(content) == len(g.needed):
+				t.finish(uid, g.structures[uid], func(s remote.Section) []byte { return content[s] })
 			case err != nil:
-				fail(uid, err)
+				t.fail(uid, err)
 			default:
-				m.table.expire() // the listing is behind
-				fail(uid, fmt.Errorf("%w: UID %d in %s", remote.ErrNoMessage, uid, m.name))
+				t.fail(uid, t.m.gone(uid))
 			}
 		}
 	}
 }
 
 // batches returns the messages in groups of about batchBytes.
-func (g *sections) batches() func(yield func([]remote.UID) bool) {
+func (g *alike) batches() func(yield func([]remote.UID) bool) {
 	return func(yield func([]remote.UID) bool) {
-		uids := make([]remote.UID, 0, len(g.of))
-		for uid := range g.of {
+		uids := make([]remote.UID, 0, len(g.structures))
+		for uid := range g.structures {
 			uids = append(uids, uid)
 		}
 		slices.Sort(uids)
 		for len(uids) > 0 {
 			n, size := 0, int64(0)
 			for n < len(uids) && (n == 0 || size < batchBytes) {
-				size += g.size[uids[n]]
+				size += g.sizes[uids[n]]
 				n++
 			}
 			if !yield(uids[:n]) {

@@ -2,29 +2,31 @@ package cache
 
 import (
 	"context"
+	"fmt"
 	"strconv"
 
 	"github.com/mailfs/mailfs/remote"
 )
 
-// view names what is made of a message and kept, beside the message itself: "" is nothing of the kind.
+// view names what mailfs makes of a message and keeps: a product, or a fact about the message. "" is the message itself.
+// Memory and disk have each view under this name.
 type view string
 
 const (
-	structureView   view = "anatomy"     // stores hold it under the old name
-	unparsableView  view = "unparsable"  // empty: the server can't tell what parts the message has
-	undecodableView view = "undecodable" // empty: the server can't decode the parts of the message
-	textView        view = "text"
-	sizeView        view = "size of " // and another one: as a decimal number
-	partView        view = "part "    // and the number: its content, decoded
-	bodyView        view = "body "    // and the number: its text
-	headersView     view = "headers"
+	structureView   view = "anatomy"     // a structure as JSON; stores have it under this older name
+	unparsableView  view = "unparsable"  // empty, in memory only: the server can't tell the parts of the message
+	undecodableView view = "undecodable" // empty, in memory only: the server can't decode the parts of the message
+	textView        view = "text"        // what Text returns
+	headersView     view = "headers"     // the file of the header
+	partView        view = "part "       // and the number of a part: its file, the part decoded
+	bodyView        view = "body "       // and the number of a part: its file, the part's text
+	sizeView        view = "size of "    // and another view: its length in bytes, as a decimal number
 )
 
-// viewKey is where a view is in memory.
+// viewKey is the key of a view in memory.
 func (m *Mailbox) viewKey(ref Ref, v view) bodyKey { return bodyKey{mailbox: m, ref: ref, view: v} }
 
-// viewOnDisk is where a view is on disk: each is kept as if it were a mailbox of its own.
+// viewOnDisk is the key of a view on disk, where each view has a mailbox of its own.
 func (m *Mailbox) viewOnDisk(ref Ref, v view) diskKey {
 	return diskKey{account: m.account.store, mailbox: mailboxHash(m.name + "\x00" + string(v)), ref: ref}
 }
@@ -37,7 +39,7 @@ func (m *Mailbox) readView(ref Ref, v view) ([]byte, bool) {
 	return m.account.disk.read(m.viewOnDisk(ref, v))
 }
 
-// finishView ends a fetch of a view, which is kept on disk.
+// finishView ends the fetch of a view for all who wait, and writes the view to disk.
 func (m *Mailbox) finishView(ref Ref, v view, f *fetch, content []byte, err error) {
 	m.finish(m.viewKey(ref, v), f, content, err)
 	if err == nil && m.account.store != nil {
@@ -45,7 +47,8 @@ func (m *Mailbox) finishView(ref Ref, v view, f *fetch, content []byte, err erro
 	}
 }
 
-// getView returns a view from memory, or has it fetched by run, once for all who wait for it. run ends the fetch.
+// getView returns a view from memory or from the fetch of it that is in flight. Where there is none, it starts one and calls
+// run in a goroutine, which must finish the fetch.
 func (m *Mailbox) getView(ctx context.Context, ref Ref, v view, run func(context.Context, *fetch)) ([]byte, error) {
 	key := m.viewKey(ref, v)
 	if content, ok := m.account.bodies.get(key); ok {
@@ -54,7 +57,7 @@ func (m *Mailbox) getView(ctx context.Context, ref Ref, v view, run func(context
 	m.mu.Lock()
 	f := m.inflight[key]
 	if f == nil {
-		if content, ok := m.account.bodies.get(key); ok { // it came between the two looks
+		if content, ok := m.account.bodies.get(key); ok { // a fetch has ended since the first look
 			m.mu.Unlock()
 			return content, nil
 		}
@@ -70,7 +73,7 @@ func (m *Mailbox) getView(ctx context.Context, ref Ref, v view, run func(context
 	return f.body, nil
 }
 
-// knownSize returns the size of a view that was made once.
+// knownSize returns the length of a view, and whether it is known: it is, once the view was made or the server told it.
 func (m *Mailbox) knownSize(ref Ref, v view) (int64, bool) {
 	key := m.viewKey(ref, sizeView+v)
 	text, ok := m.account.bodies.get(key)
@@ -84,6 +87,7 @@ func (m *Mailbox) knownSize(ref Ref, v view) (int64, bool) {
 	return size, err == nil
 }
 
+// keepSize keeps the length of a view in memory and on disk.
 func (m *Mailbox) keepSize(ref Ref, v view, size int64) {
 	if known, ok := m.knownSize(ref, v); ok && known == size {
 		return
@@ -93,30 +97,34 @@ func (m *Mailbox) keepSize(ref Ref, v view, size int64) {
 	m.indexView(ref, sizeView+v, text)
 }
 
-// next notes a step of a walk and returns what comes next in it.
-func (m *Mailbox) next(walks *readahead, ref Ref) ([]remote.UID, uint32) {
+// messageBytesPerByte is how many bytes of messages count as one byte of memory when views are fetched ahead of a reader:
+// texts and structures are much smaller than their messages.
+const messageBytesPerByte = 64
+
+// nextOfWalk counts the reading of a view, and returns the messages whose views the same reader is expected to read next.
+func (m *Mailbox) nextOfWalk(walks *readahead, ref Ref) []remote.UID {
 	t, _ := m.table.known()
 	if t == nil || t.UIDValidity() != ref.UIDValidity {
-		return nil, 0
+		return nil
 	}
 	i := t.Index(ref.UID)
 	if i < 0 {
-		return nil, 0
+		return nil
 	}
 	most := m.account.options.Memory / 4
-	want, _ := walks.step(t, i, most, most, moreText, false)
-	return want, t.UIDValidity()
+	uids, _ := walks.step(t, i, most, most, messageBytesPerByte, false)
+	return uids
 }
 
-// fetchViewsAhead fetches the views of messages that are neither in memory nor on their way. run ends the fetches.
+// fetchViewsAhead fetches the views that are neither in memory nor in flight. It calls run in a goroutine, which must finish
+// the fetches.
 func (m *Mailbox) fetchViewsAhead(validity uint32, uids []remote.UID, v view,
-	run func(context.Context, remote.Priority, map[remote.UID]*fetch, uint32)) {
+	run func(context.Context, remote.Place, map[remote.UID]*fetch)) {
 	a := m.account
 	fetches := map[remote.UID]*fetch{}
 	m.mu.Lock()
 	for _, uid := range uids {
-		ref := Ref{UIDValidity: validity, UID: uid}
-		key := m.viewKey(ref, v)
+		key := m.viewKey(Ref{UIDValidity: validity, UID: uid}, v)
 		if m.inflight[key] == nil && !a.bodies.has(key) {
 			fetches[uid] = m.start(key)
 		}
@@ -125,9 +133,15 @@ func (m *Mailbox) fetchViewsAhead(validity uint32, uids []remote.UID, v view,
 	if len(fetches) == 0 {
 		return
 	}
-	if !a.run(func(ctx context.Context) { run(ctx, remote.Readahead, fetches, validity) }) {
+	if !a.run(func(ctx context.Context) { run(ctx, m.at(validity, remote.Readahead), fetches) }) {
 		for uid, f := range fetches {
 			m.finish(m.viewKey(Ref{UIDValidity: validity, UID: uid}, v), f, nil, remote.ErrClosed)
 		}
 	}
+}
+
+// gone returns the error for a message of the listing that the server does not have. The listing is old, so it expires.
+func (m *Mailbox) gone(uid remote.UID) error {
+	m.table.expire()
+	return fmt.Errorf("%w: UID %d in %s", remote.ErrNoMessage, uid, m.name)
 }
