@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/mailfs/mailfs/cache"
+	"github.com/mailfs/mailfs/cmd/mailfs/config"
 	"github.com/mailfs/mailfs/cmd/mailfs/process"
 )
 
@@ -19,10 +20,10 @@ func newBackgroundCommand() *cobra.Command {
 		Use:    process.BackgroundCommand + " MOUNTPOINT",
 		Hidden: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			var j job
+			var j config.Job
 			parent, err := process.Receive(&j)
 			if err != nil {
-				return wrongUsage("this command is for mailfs itself; see mailfs help mount")
+				return config.WrongUsage("this command is for mailfs itself; see mailfs help mount")
 			}
 			if err := serveBackground(cmd.Context(), &j, parent); err != nil {
 				if !errors.Is(err, context.Canceled) {
@@ -36,7 +37,7 @@ func newBackgroundCommand() *cobra.Command {
 }
 
 // serveBackground serves a job and tells the parent when the mount is ready.
-func serveBackground(ctx context.Context, j *job, parent *process.Parent) error {
+func serveBackground(ctx context.Context, j *config.Job, parent *process.Parent) error {
 	log, output, err := backgroundLog(j)
 	if err != nil {
 		return err
@@ -66,7 +67,7 @@ func serveBackground(ctx context.Context, j *job, parent *process.Parent) error 
 }
 
 // backgroundLog logs to the job's log file, or to the system's log where there is one.
-func backgroundLog(j *job) (*slog.Logger, *os.File, error) {
+func backgroundLog(j *config.Job) (*slog.Logger, *os.File, error) {
 	options := &slog.HandlerOptions{Level: j.LogLevel}
 	if j.LogFile != "" {
 		file, err := openLog(j.LogFile)

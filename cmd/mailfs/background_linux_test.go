@@ -193,3 +193,13 @@ func TestAllAccountsFail(t *testing.T) {
 		t.Errorf("exit status %d, %q", status, stderr)
 	}
 }
+
+// write makes a file with a text.
+func write(t *testing.T, dir, name, text string) string {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}

@@ -1,12 +1,10 @@
 package main
 
 import (
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 	"text/tabwriter"
@@ -14,52 +12,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/mailfs/mailfs/cache"
+	"github.com/mailfs/mailfs/cmd/mailfs/config"
 	"github.com/mailfs/mailfs/cmd/mailfs/process"
 )
-
-// noCache in place of a directory keeps nothing on disk.
-const noCache = "none"
-
-// cacheDir returns the directory that --cache-dir means, absolute; "" for none.
-func cacheDir(flag string) (string, error) {
-	switch flag {
-	case noCache:
-		return "", nil
-	case "":
-		dir, err := os.UserCacheDir()
-		if err != nil {
-			// As under systemd or cron, where there is no home directory.
-			return "", nil
-		}
-		return filepath.Join(dir, "mailfs"), nil
-	}
-	dir, err := filepath.Abs(flag)
-	if err != nil {
-		return "", fmt.Errorf("finding %s: %w", flag, err)
-	}
-	return dir, nil
-}
-
-// label says whose mail a store holds: server and user, whatever the account is called.
-func (a *account) label() string {
-	s := a.server()
-	return s.String()
-}
-
-// storeName is the name of the directory of the account's store: readable, and another one for each server and user.
-func (a *account) storeName() string {
-	s := a.server()
-	readable := strings.Map(func(r rune) rune {
-		if r < 0x80 && strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-@", r) {
-			return r
-		}
-		return '-'
-	}, s.User+"@"+s.Host)
-	if len(readable) > 100 {
-		readable = readable[:100]
-	}
-	return fmt.Sprintf("%s-%s-%x", s.Protocol, readable, sha256.Sum256([]byte(a.label())))[:len(s.Protocol)+1+len(readable)+1+12]
-}
 
 func newCacheCommand() *cobra.Command {
 	var dir string
@@ -117,7 +72,7 @@ func newCacheCommand() *cobra.Command {
 
 // storesOf returns the stores in the cache directory, or those that an argument means.
 func storesOf(flag string, args []string) ([]cache.StoreInfo, error) {
-	dir, err := cacheDir(flag)
+	dir, err := config.CacheDir(flag)
 	if err != nil {
 		return nil, err
 	}
@@ -153,23 +108,14 @@ func storesOf(flag string, args []string) ([]cache.StoreInfo, error) {
 
 // configuredURL returns the URL of an account of the configuration file, as a store's label has it; "" if there is none.
 func configuredURL(name string) string {
-	path, err := configPath()
+	if config.IsURL(name) {
+		return ""
+	}
+	accounts, err := config.NewFlags().Accounts([]string{name})
 	if err != nil {
 		return ""
 	}
-	c, err := readConfiguration(path)
-	if err != nil {
-		return ""
-	}
-	for _, t := range c.accounts {
-		if t.Name == name {
-			f := defaults()
-			if a, err := f.account(newMountCommand().Flags(), t); err == nil {
-				return a.label()
-			}
-		}
-	}
-	return ""
+	return accounts[0].Label()
 }
 
 func listStores(out io.Writer, stores []cache.StoreInfo, asJSON bool) error {

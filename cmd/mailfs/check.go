@@ -16,9 +16,10 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
+	"github.com/mailfs/mailfs/cmd/mailfs/config"
+	"github.com/mailfs/mailfs/cmd/mailfs/secret"
 	"github.com/mailfs/mailfs/remote/dial"
 	"github.com/mailfs/mailfs/remote/imap"
 	"github.com/mailfs/mailfs/remote/pop3"
@@ -75,7 +76,7 @@ type checkTLS struct {
 }
 
 func newCheckCommand() *cobra.Command {
-	f := defaults()
+	f := config.NewFlags()
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "check [flags] [URL|ACCOUNT...]",
@@ -90,29 +91,29 @@ imaps://, imap://, pop3s://, pop3://, smtps:// or smtp:// with [USER@]HOST[:PORT
 			"  mailfs check smtp://mail.example.org\n" +
 			"  mailfs check --json work",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return check(cmd.Context(), cmd.OutOrStdout(), &f, cmd.Flags(), args, asJSON)
+			return check(cmd.Context(), cmd.OutOrStdout(), f, args, asJSON)
 		},
 	}
-	f.registerConnection(cmd.Flags())
+	f.AddConnection(cmd.Flags())
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON, for programs")
-	cmd.ValidArgsFunction = completeAccounts
+	cmd.ValidArgsFunction = completeAccounts(f)
 	return cmd
 }
 
 // check checks accounts one after the other.
-func check(ctx context.Context, out io.Writer, f *mountFlags, flags *pflag.FlagSet, args []string, asJSON bool) error {
-	accounts, err := f.accounts(flags, args)
+func check(ctx context.Context, out io.Writer, f *config.Flags, args []string, asJSON bool) error {
+	accounts, err := f.Accounts(args)
 	if err != nil {
 		return err
 	}
-	var signing []account
+	var signing []config.Account
 	for _, a := range accounts {
 		if a.User != "" {
 			signing = append(signing, a)
 		}
 	}
 	// Who has no password is told so at the login: the steps before it are worth knowing.
-	if err := fillPasswords(ctx, signing, warn); err != nil && !errors.Is(err, errNoPassword) {
+	if err := secret.FillPasswords(ctx, signing, warn); err != nil && !errors.Is(err, secret.ErrNoPassword) {
 		return err
 	}
 	reports, failed := []*checkReport{}, false
@@ -120,7 +121,7 @@ func check(ctx context.Context, out io.Writer, f *mountFlags, flags *pflag.FlagS
 		if a.User != "" {
 			a, signing = signing[0], signing[1:]
 		}
-		c := &checking{account: &a, report: &checkReport{Account: a.Name, URL: a.label()}}
+		c := &checking{account: &a, report: &checkReport{Account: a.Name, URL: a.Label()}}
 		if !asJSON {
 			c.print = newCheckPrinter(out, &a)
 		}
@@ -144,7 +145,7 @@ func check(ctx context.Context, out io.Writer, f *mountFlags, flags *pflag.FlagS
 
 // checking is the check of one account.
 type checking struct {
-	account *account
+	account *config.Account
 	print   func(*checkStep) // nil: nothing is printed before the end
 
 	mu     sync.Mutex // guards what follows
@@ -154,7 +155,7 @@ type checking struct {
 
 // run goes the way that a mount goes. It fills in the report.
 func (c *checking) run(ctx context.Context) {
-	server := c.account.server()
+	server := secret.Server(c.account)
 	server.Trace = c.trace
 	if server.User == "" {
 		server.Password, server.Token = func(context.Context) (string, error) { return "", errNobody }, nil
@@ -188,7 +189,7 @@ type counter interface {
 var _, _ counter = (*imap.Account)(nil), (*pop3.Account)(nil)
 
 func (c *checking) tryMail(ctx context.Context, dialer *dial.Dialer) error {
-	r := c.account.open(dialer, slog.New(slog.DiscardHandler))
+	r := open(c.account, dialer, slog.New(slog.DiscardHandler))
 	defer r.Close()
 	if err := r.Connect(ctx); err != nil {
 		return err
@@ -239,8 +240,8 @@ func (c *checking) trace(step dial.Step) {
 		switch {
 		case step.TLS != nil:
 			s.TLS, s.Warning = describeTLS(step.TLS)
-		case step.Name == dial.StepConnect && c.account.InTheClear:
-			if server := c.account.server(); !server.Loopback() {
+		case step.Name == dial.StepConnect && c.account.InTheClear():
+			if server := c.account.Server(); !server.Loopback() {
 				s.Warning = "without TLS everybody on the way can read mail and password"
 			}
 		}
@@ -294,7 +295,7 @@ func (c *checking) fail(err error) {
 	}
 	s.OK = false
 	s.stop()
-	failed := c.account.failed(err)
+	failed := failed(c.account, err)
 	failed.step = s.Name
 	s.Error = oneLine(failed.explain())
 	if c.print != nil {
@@ -350,16 +351,16 @@ func days(d time.Duration) string {
 }
 
 // newCheckPrinter prints the steps of an account as they end, after a line that names it.
-func newCheckPrinter(out io.Writer, a *account) func(*checkStep) {
+func newCheckPrinter(out io.Writer, a *config.Account) func(*checkStep) {
 	colour := func(_, text string) string { return text }
 	if file, ok := out.(*os.File); ok && term.IsTerminal(int(file.Fd())) && os.Getenv("NO_COLOR") == "" &&
 		os.Getenv("TERM") != "dumb" {
 		colour = func(code, text string) string { return "\x1b[" + code + "m" + text + "\x1b[0m" }
 	}
 	if a.Name != "" {
-		fmt.Fprintf(out, "%s, %s\n", a.Name, a.label())
+		fmt.Fprintf(out, "%s, %s\n", a.Name, a.Label())
 	} else {
-		fmt.Fprintln(out, a.label())
+		fmt.Fprintln(out, a.Label())
 	}
 	return func(s *checkStep) {
 		var mark, text string

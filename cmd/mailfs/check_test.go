@@ -25,7 +25,7 @@ import (
 	"github.com/mailfs/mailfs/remote/dial"
 )
 
-const secret = "correct horse+battery"
+const goodPassword = "correct horse+battery"
 
 // script answers as written: the first line is the greeting, each of the others is the answer to a line. TAG stands for
 // the first word of that line, or of the command that it continues. What comes after the last one is never answered.
@@ -118,7 +118,7 @@ func upgrading(c tls.Certificate, clear []string, serve func(net.Conn)) func(net
 // memoryServer is go-imap's server with three messages in INBOX, one more mailbox, and the user me.
 func memoryServer(t *testing.T) (url string) {
 	t.Helper()
-	user := imapmemserver.NewUser("me", secret)
+	user := imapmemserver.NewUser("me", goodPassword)
 	for _, box := range []string{"INBOX", "Archive"} {
 		if err := user.Create(box, nil); err != nil {
 			t.Fatal(err)
@@ -163,9 +163,9 @@ func base(text string) string { return base64.StdEncoding.EncodeToString([]byte(
 func runCheck(t *testing.T, args ...string) (stdout string, status int) {
 	t.Helper()
 	cmd := command(t, append([]string{"check"}, args...)...)
-	cmd.Env = append(cmd.Env, process.PasswordVariable+"="+secret)
+	cmd.Env = append(cmd.Env, process.PasswordVariable+"="+goodPassword)
 	stdout, stderr, status := runCommand(t, cmd)
-	for _, s := range []string{secret, base(secret), base("\x00me\x00" + secret)} {
+	for _, s := range []string{goodPassword, base(goodPassword), base("\x00me\x00" + goodPassword)} {
 		if strings.Contains(stdout+stderr, s) {
 			t.Errorf("the password shows:\n%s%s", stdout, stderr)
 		}
@@ -226,16 +226,16 @@ func TestCheck(t *testing.T) {
 			[]string{"greeting", "starttls", "ok", "tls", "login", "with CRAM-MD5", "no limit of size"}},
 		{"imap, SASL LOGIN", []string{"--tls=off", "imap://me@" + listen(t, signIn(
 			[]string{"* OK [CAPABILITY IMAP4rev1 LOGINDISABLED AUTH=LOGIN] hi\r\n"},
-			[]string{"AUTHENTICATE LOGIN", "+ VXNlcm5hbWU6\r\n", base("me"), "+ UGFzc3dvcmQ6\r\n", base(secret), "TAG OK [CAPABILITY IMAP4rev1] in\r\n"},
+			[]string{"AUTHENTICATE LOGIN", "+ VXNlcm5hbWU6\r\n", base("me"), "+ UGFzc3dvcmQ6\r\n", base(goodPassword), "TAG OK [CAPABILITY IMAP4rev1] in\r\n"},
 			"* LIST () \"/\" INBOX\r\nTAG OK\r\n", "* STATUS INBOX (MESSAGES 7)\r\nTAG OK\r\n", "TAG OK bye\r\n"))}, 0,
 			[]string{"sign-in with LOGIN", "login", "ok", "with LOGIN", "7 messages"}},
 		{"pop3, SASL LOGIN", []string{"--tls=off", "pop3://me@" + listen(t, signIn(
 			[]string{"+OK hi\r\n", "+OK\r\nSASL LOGIN\r\nUIDL\r\n.\r\n"},
-			[]string{"AUTH LOGIN", "+ VXNlcm5hbWU6\r\n", base("me"), "+ UGFzc3dvcmQ6\r\n", base(secret), "+OK in\r\n"},
+			[]string{"AUTH LOGIN", "+ VXNlcm5hbWU6\r\n", base("me"), "+ UGFzc3dvcmQ6\r\n", base(goodPassword), "+OK in\r\n"},
 			"+OK 0 0\r\n", "+OK\r\n.\r\n", "+OK\r\n.\r\n", "+OK\r\n"))}, 0, []string{"sign-in with LOGIN", "login", "ok", "with LOGIN", "0 messages"}},
 		{"smtp, SASL LOGIN", []string{"--tls=off", "smtp://me@" + listen(t, signIn(
 			[]string{"220 hi\r\n", "250-mail\r\n250 AUTH LOGIN\r\n"},
-			[]string{"AUTH LOGIN", "334 VXNlcm5hbWU6\r\n", base("me"), "334 UGFzc3dvcmQ6\r\n", base(secret), "235 in\r\n"},
+			[]string{"AUTH LOGIN", "334 VXNlcm5hbWU6\r\n", base("me"), "334 UGFzc3dvcmQ6\r\n", base(goodPassword), "235 in\r\n"},
 			"221 bye\r\n"))}, 0, []string{"sign-in with LOGIN", "login", "ok", "with LOGIN", "none was sent"}},
 		{"smtp, nobody signs in", []string{"--tls=off", "smtp://" + listen(t, smtp)}, 0,
 			[]string{"capabilities", "ok", "login", "not tried", "messages of up to 25 MiB"}},
@@ -255,15 +255,15 @@ func TestCheck(t *testing.T) {
 			[]string{"greeting", "FAILED", "too many"}},
 		{"refused by SMTP", []string{"--tls=off", "smtp://me@" + listen(t, script("554 not you\r\n"))}, 1, []string{"FAILED", "554 not you"}},
 		{"wrong password", []string{"--tls=off", "imap://me@" + listen(t, script("* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] hi\r\n",
-			"TAG NO [AUTHENTICATIONFAILED] not "+base("\x00me\x00"+secret)+"\r\n"))}, 1,
+			"TAG NO [AUTHENTICATIONFAILED] not "+base("\x00me\x00"+goodPassword)+"\r\n"))}, 1,
 			[]string{"login", "FAILED", `login refused for "me": the server says "not ***"`}},
 		{"wrong password, POP3", []string{"--tls=off", "pop3://me@" + listen(t, script("+OK hi\r\n", "-ERR\r\n", "+OK\r\n",
-			"-ERR no user me with "+secret+"\r\n"))}, 1, []string{"login", "FAILED", `login refused for "me"`, "***"}},
+			"-ERR no user me with "+goodPassword+"\r\n"))}, 1, []string{"login", "FAILED", `login refused for "me"`, "***"}},
 		{"wrong password, SMTP", []string{"--tls=off", "smtp://me@" + listen(t, script("220 hi\r\n", "250-mail\r\n250 AUTH PLAIN\r\n",
-			"535 5.7.8 not "+secret+"\r\n", "500 what\r\n"))}, 1, []string{"login", "FAILED", `login refused for "me"`, "***"}},
+			"535 5.7.8 not "+goodPassword+"\r\n", "500 what\r\n"))}, 1, []string{"login", "FAILED", `login refused for "me"`, "***"}},
 		{"wrong password, SASL LOGIN", []string{"--tls=off", "smtp://me@" + listen(t, signIn(
 			[]string{"220 hi\r\n", "250-mail\r\n250 AUTH LOGIN\r\n"},
-			[]string{"AUTH LOGIN", "334 VXNlcm5hbWU6\r\n", base("me"), "334 UGFzc3dvcmQ6\r\n", base(secret), "535 not " + base(secret) + "\r\n"},
+			[]string{"AUTH LOGIN", "334 VXNlcm5hbWU6\r\n", base("me"), "334 UGFzc3dvcmQ6\r\n", base(goodPassword), "535 not " + base(goodPassword) + "\r\n"},
 			"500 what\r\n"))}, 1,
 			[]string{"login", "FAILED", `login refused for "me": the server says "535 not ***"`}},
 		{"nothing to sign in with", []string{"--tls=off", "smtp://me@" + listen(t, script("220 hi\r\n", "250-mail\r\n250 AUTH GSSAPI\r\n"))}, 1,
@@ -411,11 +411,11 @@ func TestCheckSilence(t *testing.T) {
 func TestCheckForPrograms(t *testing.T) {
 	t.Parallel()
 	cert, ca := makeCertificate(t, "localhost", time.Now().Add(-time.Hour), time.Now().Add(72*time.Hour))
-	refusing := listen(t, secured(cert, script("* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] hi\r\n", "TAG NO not "+secret+"\r\n")))
+	refusing := listen(t, secured(cert, script("* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] hi\r\n", "TAG NO not "+goodPassword+"\r\n")))
 	home := t.TempDir()
 	config := fmt.Sprintf("tls = \"off\"\n[account.good]\nurl = %q\npassword_command = \"echo '%s'\"\n"+
 		"[account.bad]\nurl = \"imaps://me@%s\"\ntls = \"auto\"\nca_file = %q\npassword_command = \"echo '%s'\"\n",
-		memoryServer(t), secret, refusing, pemFile(t, ca), secret)
+		memoryServer(t), goodPassword, refusing, pemFile(t, ca), goodPassword)
 	if err := os.WriteFile(filepath.Join(home, "config.toml"), []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -5,16 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"syscall"
-	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/mailfs/mailfs/cmd/mailfs/config"
 	"github.com/mailfs/mailfs/cmd/mailfs/demo"
 	"github.com/mailfs/mailfs/cmd/mailfs/process"
 )
@@ -34,7 +33,7 @@ status.`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if dash := cmd.ArgsLenAtDash(); dash >= 0 {
 				if dash == len(args) {
-					return wrongUsage("a command is missing after --; usage: %s", cmd.UseLine())
+					return config.WrongUsage("a command is missing after --; usage: %s", cmd.UseLine())
 				}
 				args = args[:dash]
 			}
@@ -61,11 +60,8 @@ func runDemo(ctx context.Context, mountpoint, command []string, out io.Writer) e
 	if err := process.MayMount(false); err != nil {
 		return err
 	}
-	f := defaults()
-	j := &job{
-		FSName: "mailfs-demo", Memory: int64(f.memory), Refresh: time.Duration(f.refresh),
-		FileMode: uint32(f.fileMode), DirMode: uint32(f.dirMode), UID: uint32(f.uid), GID: uint32(f.gid), LogLevel: slog.Level(f.logLevel), Demo: true,
-	}
+	j := &config.Job{Options: config.Defaults(), FSName: "mailfs-demo", Demo: true}
+	j.CacheSize = 0
 	var err error
 	if len(mountpoint) > 0 {
 		j.Mountpoint, err = process.Prepare(mountpoint[0], warn)
@@ -165,16 +161,15 @@ func notStarted(name string, err error) error {
 }
 
 // startDemoServers starts the servers of the sample mail and returns their accounts. stop ends the servers.
-func startDemoServers(ctx context.Context) (accounts []account, stop func(), err error) {
+func startDemoServers(ctx context.Context) (accounts []config.Account, stop func(), err error) {
 	servers, stop, err := demo.Start(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
 	for _, s := range servers {
-		a := account{
-			Name: s.Name, URL: s.URL, User: s.User, InTheClear: true, Timeout: 30 * time.Second, Connections: 2,
-		}
-		a.setPassword(s.Password)
+		a := config.Account{Name: s.Name, URL: s.URL, User: s.User, Connection: config.Defaults().Connection}
+		a.TLS = "off"
+		a.SetPassword(s.Password)
 		accounts = append(accounts, a)
 	}
 	return accounts, stop, nil

@@ -12,6 +12,8 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/mailfs/mailfs/cmd/mailfs/config"
+	"github.com/mailfs/mailfs/cmd/mailfs/secret"
 	"github.com/mailfs/mailfs/remote"
 	"github.com/mailfs/mailfs/remote/dial"
 )
@@ -31,11 +33,6 @@ func (e *statusError) Error() string {
 
 func (e *statusError) Unwrap() error { return e.err }
 
-// wrongUsage is an error of whoever wrote the command line: exit status 2.
-func wrongUsage(format string, args ...any) error {
-	return &statusError{status: 2, err: fmt.Errorf(format, args...)}
-}
-
 // accountError is an error of one account, with what a line about it has to name.
 type accountError struct {
 	name    string // empty when there is only one account
@@ -44,6 +41,21 @@ type accountError struct {
 	step    string // where it failed, if that is known; see dial.Step
 	advice  string // what to do when the server refuses the login
 	err     error
+}
+
+// failed is an error of an account, with what a line about it has to name.
+func failed(a *config.Account, err error) *accountError {
+	e := &accountError{name: a.Name, server: a.Server(), timeout: time.Duration(a.Timeout), advice: "check user and password", err: err}
+	switch {
+	case a.HasPassword:
+	case a.PasswordCommand != "":
+		e.advice = "check what the password command prints"
+	case a.TokenCommand != "":
+		e.advice = "check what the token command prints"
+	case a.OAuth != nil:
+		e.advice = "sign in again with mailfs login " + a.Called()
+	}
+	return e
 }
 
 func (e *accountError) Error() string { return line(e) }
@@ -82,8 +94,8 @@ func (e *accountError) explain() string {
 	switch {
 	case errors.Is(err, remote.ErrCertificate):
 		return e.explainTLS()
-	case errors.Is(err, errNoPassword):
-		return after(errNoPassword, remote.ErrLogin)
+	case errors.Is(err, secret.ErrNoPassword):
+		return after(secret.ErrNoPassword, remote.ErrLogin)
 	case errors.Is(err, remote.ErrLogin):
 		reason := after(err, remote.ErrLogin)
 		text := join(fmt.Sprintf("login refused for %q", e.server.User), reason)

@@ -19,6 +19,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mailfs/mailfs/cmd/mailfs/config"
+	"github.com/mailfs/mailfs/cmd/mailfs/secret"
 	"github.com/mailfs/mailfs/remote"
 	"github.com/mailfs/mailfs/remote/dial"
 )
@@ -41,11 +43,6 @@ func makeCertificate(t *testing.T, host string, from, to time.Time) (tls.Certifi
 	}
 	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, ca
-}
-
-func testCertificate(t *testing.T) []byte {
-	_, ca := makeCertificate(t, "localhost", time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
-	return ca
 }
 
 // listen has each connection to a port of this machine served by a function.
@@ -115,41 +112,41 @@ func TestLines(t *testing.T) {
 
 	for _, c := range []struct {
 		name    string
-		account account
+		account config.Account
 		want    string // after the address
 	}{
-		{"unknown authority", account{URL: "imaps://u@" + listen(t, speakTLS(good))},
+		{"unknown authority", config.Account{URL: "imaps://u@" + listen(t, speakTLS(good))},
 			"certificate signed by an authority this machine doesn't know; if you trust it, give it with --ca-file"},
-		{"expired", account{URL: "imaps://u@" + listen(t, speakTLS(old)), Roots: oldCA},
+		{"expired", config.Account{URL: "imaps://u@" + listen(t, speakTLS(old)), Roots: oldCA},
 			"the certificate expired on " + day(now.Add(-24*hour)) +
 				"; check this machine's clock, or tell who runs the server"},
-		{"not yet", account{URL: "imaps://u@" + listen(t, speakTLS(young)), Roots: youngCA},
+		{"not yet", config.Account{URL: "imaps://u@" + listen(t, speakTLS(young)), Roots: youngCA},
 			"the certificate is not valid before " + day(now.Add(24*hour)) + "; check this machine's clock"},
-		{"another host", account{URL: "pop3s://u@" + listen(t, speakTLS(other)), Roots: otherCA},
+		{"another host", config.Account{URL: "pop3s://u@" + listen(t, speakTLS(other)), Roots: otherCA},
 			"the certificate is for mail.example.com, not for localhost; check the host in the URL"},
-		{"no TLS", account{URL: "imaps://u@" + listen(t, says("* OK hi\r\n", ""))},
+		{"no TLS", config.Account{URL: "imaps://u@" + listen(t, says("* OK hi\r\n", ""))},
 			"no TLS on this port; if the server upgrades with STARTTLS, write imap:// instead of imaps://"},
-		{"no STARTTLS", account{URL: "imap://u@" + listen(t, says("* OK hi\r\n", "S BAD what?\r\n"))},
+		{"no STARTTLS", config.Account{URL: "imap://u@" + listen(t, says("* OK hi\r\n", "S BAD what?\r\n"))},
 			`the connection is not safe: the server refuses STARTTLS: "S BAD what?" (imaps:// speaks TLS from the first byte; ` +
 				`--tls=off would send mail and password in the clear)`},
-		{"nobody listens", account{URL: "imaps://u@" + nobody},
+		{"nobody listens", config.Account{URL: "imaps://u@" + nobody},
 			"connection refused: nothing listens there; check host and port"},
-		{"unknown host", account{URL: "imaps://u@no-such-host.invalid"},
+		{"unknown host", config.Account{URL: "imaps://u@no-such-host.invalid"},
 			"unknown host; check its spelling in the URL"},
-		{"silent", account{URL: "imap://u@" + listen(t, silent), InTheClear: true, Timeout: 200 * time.Millisecond},
+		{"silent", config.Account{URL: "imap://u@" + listen(t, silent), Connection: config.Connection{TLS: "off", Timeout: config.Duration(200 * time.Millisecond)}},
 			"no answer within 200ms; check host and port (a firewall swallows what it refuses), or wait longer with --timeout"},
-		{"hangs up", account{URL: "imap://u@" + listen(t, func(net.Conn) {}), InTheClear: true},
+		{"hangs up", config.Account{URL: "imap://u@" + listen(t, func(net.Conn) {}), Connection: config.Connection{TLS: "off"}},
 			"the server ended the connection; check the port, or try again later"},
-		{"wrong password", account{URL: "pop3://u@" + listen(t, says("+OK hi\r\n", "-ERR no\r\n")), InTheClear: true,
+		{"wrong password", config.Account{URL: "pop3://u@" + listen(t, says("+OK hi\r\n", "-ERR no\r\n")), Connection: config.Connection{TLS: "off"},
 			HasPassword: true, Password: []byte("hunter2")},
 			`login refused for "u": the server says "no"; check user and password`},
-		{"wrong password of a command", account{URL: "pop3://u@" + listen(t, says("+OK hi\r\n", "-ERR no\r\n")), InTheClear: true,
-			PasswordCommand: "echo hunter2"}, `login refused for "u": the server says "no"; check what the password command prints`},
-		{"no password", account{URL: "imap://u@" + listen(t, says(able, "")), InTheClear: true},
+		{"wrong password of a command", config.Account{URL: "pop3://u@" + listen(t, says("+OK hi\r\n", "-ERR no\r\n")),
+			Connection: config.Connection{TLS: "off", PasswordCommand: "echo hunter2"}}, `login refused for "u": the server says "no"; check what the password command prints`},
+		{"no password", config.Account{URL: "imap://u@" + listen(t, says(able, "")), Connection: config.Connection{TLS: "off"}},
 			"there is no password, and no terminal to ask for one; set MAILFS_PASSWORD, keep it in the keyring with mailfs login, or " +
 				"give a command that prints it (--password-command, or password_command in the configuration)"},
-		{"failing command", account{URL: "imap://u@" + listen(t, says(able, "")), InTheClear: true,
-			PasswordCommand: "echo hunter2; echo locked >&2; exit 3"},
+		{"failing command", config.Account{URL: "imap://u@" + listen(t, says(able, "")),
+			Connection: config.Connection{TLS: "off", PasswordCommand: "echo hunter2; echo locked >&2; exit 3"}},
 			`login refused for "u": the password command failed (exit status 3): locked`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -161,15 +158,15 @@ func TestLines(t *testing.T) {
 			}
 			a.User, a.Connections = server.User, 1
 			if a.Timeout == 0 {
-				a.Timeout = 20 * time.Second
+				a.Timeout = config.Duration(20 * time.Second)
 			}
-			opened := a.open(dial.New(a.server()), slog.New(slog.DiscardHandler))
+			opened := open(&a, dial.New(secret.Server(&a)), slog.New(slog.DiscardHandler))
 			defer opened.Close()
 			err = opened.Connect(context.Background())
 			if err == nil {
 				t.Fatal("it connects")
 			}
-			got := line(a.failed(err))
+			got := line(failed(&a, err))
 			if want := server.Address() + ": " + c.want; !strings.HasPrefix(got, want) {
 				t.Errorf("the line is\n%s\nwant\n%s", got, want)
 			}
@@ -204,9 +201,9 @@ func TestEveryErrorOfRemoteHasASentenceOfItsOwn(t *testing.T) {
 
 // Whatever a server says, one line comes of it, of bounded length.
 func TestLineIsOneLine(t *testing.T) {
-	a := account{Name: "work", URL: "imaps://u@h", User: "u"}
+	a := config.Account{Name: "work", URL: "imaps://u@h", User: "u"}
 	err := fmt.Errorf("%w: first\r\nsecond\x1b[31m\x00%s", remote.ErrServer, strings.Repeat("ä", 5000))
-	got := line(a.failed(err))
+	got := line(failed(&a, err))
 	if !strings.HasPrefix(got, "account work: h:993: the server answered with an error: first second [31m") {
 		t.Errorf("it begins %q", got[:100])
 	}

@@ -13,13 +13,14 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/mailfs/mailfs/cmd/mailfs/config"
 	"github.com/mailfs/mailfs/cmd/mailfs/process"
 )
 
 func main() {
-	args, err := commandLine(os.Args)
+	args, err := config.CommandLine(os.Args)
 	if err != nil {
-		fmt.Fprintln(os.Stderr, fstabName+": "+line(err))
+		fmt.Fprintln(os.Stderr, config.FstabName+": "+line(err))
 		os.Exit(2)
 	}
 	if args == nil {
@@ -51,7 +52,7 @@ func run(args []string) int {
 			fmt.Fprintln(os.Stderr, "mailfs: "+line(status.err))
 		}
 		return status.status
-	case errors.Is(err, process.ErrNoMountpoint):
+	case errors.As(err, new(*config.UsageError)), errors.Is(err, process.ErrNoMountpoint):
 		fmt.Fprintln(os.Stderr, "mailfs: "+line(err))
 		return 2
 	case errors.Is(err, context.Canceled):
@@ -75,10 +76,13 @@ func newRootCommand() *cobra.Command {
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		if wrong, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
-			flag := wrong.GetFlag()
-			return wrongUsage("--%s: %w", flag.Name, wrongValue(flag, wrong.GetValue(), wrong.Unwrap()))
+			flag, err := wrong.GetFlag(), wrong.Unwrap()
+			if flag.Value.Type() == "bool" {
+				err = fmt.Errorf("%q is neither true nor false", wrong.GetValue())
+			}
+			return config.WrongUsage("--%s: %w", flag.Name, err)
 		}
-		return wrongUsage("%w; see %s --help", err, cmd.CommandPath())
+		return config.WrongUsage("%w; see %s --help", err, cmd.CommandPath())
 	})
 	root.AddCommand(newMountCommand(), newUmountCommand(), newStatusCommand(), newCacheCommand(),
 		newCheckCommand(), newSetupCommand(), newLoginCommand(), newDemoCommand(), newVersionCommand(), newManCommand(), newBackgroundCommand())
@@ -104,9 +108,9 @@ func group(c *cobra.Command) {
 			return nil
 		}
 		if similar := cmd.SuggestionsFor(args[0]); len(similar) > 0 {
-			return wrongUsage("unknown command %q; is it %q?", args[0], similar[0])
+			return config.WrongUsage("unknown command %q; is it %q?", args[0], similar[0])
 		}
-		return wrongUsage("unknown command %q; see %s --help", args[0], cmd.CommandPath())
+		return config.WrongUsage("unknown command %q; see %s --help", args[0], cmd.CommandPath())
 	}
 	c.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 }
@@ -114,7 +118,7 @@ func group(c *cobra.Command) {
 // knownCommand refuses to help with what is no command.
 func knownCommand(cmd *cobra.Command, args []string) error {
 	if _, rest, err := cmd.Root().Find(args); err != nil || len(rest) > 0 {
-		return wrongUsage("unknown command %q; see mailfs --help", strings.Join(args, " "))
+		return config.WrongUsage("unknown command %q; see mailfs --help", strings.Join(args, " "))
 	}
 	return nil
 }
@@ -124,9 +128,9 @@ func arguments(least, most int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		switch {
 		case len(args) < least:
-			return wrongUsage("something is missing; usage: %s", cmd.UseLine())
+			return config.WrongUsage("something is missing; usage: %s", cmd.UseLine())
 		case len(args) > most:
-			return wrongUsage("%q is too much; usage: %s", args[most], cmd.UseLine())
+			return config.WrongUsage("%q is too much; usage: %s", args[most], cmd.UseLine())
 		}
 		return nil
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -10,10 +9,11 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"sync"
-	"time"
 
 	"github.com/mailfs/mailfs/cache"
+	"github.com/mailfs/mailfs/cmd/mailfs/config"
 	"github.com/mailfs/mailfs/cmd/mailfs/process"
+	"github.com/mailfs/mailfs/cmd/mailfs/secret"
 	"github.com/mailfs/mailfs/fs"
 	"github.com/mailfs/mailfs/remote"
 	"github.com/mailfs/mailfs/remote/dial"
@@ -21,91 +21,8 @@ import (
 	"github.com/mailfs/mailfs/remote/pop3"
 )
 
-// job is everything that a serving process has to know. It crosses a pipe, never arguments or the environment: there
-// are passwords in it.
-type job struct {
-	Mountpoint string
-	Accounts   []account
-	Single     bool // the one account is the root of the mount
-	FSName     string
-
-	Memory     int64
-	CacheSize  int64
-	CacheGiven bool // the cache directory is one that somebody named
-	Refresh    time.Duration
-	AllowOther bool
-
-	FileMode, DirMode uint32
-	UID, GID          uint32 // of all that is in the mount
-
-	LogLevel slog.Level
-	LogFile  string // absolute; empty: standard error, or the system's log in the background
-
-	// Demo has the sample servers run in the serving process and mounts their accounts.
-	Demo bool
-	// Temporary has the mountpoint removed after it was unmounted.
-	Temporary bool
-}
-
-// account says how to reach one account.
-type account struct {
-	Name        string // in the configuration; empty for a URL
-	URL, User   string
-	InTheClear  bool
-	Roots       []byte // PEM; nil trusts the system's
-	Timeout     time.Duration
-	Connections int
-
-	Store    string // directory; empty: nothing is kept on disk
-	Prefetch cache.Prefetch
-	Keep     bool
-
-	PasswordCommand string
-	TokenCommand    string
-	OAuth           *oauthTable
-	HasPassword     bool // from the environment, or from a question
-	Password        []byte
-}
-
-// who is the account's URL, for questions and errors.
-func (a *account) who() string {
-	s := a.server()
-	return s.String()
-}
-
-func (a *account) setPassword(p string) { a.HasPassword, a.Password = true, []byte(p) }
-
-func (a *account) failed(err error) *accountError {
-	e := &accountError{name: a.Name, server: a.server(), timeout: a.Timeout, advice: "check user and password", err: err}
-	switch {
-	case a.HasPassword:
-	case a.PasswordCommand != "":
-		e.advice = "check what the password command prints"
-	case a.TokenCommand != "":
-		e.advice = "check what the token command prints"
-	case a.OAuth != nil:
-		e.advice = "sign in again with mailfs login " + a.called()
-	}
-	return e
-}
-
-// server is the account in the words of package remote.
-func (a *account) server() dial.Server {
-	s, err := dial.ParseURL(a.URL)
-	if err != nil {
-		panic("an account with a URL that was not checked: " + err.Error())
-	}
-	s.User, s.InTheClear, s.Timeout = a.User, a.InTheClear, a.Timeout
-	if a.Roots != nil {
-		s.RootCAs = x509.NewCertPool()
-		s.RootCAs.AppendCertsFromPEM(a.Roots)
-	}
-	a.signingIn(&s)
-	return s
-}
-
 // open makes the account behind a dialer; it connects when it is used.
-func (a *account) open(dialer *dial.Dialer, log *slog.Logger) remote.Account {
+func open(a *config.Account, dialer *dial.Dialer, log *slog.Logger) remote.Account {
 	if a.Name != "" {
 		log = log.With("account", a.Name)
 	}
@@ -116,7 +33,7 @@ func (a *account) open(dialer *dial.Dialer, log *slog.Logger) remote.Account {
 }
 
 // serveHere mounts in this process, for people who watch it.
-func serveHere(ctx context.Context, j *job) error {
+func serveHere(ctx context.Context, j *config.Job) error {
 	out := os.Stderr
 	if j.LogFile != "" {
 		file, err := openLog(j.LogFile)
@@ -151,20 +68,14 @@ func openLog(path string) (*os.File, error) {
 // that is in use when ctx ends is detached: who uses it gets errors from then on. ready gets a function that tells what
 // is going on. What happens before ready to some of several accounts is told to warn; if all of them fail, nothing is
 // mounted.
-func serve(ctx context.Context, j *job, log *slog.Logger, warn func(string), ready func(func() cache.Status) error) (err error) {
+func serve(ctx context.Context, j *config.Job, log *slog.Logger, warn func(string), ready func(func() cache.Status) error) (err error) {
 	// Most of the memory holds bodies. The limit has the collector come when garbage would add much to what --memory allows;
 	// before that it need not.
 	limit := j.Memory + 36<<20
 	process.EnlargePages(min(limit, 128<<20))
 	debug.SetGCPercent(200)
 	debug.SetMemoryLimit(limit)
-	timeout := time.Duration(0)
-	for _, a := range j.Accounts {
-		timeout = max(timeout, a.Timeout)
-	}
-	store := cache.New(cache.Options{
-		Memory: j.Memory, Disk: j.CacheSize, Refresh: j.Refresh, Timeout: timeout, Log: log,
-	})
+	store := cache.New(j.CacheOptions(log))
 	defer func() {
 		if e := store.Close(); e != nil {
 			log.Warn("closing the accounts", "error", e)
@@ -176,33 +87,27 @@ func serve(ctx context.Context, j *job, log *slog.Logger, warn func(string), rea
 	signal.Notify(again, signInAgain)
 	defer signal.Stop(again)
 	var dialers []*dial.Dialer
-	for _, a := range j.Accounts {
-		d := dial.New(a.server())
+	for i := range j.Accounts {
+		a := &j.Accounts[i]
+		d := dial.New(secret.Server(a))
 		dialers = append(dialers, d)
-		r := a.open(d, log)
+		r := open(a, d, log)
 		remotes = append(remotes, r)
-		kept, err := store.Account(a.Name, remote.Retry(r), cache.AccountOptions{
-			Store: a.Store, Optional: !j.CacheGiven, Label: a.label(), Prefetch: a.Prefetch, Keep: a.Keep,
-		})
+		kept, err := store.Account(a.Name, remote.Retry(r), j.AccountOptions(a))
 		if errors.Is(err, cache.ErrStoreNewer) {
 			return fmt.Errorf("%s: a newer version of mailfs wrote this cache; use that one, or another --cache-dir", a.Store)
 		} else if err != nil {
 			return storeError(a.Store, err)
 		}
 		if err := kept.Unkept(); err != nil {
-			warn(join(a.label(), "nothing is kept on disk: "+err.Error()))
+			warn(join(a.Label(), "nothing is kept on disk: "+err.Error()))
 		}
 		accounts = append(accounts, kept)
 	}
 	if err := connect(ctx, j.Accounts, remotes, accounts, warn); err != nil {
 		return err
 	}
-	server, err := fs.Mount(j.Mountpoint, accounts, j.Single, fs.Options{
-		AllowOther: j.AllowOther, FileMode: j.FileMode, DirMode: j.DirMode,
-		UID: j.UID, GID: j.GID,
-		FSName: j.FSName, Log: log,
-		Status: func() []byte { return j.status(store.Status()) },
-	})
+	server, err := fs.Mount(j.Mountpoint, accounts, j.Single, j.MountOptions(log, func() []byte { return statusText(j, store.Status()) }))
 	if err != nil {
 		return mountError(j.Mountpoint, err)
 	}
@@ -213,7 +118,7 @@ func serve(ctx context.Context, j *job, log *slog.Logger, warn func(string), rea
 		server.Wait()
 		close(ended)
 	}()
-	told := func() cache.Status { return j.explained(store.Status()) }
+	told := func() cache.Status { return explained(j, store.Status()) }
 	if err := ready(told); err != nil { // nobody is left who wants it
 		log.Info("unmounting: nobody waits for the mount", "error", err)
 		return errors.Join(detach(j.Mountpoint, server), err)
@@ -243,7 +148,7 @@ func detach(mountpoint string, server *fs.Server) error {
 
 // connect signs in to all accounts at once and lists their mailboxes. It fails when none could be reached, unless the
 // cache has one of those that are merely out of reach.
-func connect(ctx context.Context, accounts []account, remotes []remote.Account, kept []*cache.Account,
+func connect(ctx context.Context, accounts []config.Account, remotes []remote.Account, kept []*cache.Account,
 	warn func(string)) error {
 	errs, steps := make([]error, len(accounts)), make([]string, len(accounts))
 	var all sync.WaitGroup
@@ -259,26 +164,26 @@ func connect(ctx context.Context, accounts []account, remotes []remote.Account, 
 	if ctx.Err() != nil {
 		return context.Canceled
 	}
-	failed := 0
+	lost := 0
 	for i, err := range errs {
 		if err == nil {
 			continue
 		}
 		offline := kept[i].Stored() && (errors.Is(err, remote.ErrUnreachable) || errors.Is(err, remote.ErrTimeout))
-		failure := accounts[i].failed(err)
+		failure := failed(&accounts[i], err)
 		failure.step = steps[i]
 		err = failure
 		if offline {
 			warn(line(err) + "; mounting what the cache holds")
 			continue
 		}
-		failed++
+		lost++
 		if len(accounts) == 1 {
 			return err
 		}
 		warn(line(err))
 	}
-	if failed == len(accounts) {
+	if lost == len(accounts) {
 		return errors.New("no account could be reached, nothing is mounted")
 	}
 	return nil

@@ -1,39 +1,34 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"net/url"
-	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/mailfs/mailfs/cmd/mailfs/process"
+	"github.com/mailfs/mailfs/cmd/mailfs/config"
+	"github.com/mailfs/mailfs/cmd/mailfs/secret"
 	"github.com/mailfs/mailfs/remote/dial"
 )
 
 // setupFlags are the flags of setup, beside those of a connection.
 type setupFlags struct {
-	mountFlags
+	config.Flags
 	name, user  string
 	dryRun, yes bool
 }
 
 func newSetupCommand() *cobra.Command {
-	f := setupFlags{mountFlags: defaults()}
-	f.timeout = duration(10 * time.Second)
+	f := setupFlags{Flags: *config.NewFlags()}
+	f.Timeout = config.Duration(10 * time.Second)
 	cmd := &cobra.Command{
 		Use:   "setup [flags] EMAIL",
 		Short: "Find the servers of an address and write them into the configuration",
@@ -48,14 +43,14 @@ one to the configuration file as an account. The rest of the file stays as it is
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&f.config, "config", f.config, "configuration `FILE` (default $XDG_CONFIG_HOME/mailfs/config.toml)")
-	flags.StringVar(&f.caFile, "ca-file", f.caFile, "trust the certificates in `FILE` (PEM) instead of the system's")
+	f.Add(flags, "config")
+	f.Add(flags, "ca-file")
 	flags.StringVar(&f.name, "name", "", "`NAME` of the account (default: the domain's first word)")
 	flags.StringVar(&f.user, "user", "", "`USER` name on the server (default: the address)")
 	flags.BoolVarP(&f.dryRun, "dry-run", "n", false, "only say what was found")
 	flags.BoolVarP(&f.yes, "yes", "y", false, "take servers of another domain without asking")
-	flags.Var(&f.timeout, "timeout", "longest wait for each server")
-	flags.SortFlags = false
+	f.Add(flags, "timeout")
+	flags.Lookup("timeout").Usage = "longest wait for each server"
 	return cmd
 }
 
@@ -69,11 +64,11 @@ type candidate struct {
 func setup(ctx context.Context, out io.Writer, resolver *net.Resolver, f *setupFlags, address string) error {
 	at := strings.LastIndexByte(address, '@')
 	if at < 1 || at == len(address)-1 || strings.ContainsAny(address, " \t\r\n\x00/:") {
-		return wrongUsage("%q is not an address; write it as me@example.org", address)
+		return config.WrongUsage("%q is not an address; write it as me@example.org", address)
 	}
 	domain, err := dial.ASCIIHost(strings.ToLower(strings.TrimSuffix(address[at+1:], ".")))
 	if err != nil {
-		return wrongUsage("%q has no domain name after its @", address)
+		return config.WrongUsage("%q has no domain name after its @", address)
 	}
 	found, unanswered := candidates(ctx, resolver, domain)
 	if err := f.try(ctx, found); err != nil {
@@ -110,13 +105,13 @@ func setup(ctx context.Context, out io.Writer, resolver *net.Resolver, f *setupF
 			return err
 		}
 	}
-	table := accountText(name, server, f.caFile)
+	table := config.AccountText(name, server, f.CAFile)
 	if f.dryRun {
 		fmt.Fprintf(out, "\nFor the configuration:\n\n%s", table)
 		return nil
 	}
-	path, err := f.add(name, table)
-	if errors.Is(err, errAlready) {
+	path, err := f.AddAccount(name, table)
+	if errors.Is(err, config.ErrAlready) {
 		fmt.Fprintf(out, "\n%s is in %s already, as the account %s.\n", address, path, name)
 		return nil
 	}
@@ -124,7 +119,7 @@ func setup(ctx context.Context, out io.Writer, resolver *net.Resolver, f *setupF
 		return err
 	}
 	with := ""
-	if f.config != "" {
+	if f.Config != "" {
 		with = "--config " + shellWord(path) + " "
 	}
 	fmt.Fprintf(out, "\n%s is now in %s, as:\n\n%s\nGo on with\n\n    mailfs login %s%s\n    mailfs mount %s~/mail\n", address, path, table,
@@ -188,16 +183,16 @@ func candidates(ctx context.Context, resolver *net.Resolver, domain string) (all
 // try checks all candidates at once, without signing in.
 func (f *setupFlags) try(ctx context.Context, found []*candidate) error {
 	var roots []byte
-	if f.caFile != "" {
+	if f.CAFile != "" {
 		var err error
-		if roots, err = readCertificates(f.caFile); err != nil {
+		if roots, err = config.ReadCertificates(f.CAFile); err != nil {
 			return err
 		}
 	}
 	var all sync.WaitGroup
 	for _, c := range found {
-		a := &account{URL: c.server.String(), Roots: roots, Timeout: time.Duration(f.timeout)}
-		c.report = &checkReport{URL: a.label()}
+		a := &config.Account{URL: c.server.String(), Roots: roots, Connection: config.Connection{Timeout: f.Timeout}}
+		c.report = &checkReport{URL: a.Label()}
 		all.Go(func() { (&checking{account: a, report: c.report}).run(ctx) })
 	}
 	all.Wait()
@@ -233,8 +228,8 @@ func foreign(host, domain string) bool {
 
 // confirm asks a question that must be answered with yes.
 func confirm(ctx context.Context, question string) error {
-	answer, err := ask(ctx, question, false)
-	if errors.Is(err, errNoTerminal) {
+	answer, err := secret.Ask(ctx, question, false)
+	if errors.Is(err, secret.ErrNoTerminal) {
 		return errors.New("the server is in another domain than the address, and there is no terminal to ask whether that is right; " +
 			"say --yes if it is")
 	}
@@ -242,51 +237,6 @@ func confirm(ctx context.Context, question string) error {
 		return errors.New("nothing was written")
 	}
 	return err
-}
-
-var bareKey = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
-
-// accountText is the table of an account for the configuration file.
-func accountText(name string, server dial.Server, caFile string) string {
-	key := name
-	if !bareKey.MatchString(key) {
-		key = tomlString(key)
-	}
-	scheme, host := server.Protocol, server.Host
-	if server.ImplicitTLS {
-		scheme += "s"
-	}
-	if usual, err := dial.ParseURL(scheme + "://" + host); err != nil || usual.Port != server.Port {
-		host = net.JoinHostPort(host, strconv.Itoa(server.Port))
-	}
-	user := strings.ReplaceAll(url.PathEscape(server.User), "@", "%40")
-	text := fmt.Sprintf("[account.%s]\nurl = %s\n", key, tomlString(scheme+"://"+user+"@"+host))
-	if caFile != "" {
-		if path, err := filepath.Abs(caFile); err == nil {
-			caFile = path
-		}
-		text += fmt.Sprintf("ca_file = %s\n", tomlString(caFile))
-	}
-	return text
-}
-
-// tomlString is a basic string of TOML.
-func tomlString(s string) string {
-	var b strings.Builder
-	b.WriteByte('"')
-	for _, r := range s {
-		switch {
-		case r == '"' || r == '\\':
-			b.WriteByte('\\')
-			b.WriteRune(r)
-		case r < ' ' || r == 0x7f:
-			fmt.Fprintf(&b, `\u%04X`, r)
-		default:
-			b.WriteRune(r)
-		}
-	}
-	b.WriteByte('"')
-	return b.String()
 }
 
 // shellWord quotes a word for a shell if it needs that.
@@ -298,81 +248,3 @@ func shellWord(s string) string {
 }
 
 var plainWord = regexp.MustCompile(`^[\w.,:@%+=/-]+$`)
-
-// errAlready: the account is there, and with the same server.
-var errAlready = errors.New("the account is there already")
-
-// add appends a table to the configuration file, which is replaced as a whole once the new one has proven to be good.
-func (f *setupFlags) add(name, table string) (path string, err error) {
-	if path = f.config; path == "" {
-		path, err = configPath()
-	} else {
-		path, err = filepath.Abs(path)
-	}
-	if err != nil {
-		return "", err
-	}
-	if target, err := filepath.EvalSymlinks(path); err == nil { // it stays a link
-		path = target
-	}
-	var info os.FileInfo
-	mode := os.FileMode(0o600)
-	text, err := os.ReadFile(path)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			return "", process.FileError(filepath.Dir(path), err)
-		}
-	case err != nil:
-		return "", process.FileError(path, err)
-	default:
-		if info, err = os.Stat(path); err != nil {
-			return "", process.FileError(path, err)
-		}
-		mode = info.Mode().Perm()
-		if c, err := readConfiguration(path); err == nil {
-			if there, err := c.account(name); err == nil {
-				if strings.Contains(table, "\nurl = "+tomlString(there.URL)+"\n") {
-					return path, errAlready
-				}
-				return "", fmt.Errorf("%s: there is an account %q already; choose another name with --name", path, name)
-			}
-		}
-	}
-	if len(text) > 0 {
-		if !bytes.HasSuffix(text, []byte("\n")) {
-			text = append(text, '\n')
-		}
-		text = append(text, '\n')
-	}
-	text = append(text, table...)
-	next, err := os.CreateTemp(filepath.Dir(path), ".config-*.toml")
-	if err != nil {
-		return "", process.FileError(filepath.Dir(path), err)
-	}
-	defer os.Remove(next.Name()) // unless it has become the file
-	_, err = next.Write(text)
-	if old, ok := sysStat(info); ok && (int(old.Uid) != os.Geteuid() || int(old.Gid) != os.Getegid()) {
-		err = errors.Join(err, next.Chown(int(old.Uid), int(old.Gid))) // before the mode: it is somebody else's then
-	}
-	err = errors.Join(err, next.Chmod(mode), next.Sync(), next.Close())
-	if err != nil {
-		return "", process.FileError(path, err)
-	}
-	if _, err := readConfiguration(next.Name()); err != nil {
-		return "", errors.New("nothing was written: " + strings.ReplaceAll(err.Error(), next.Name(), path))
-	}
-	if err := os.Rename(next.Name(), path); err != nil {
-		return "", process.FileError(path, err)
-	}
-	return path, nil
-}
-
-// sysStat is what the system knows of a file; none of one that was not there.
-func sysStat(info os.FileInfo) (*syscall.Stat_t, bool) {
-	if info == nil {
-		return nil, false
-	}
-	stat, ok := info.Sys().(*syscall.Stat_t)
-	return stat, ok
-}

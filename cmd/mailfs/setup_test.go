@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/mailfs/mailfs/cmd/mailfs/config"
 )
 
 // srv is a record of type SRV (RFC 2782).
@@ -183,7 +185,7 @@ func TestSetup(t *testing.T) {
 				}
 			}
 			f := c.flags
-			f.config, f.timeout, f.caFile = path, duration(10*time.Second), caFile
+			f.Config, f.Timeout, f.CAFile = path, config.Duration(10*time.Second), caFile
 			var out strings.Builder
 			if c.srv == nil && !c.unasked {
 				c.srv = map[string][]srv{}
@@ -213,37 +215,5 @@ func TestSetup(t *testing.T) {
 				t.Errorf("left behind: %v", left)
 			}
 		})
-	}
-}
-
-// The file stays whose it was, and a link stays one.
-func TestSetupKeepsOwnerAndLink(t *testing.T) {
-	t.Parallel()
-	if os.Getuid() != 0 {
-		t.Skip("only root writes files of others")
-	}
-	dir := t.TempDir()
-	path, link := filepath.Join(dir, "dotfiles.toml"), filepath.Join(dir, "config.toml")
-	if err := os.WriteFile(path, []byte("# mine\n"), 0o604); err != nil {
-		t.Fatal(err)
-	}
-	for _, err := range []error{os.Chmod(path, 0o604), os.Chown(path, 65534, 65533), os.Symlink("dotfiles.toml", link)} {
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	f := &setupFlags{mountFlags: mountFlags{config: link}}
-	if _, err := f.add("a", "[account.a]\nurl = \"imaps://u@h\"\n"); err != nil {
-		t.Fatal(err)
-	}
-	if target, err := os.Readlink(link); err != nil || target != "dotfiles.toml" {
-		t.Errorf("the link leads to %q (%v)", target, err)
-	}
-	info, err := os.Stat(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if s, _ := sysStat(info); s.Uid != 65534 || s.Gid != 65533 || info.Mode().Perm() != 0o604 {
-		t.Errorf("it is of %d:%d now, %v", s.Uid, s.Gid, info.Mode())
 	}
 }

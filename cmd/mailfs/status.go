@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/mailfs/mailfs/cache"
+	"github.com/mailfs/mailfs/cmd/mailfs/config"
 	"github.com/mailfs/mailfs/cmd/mailfs/process"
 )
 
@@ -28,25 +29,25 @@ type mountStatus struct {
 }
 
 // explained puts what failed into the words of people, with what they can do about it.
-func (j *job) explained(s cache.Status) cache.Status {
+func explained(j *config.Job, s cache.Status) cache.Status {
 	for i := range s.Accounts {
 		a, told := &j.Accounts[i], &s.Accounts[i]
-		told.Server = a.label()
+		told.Server = a.Label()
 		if told.Failure == nil {
 			continue
 		}
-		e := a.failed(told.Failure)
+		e := failed(a, told.Failure)
 		if a.PasswordCommand == "" && a.TokenCommand == "" && a.OAuth == nil {
-			e.advice = "give another password with mailfs login " + a.called()
+			e.advice = "give another password with mailfs login " + a.Called()
 		}
 		told.Error = oneLine(e.explain())
 	}
 	return s
 }
 
-// status returns what .mailfs/status.json holds.
-func (j *job) status(s cache.Status) []byte {
-	b, err := json.MarshalIndent(mountStatus{j.Mountpoint, os.Getpid(), versionLine(), j.explained(s)}, "", "  ")
+// statusText returns what .mailfs/status.json holds.
+func statusText(j *config.Job, s cache.Status) []byte {
+	b, err := json.MarshalIndent(mountStatus{j.Mountpoint, os.Getpid(), versionLine(), explained(j, s)}, "", "  ")
 	if err != nil { // of a type that is known here
 		panic(err)
 	}

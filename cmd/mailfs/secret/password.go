@@ -1,24 +1,24 @@
-package main
+// Package secret has how mailfs comes by what an account signs in with: passwords and tokens, from the environment, commands,
+// the system's keyring, the terminal and the browser.
+package secret
 
 import (
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"strings"
 	"time"
 
-	"golang.org/x/term"
-
+	"github.com/mailfs/mailfs/cmd/mailfs/config"
 	"github.com/mailfs/mailfs/cmd/mailfs/process"
 	"github.com/mailfs/mailfs/remote"
 )
 
-// errNoPassword says what to do where nobody can be asked.
-var errNoPassword = fmt.Errorf("%w: there is no password, and no terminal to ask for one; set %s, keep it in the keyring "+
+// ErrNoPassword says what to do where nobody can be asked.
+var ErrNoPassword = fmt.Errorf("%w: there is no password, and no terminal to ask for one; set %s, keep it in the keyring "+
 	"with mailfs login, or give a command that prints it (--password-command, or password_command in the configuration)",
 	remote.ErrLogin, process.PasswordVariable)
 
@@ -69,74 +69,30 @@ func runPasswordCommand(ctx context.Context, kind, command string) (string, erro
 	return string(first), nil
 }
 
-// ask prints a question on the terminal and returns the line that is typed, which shows unless it is secret. It returns
-// errNoTerminal where there is none.
-func ask(ctx context.Context, question string, secret bool) (string, error) {
-	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
-	if err != nil {
-		return "", errNoTerminal
+// newPassword takes the password of an account from the environment, or asks for it.
+func newPassword(ctx context.Context, a *config.Account) (string, error) {
+	password := os.Getenv(process.PasswordVariable)
+	os.Unsetenv(process.PasswordVariable)
+	if password != "" {
+		return password, nil
 	}
-	defer tty.Close()
-	fd := int(tty.Fd())
-	before, err := term.GetState(fd)
-	if err != nil {
-		return "", errNoTerminal
+	password, err := Ask(ctx, "Password for "+a.Label()+": ", true)
+	switch {
+	case errors.Is(err, ErrNoTerminal):
+		return "", fmt.Errorf("there is no terminal to ask for the password; set %s", process.PasswordVariable)
+	case err == nil && password == "":
+		return "", errors.New("an empty password is none; nothing was changed")
 	}
-	fmt.Fprint(tty, question)
-	type answer struct {
-		text string
-		err  error
-	}
-	answered := make(chan answer, 1)
-	go func() { // a read of a terminal knows no context; the process ends soon after it was given up
-		var a answer
-		if secret {
-			var b []byte
-			b, a.err = term.ReadPassword(fd)
-			a.text = string(b)
-			fmt.Fprintln(tty)
-		} else {
-			a.text, a.err = readLine(tty)
-		}
-		answered <- a
-	}()
-	select {
-	case a := <-answered:
-		if a.err != nil && !errors.Is(a.err, io.EOF) {
-			return "", fmt.Errorf("asking on the terminal: %w", a.err)
-		}
-		return a.text, nil
-	case <-ctx.Done():
-		term.Restore(fd, before) // or the shell would go on without echo
-		fmt.Fprintln(tty)
-		return "", ctx.Err()
-	}
+	return password, err
 }
 
-var errNoTerminal = errors.New("there is no terminal")
-
-// readLine reads one line byte by byte, so that nothing of the next one is taken.
-func readLine(r io.Reader) (string, error) {
-	var text []byte
-	for b := make([]byte, 1); ; {
-		n, err := r.Read(b)
-		if n == 1 && b[0] == '\n' {
-			return strings.TrimSuffix(string(text), "\r"), nil
-		}
-		text = append(text, b[:n]...)
-		if err != nil {
-			return string(text), err
-		}
-	}
-}
-
-// fillPasswords finds the password of each account that has no other source than the environment, the keyring or the
-// terminal. A single account without any is an error; one of several stays without, and is refused when it signs in.
-func fillPasswords(ctx context.Context, accounts []account, warn func(string)) error {
+// FillPasswords finds the password of each account that has no other source than the environment, the keyring or the
+// terminal. A single account without any is ErrNoPassword; one of several stays without, and is refused when it signs in.
+func FillPasswords(ctx context.Context, accounts []config.Account, warn func(string)) error {
 	fromEnvironment := os.Getenv(process.PasswordVariable)
 	os.Unsetenv(process.PasswordVariable)
 
-	var without []*account // without a command
+	var without []*config.Account // without a command
 	for i := range accounts {
 		if a := &accounts[i]; a.PasswordCommand == "" && a.TokenCommand == "" && a.OAuth == nil {
 			without = append(without, &accounts[i])
@@ -145,9 +101,9 @@ func fillPasswords(ctx context.Context, accounts []account, warn func(string)) e
 	switch {
 	case fromEnvironment == "":
 	case len(accounts) == 1:
-		accounts[0].setPassword(fromEnvironment)
+		accounts[0].SetPassword(fromEnvironment)
 	case len(without) == 1:
-		without[0].setPassword(fromEnvironment)
+		without[0].SetPassword(fromEnvironment)
 	case len(without) > 1:
 		warn(process.PasswordVariable + " is not used: nobody can tell for which of the accounts it is; write password_command")
 	}
@@ -156,22 +112,22 @@ func fillPasswords(ctx context.Context, accounts []account, warn func(string)) e
 		if a.HasPassword {
 			continue
 		}
-		if _, err := readKeyring(ctx, keyringPassword, a.label()); err == nil {
+		if _, err := readKeyring(ctx, keyringPassword, a.Label()); err == nil {
 			continue // it is asked at each sign-in
-		} else if !errors.Is(err, errNotKept) && !errors.Is(err, errNoKeyring) {
+		} else if !errors.Is(err, errNotKept) && !errors.Is(err, ErrNoKeyring) {
 			warn(err.Error())
 		}
-		password, err := ask(ctx, "Password for "+a.who()+": ", true)
+		password, err := Ask(ctx, "Password for "+a.Label()+": ", true)
 		switch {
-		case errors.Is(err, errNoTerminal) && len(accounts) == 1:
-			return a.failed(errNoPassword)
-		case errors.Is(err, errNoTerminal):
+		case errors.Is(err, ErrNoTerminal) && len(accounts) == 1:
+			return ErrNoPassword
+		case errors.Is(err, ErrNoTerminal):
 		case err != nil:
 			return err
 		case password == "":
-			return fmt.Errorf("%s: an empty password is none", a.who())
+			return fmt.Errorf("%s: an empty password is none", a.Label())
 		default:
-			a.setPassword(password)
+			a.SetPassword(password)
 		}
 	}
 	return nil

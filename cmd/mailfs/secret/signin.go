@@ -1,21 +1,23 @@
-package main
+package secret
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 	"time"
 
 	"golang.org/x/oauth2"
 
+	"github.com/mailfs/mailfs/cmd/mailfs/config"
 	"github.com/mailfs/mailfs/remote"
 	"github.com/mailfs/mailfs/remote/dial"
 )
 
 // credentials gives an account's password or token at each sign-in, from wherever the account has it.
 type credentials struct {
-	account *account
+	account *config.Account
 
 	mu      sync.Mutex // guards what follows, and has one token renewed at a time: a refresh token may be good only once
 	given   string
@@ -24,8 +26,9 @@ type credentials struct {
 	used    bool          // by more than one sign-in
 }
 
-// signingIn adds to a server what it needs of an account to sign in.
-func (a *account) signingIn(s *dial.Server) {
+// Server is an account in the words of package remote, with the way to sign in to it.
+func Server(a *config.Account) dial.Server {
+	s := a.Server()
 	c := &credentials{account: a}
 	s.Refused = c.again
 	switch {
@@ -38,6 +41,7 @@ func (a *account) signingIn(s *dial.Server) {
 	default:
 		s.Password = c.password
 	}
+	return s
 }
 
 // password returns the password. One that the server refused gives way to one that came into the keyring since.
@@ -50,16 +54,16 @@ func (c *credentials) password(ctx context.Context) (string, error) {
 	case a.HasPassword:
 		c.given = string(a.Password)
 		if c.refused {
-			if newer, err := readKeyring(ctx, keyringPassword, a.label()); err == nil {
+			if newer, err := readKeyring(ctx, keyringPassword, a.Label()); err == nil {
 				c.given = newer
 			}
 		}
 	case a.PasswordCommand != "":
 		c.given, err = runPasswordCommand(ctx, "password", a.PasswordCommand)
 	default:
-		c.given, err = readKeyring(ctx, keyringPassword, a.label())
-		if errors.Is(err, errNotKept) || errors.Is(err, errNoKeyring) {
-			err = errNoPassword
+		c.given, err = readKeyring(ctx, keyringPassword, a.Label())
+		if errors.Is(err, errNotKept) || errors.Is(err, ErrNoKeyring) {
+			err = ErrNoPassword
 		} else if err != nil {
 			err = fmt.Errorf("%w: %w", remote.ErrLogin, err)
 		}
@@ -75,7 +79,7 @@ func (c *credentials) access(ctx context.Context) (string, error) {
 		c.used = true
 		return c.token.AccessToken, nil
 	}
-	token, err := c.account.renew(ctx)
+	token, err := renew(ctx, c.account)
 	if err != nil {
 		return "", err
 	}
@@ -95,16 +99,33 @@ func (c *credentials) again() bool {
 		c.refused = true
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
-		newer, err := readKeyring(ctx, keyringPassword, c.account.label())
+		newer, err := readKeyring(ctx, keyringPassword, c.account.Label())
 		return err == nil && newer != c.given
 	}
 	return false
 }
 
-// called is what the account is called on a command line.
-func (a *account) called() string {
-	if a.Name != "" {
-		return a.Name
+// Grant is what somebody has given to sign in to an account with: a password, or by OAuth the permission to read mail.
+type Grant struct {
+	// Proof is what the server wants: the password or an access token.
+	Proof string
+	// What says in a line of text what is kept.
+	What string
+
+	kind, keep string // of the entry in the keyring, and its content
+}
+
+// Obtain asks for the password of an account, or has somebody permit mailfs to read mail, in a browser. out gets what to do.
+func Obtain(ctx context.Context, out io.Writer, a *config.Account) (*Grant, error) {
+	if a.OAuth != nil {
+		refresh, access, err := authorize(ctx, a, out)
+		return &Grant{Proof: access, What: "the permission", kind: keyringRefresh, keep: refresh}, err
 	}
-	return a.label()
+	password, err := newPassword(ctx, a)
+	return &Grant{Proof: password, What: "the password", kind: keyringPassword, keep: password}, err
+}
+
+// Keep puts a grant into the keyring, in place of an earlier one.
+func (g *Grant) Keep(ctx context.Context, a *config.Account) error {
+	return writeKeyring(ctx, g.kind, a.Label(), g.keep)
 }

@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"strings"
@@ -35,13 +35,13 @@ func TestDuration(t *testing.T) {
 	for in, want := range map[string]time.Duration{
 		"30s": 30 * time.Second, "30": 30 * time.Second, "0.5": 500 * time.Millisecond, "1m30s": 90 * time.Second, "0": 0,
 	} {
-		var d duration
+		var d Duration
 		if err := d.Set(in); err != nil || time.Duration(d) != want {
 			t.Errorf("%q is %v (%v), want %v", in, d, err, want)
 		}
 	}
 	for _, in := range []string{"", "-3s", "-1", "soon", "NaN", "Inf", "1e300", "9000h"} {
-		var d duration
+		var d Duration
 		if err := d.Set(in); err == nil {
 			t.Errorf("%q is taken for %v", in, time.Duration(d))
 		}
@@ -64,26 +64,27 @@ func TestPermissions(t *testing.T) {
 }
 
 func TestOptionsOfFstab(t *testing.T) {
-	f := defaults()
-	flags := pflag.NewFlagSet("mount", pflag.ContinueOnError)
-	f.register(flags)
-	if err := flags.Parse([]string{"--timeout", "7s"}); err != nil {
-		t.Fatal(err)
+	parse := func(args ...string) *Flags {
+		f := NewFlags()
+		flags := pflag.NewFlagSet("mount", pflag.ContinueOnError)
+		f.AddAll(flags)
+		if err := flags.Parse(args); err != nil {
+			t.Fatal(err)
+		}
+		return f
 	}
 	list := "ro,defaults,_netdev,nofail,noauto,user,x-systemd.automount,comment=hello,noatime,nosuid,," +
 		"allow_other,config=/etc/mailfs.toml,ca-file=/ca,file_mode=0444,memory=1G,timeout=99s,refresh=5"
-	if err := applyOptions(flags, list); err != nil {
+	f := parse("--timeout", "7s", "-o", list)
+	if err := f.ApplyLists(); err != nil {
 		t.Fatal(err)
 	}
-	want := mountFlags{
-		config: "/etc/mailfs.toml", caFile: "/ca", tls: "auto", memory: 1 << 30, refresh: duration(5 * time.Second),
-		timeout:     duration(7 * time.Second), // the command line said so
-		connections: 2, allowOther: true, fileMode: 0o444, dirMode: 0o500, logLevel: f.logLevel,
-	}
-	if f.config != want.config || f.caFile != want.caFile || f.memory != want.memory || f.refresh != want.refresh ||
-		f.timeout != want.timeout || f.allowOther != want.allowOther ||
-		f.fileMode != want.fileMode || f.dirMode != want.dirMode {
-		t.Errorf("the flags are %+v, want %+v", f, want)
+	want := Defaults()
+	want.Config, want.CAFile, want.Memory, want.Refresh = "/etc/mailfs.toml", "/ca", 1<<30, 5*time.Second
+	want.Timeout = Duration(7 * time.Second) // the command line said so
+	want.AllowOther, want.FileMode = true, 0o444
+	if f.Options != want {
+		t.Errorf("the options are %+v, want %+v", f.Options, want)
 	}
 
 	for list, says := range map[string]string{
@@ -99,12 +100,24 @@ func TestOptionsOfFstab(t *testing.T) {
 		"tls=maybe":        "auto or off",
 		"log_level=loud":   "debug, info, warn or error",
 	} {
-		err := applyOptions(flags, list)
+		err := parse("-o", list).ApplyLists()
 		if err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("-o %s: %v, want something about %q", list, err, says)
 		}
 		if err != nil && strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("-o %s: the password shows: %v", list, err)
+		}
+	}
+}
+
+// A text of the help is never in doubt about the value: what Set takes, String writes, and Set takes that again.
+func TestEveryDefaultIsWrittenAsItIsRead(t *testing.T) {
+	o := Defaults()
+	for _, d := range declared {
+		field := d.value(&o)
+		written := field.String()
+		if err := field.Set(written); err != nil || field.String() != written || d.defaultValue != "" && written != d.defaultValue {
+			t.Errorf("%s: %q is read as %q (%v), its default is %q", d.name, written, field, err, d.defaultValue)
 		}
 	}
 }

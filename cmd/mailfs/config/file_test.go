@@ -1,6 +1,8 @@
-package main
+package config
 
 import (
+	"encoding/pem"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,22 +22,29 @@ func write(t *testing.T, dir, name, text string) string {
 	return path
 }
 
+// certificate is a certificate in PEM.
+func certificate(t *testing.T) []byte {
+	server := httptest.NewTLSServer(nil)
+	t.Cleanup(server.Close)
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+}
+
 // jobOf is what mount would do with a command line.
-func jobOf(t *testing.T, args ...string) (*job, error) {
+func jobOf(t *testing.T, args ...string) (*Job, error) {
 	t.Helper()
-	f := defaults()
+	f := NewFlags()
 	flags := pflag.NewFlagSet("mount", pflag.ContinueOnError)
-	f.register(flags)
+	f.AddAll(flags)
 	if err := flags.Parse(args); err != nil {
 		t.Fatal(err)
 	}
-	return f.job(flags, flags.Arg(0))
+	return f.Job(flags.Arg(0))
 }
 
 func TestConfiguration(t *testing.T) {
 	dir := t.TempDir()
-	pem := testCertificate(t)
-	write(t, dir, "ca.pem", string(pem))
+	roots := certificate(t)
+	write(t, dir, "ca.pem", string(roots))
 	path := write(t, dir, "config.toml", `
 memory = "1GiB"
 refresh = 90
@@ -66,12 +75,13 @@ tls = "off"
 		!j.AllowOther || j.LogFile != filepath.Join(dir, "log/mailfs.log") || j.FSName != "mailfs" {
 		t.Errorf("the job is %+v", j)
 	}
-	want := []account{
+	want := []Account{
 		{Name: "work", URL: "imaps://me%40example.org@mail.example.org", User: "me@example.org",
-			PasswordCommand: "pass show mail/work", Connections: 3, Timeout: 5 * time.Second, Roots: pem},
+			Roots: roots, Connection: Connection{PasswordCommand: "pass show mail/work", Connections: 3, TLS: "auto", Timeout: Duration(5 * time.Second)}},
 		{Name: "bücher & mehr", URL: "pop3s://books@pop.example.net:9995", User: "books",
-			Connections: 2, Timeout: 10 * time.Second},
-		{Name: "aaa", URL: "imap://a@127.0.0.1", User: "a", InTheClear: true, Connections: 2, Timeout: 10 * time.Second},
+			Connection: Connection{Connections: 2, TLS: "auto", Timeout: Duration(10 * time.Second)}},
+		{Name: "aaa", URL: "imap://a@127.0.0.1", User: "a",
+			Connection: Connection{Connections: 2, TLS: "off", Timeout: Duration(10 * time.Second)}},
 	}
 	checkAccounts(t, j.Accounts, want)
 
@@ -84,19 +94,19 @@ tls = "off"
 		t.Errorf("memory is %d", j.Memory)
 	}
 	for i := range want {
-		want[i].Timeout, want[i].InTheClear, want[i].Connections = time.Second, false, 1
+		want[i].Timeout, want[i].TLS, want[i].Connections = Duration(time.Second), "auto", 1
 	}
 	checkAccounts(t, j.Accounts, want)
 }
 
-func checkAccounts(t *testing.T, got, want []account) {
+func checkAccounts(t *testing.T, got, want []Account) {
 	t.Helper()
 	if len(got) != len(want) {
 		t.Fatalf("%d accounts, want %d", len(got), len(want))
 	}
 	for i, g := range got {
 		w := want[i]
-		if g.Name != w.Name || g.URL != w.URL || g.User != w.User || g.InTheClear != w.InTheClear ||
+		if g.Name != w.Name || g.URL != w.URL || g.User != w.User || g.TLS != w.TLS ||
 			string(g.Roots) != string(w.Roots) || g.Timeout != w.Timeout || g.Connections != w.Connections ||
 			g.PasswordCommand != w.PasswordCommand || g.HasPassword {
 			t.Errorf("account %d is %+v, want %+v", i, g, w)
@@ -145,8 +155,8 @@ func TestConfigurationRefused(t *testing.T) {
 			t.Errorf("it takes %q", text)
 			continue
 		}
-		got := line(err)
-		if !strings.Contains(got, says) || strings.Contains(got, "hunter2") || strings.Contains(got, " toml: ") {
+		got := err.Error()
+		if !strings.Contains(got, says) || strings.Contains(got, "hunter2") || strings.Contains(got, " toml: ") || strings.Contains(got, "\n") {
 			t.Errorf("of %q it says %q, want something about %q", text, got, says)
 		}
 	}
@@ -180,7 +190,7 @@ func TestConfigurationPath(t *testing.T) {
 		"/x":       "/x/mailfs/config.toml",
 	} {
 		t.Setenv("XDG_CONFIG_HOME", xdg)
-		if got, err := configPath(); err != nil || got != want {
+		if got, err := usualPath(); err != nil || got != want {
 			t.Errorf("with XDG_CONFIG_HOME=%q it is %q (%v), want %q", xdg, got, err, want)
 		}
 	}

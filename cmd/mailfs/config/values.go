@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"fmt"
@@ -9,68 +9,51 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/spf13/pflag"
 )
 
-// applyOptions sets flags from a list of options as they stand in fstab: comma-separated, NAME or NAME=VALUE, where
-// NAME is a long flag with - or _. What the command line says itself stays. Options of mount(8) that mean nothing here
-// are passed over.
-func applyOptions(flags *pflag.FlagSet, list string) error {
-	for option := range strings.SplitSeq(list, ",") {
-		option = strings.TrimSpace(option)
-		name, value, hasValue := strings.Cut(option, "=")
-		switch {
-		case option == "" || isGeneric(name):
-			continue
-		case option == "rw", name == "write":
-			return wrongUsage("-o %s: this version of mailfs is read-only; write ro", option)
-		case name == "password", name == "pass":
-			return wrongUsage("-o %s: options can be read by every user of this machine; use password_command", name)
-		}
-		name = strings.ReplaceAll(name, "_", "-")
-		flag := flags.Lookup(name)
-		if flag == nil || name == "option" || name == "help" {
-			return wrongUsage("-o: unknown option %q", strings.TrimSpace(option))
-		}
-		if !hasValue {
-			if flag.NoOptDefVal == "" {
-				return wrongUsage("-o %s: a value is missing; write %s=VALUE", option, option)
-			}
-			value = flag.NoOptDefVal
-		}
-		if flag.Changed {
-			continue
-		}
-		if err := flag.Value.Set(value); err != nil {
-			return wrongUsage("-o %s: %w", option, wrongValue(flag, value, err))
-		}
+// The types below read values of options, of the command line, of -o and of the configuration file alike, and refuse in
+// words for people what makes no sense. Each is a pflag.Value over a field of Options.
+
+// text is any text.
+type text string
+
+func (t *text) Set(s string) error { *t = text(s); return nil }
+
+func (t *text) String() string { return string(*t) }
+
+func (*text) Type() string { return "string" }
+
+// number is a whole number.
+type number int
+
+func (n *number) Set(s string) error {
+	v, err := strconv.ParseInt(s, 0, 64)
+	if err != nil {
+		return fmt.Errorf("%q is not a number", s)
 	}
+	*n = number(v)
 	return nil
 }
 
-// wrongValue says why a flag does not take a value: in the flag's own words, or in better ones than package strconv has.
-func wrongValue(flag *pflag.Flag, value string, err error) error {
-	switch flag.Value.Type() {
-	case "int":
-		return fmt.Errorf("%q is not a number", value)
-	case "bool":
-		return fmt.Errorf("%q is neither true nor false", value)
+func (n *number) String() string { return strconv.Itoa(int(*n)) }
+
+func (*number) Type() string { return "int" }
+
+// truth is true or false.
+type truth bool
+
+func (b *truth) Set(s string) error {
+	v, err := strconv.ParseBool(s)
+	if err != nil {
+		return fmt.Errorf("%q is neither true nor false", s)
 	}
-	return err
+	*b = truth(v)
+	return nil
 }
 
-// generic are the options of mount(8) that every file system accepts and that change nothing about mailfs.
-var generic = []string{
-	"ro", "defaults", "auto", "noauto", "user", "nouser", "users", "owner", "group", "_netdev", "nofail",
-	"dev", "nodev", "suid", "nosuid", "exec", "noexec", "sync", "async", "dirsync",
-	"atime", "noatime", "diratime", "nodiratime", "relatime", "norelatime", "strictatime", "nostrictatime",
-	"lazytime", "nolazytime", "comment",
-}
+func (b *truth) String() string { return strconv.FormatBool(bool(*b)) }
 
-func isGeneric(name string) bool {
-	return slices.Contains(generic, name) || strings.HasPrefix(name, "x-") || strings.HasPrefix(name, "X-")
-}
+func (*truth) Type() string { return "bool" }
 
 // byteSize is a number of bytes, written as in coreutils: 64M and 64MiB are 64*1024*1024, 64MB is 64*1000*1000.
 type byteSize int64
@@ -108,13 +91,13 @@ func (b *byteSize) String() string {
 
 func (*byteSize) Type() string { return "SIZE" }
 
-// duration is a length of time, written as Go does (30s, 1m30s) or as a number of seconds.
-type duration time.Duration
+// Duration is a length of time, written as Go does (30s, 1m30s) or as a number of seconds.
+type Duration time.Duration
 
 // maxDuration is longer than anybody waits on purpose.
 const maxDuration = 365 * 24 * time.Hour
 
-func (d *duration) Set(s string) error {
+func (d *Duration) Set(s string) error {
 	t, err := time.ParseDuration(s)
 	if seconds, e := strconv.ParseFloat(s, 64); e == nil && math.Abs(seconds) <= maxDuration.Seconds() {
 		t, err = time.Duration(seconds*float64(time.Second)), nil
@@ -125,16 +108,16 @@ func (d *duration) Set(s string) error {
 	if t < 0 || t > maxDuration {
 		return fmt.Errorf("%q is out of range", s)
 	}
-	*d = duration(t)
+	*d = Duration(t)
 	return nil
 }
 
-func (d *duration) String() string { return time.Duration(*d).String() }
+func (d *Duration) String() string { return time.Duration(*d).String() }
 
-func (*duration) Type() string { return "TIME" }
+func (*Duration) Type() string { return "TIME" }
 
 // UnmarshalText reads a duration from the configuration file.
-func (d *duration) UnmarshalText(text []byte) error { return d.Set(string(text)) }
+func (d *Duration) UnmarshalText(text []byte) error { return d.Set(string(text)) }
 
 // permissions are the permission bits of a file, in octal.
 type permissions uint32
@@ -153,7 +136,7 @@ func (p *permissions) String() string { return fmt.Sprintf("%04o", uint32(*p)) }
 func (*permissions) Type() string { return "MODE" }
 
 // userID is a user of this machine, written as a number or a name.
-type userID int
+type userID uint32
 
 func (u *userID) Set(s string) error {
 	if found, err := user.Lookup(s); err == nil {
@@ -167,12 +150,12 @@ func (u *userID) Set(s string) error {
 	return nil
 }
 
-func (u *userID) String() string { return strconv.Itoa(int(*u)) }
+func (u *userID) String() string { return strconv.FormatUint(uint64(*u), 10) }
 
 func (*userID) Type() string { return "USER" }
 
 // groupID is a group of this machine, written as a number or a name.
-type groupID int
+type groupID uint32
 
 func (g *groupID) Set(s string) error {
 	if found, err := user.LookupGroup(s); err == nil {
@@ -186,27 +169,27 @@ func (g *groupID) Set(s string) error {
 	return nil
 }
 
-func (g *groupID) String() string { return strconv.Itoa(int(*g)) }
+func (g *groupID) String() string { return strconv.FormatUint(uint64(*g), 10) }
 
 func (*groupID) Type() string { return "GROUP" }
 
-// tlsMode is "auto" (the URL's scheme decides how TLS begins) or "off".
-type tlsMode string
+// TLSMode is "auto" (the URL's scheme decides how TLS begins) or "off".
+type TLSMode string
 
-func (m *tlsMode) Set(s string) error {
+func (m *TLSMode) Set(s string) error {
 	if s != "auto" && s != "off" {
 		return fmt.Errorf("%q is no way to use TLS; it is auto or off", s)
 	}
-	*m = tlsMode(s)
+	*m = TLSMode(s)
 	return nil
 }
 
-func (m *tlsMode) String() string { return string(*m) }
+func (m *TLSMode) String() string { return string(*m) }
 
-func (*tlsMode) Type() string { return "auto|off" }
+func (*TLSMode) Type() string { return "auto|off" }
 
 // UnmarshalText reads the mode from the configuration file.
-func (m *tlsMode) UnmarshalText(text []byte) error { return m.Set(string(text)) }
+func (m *TLSMode) UnmarshalText(text []byte) error { return m.Set(string(text)) }
 
 // logLevel is the least important message that is logged.
 type logLevel slog.Level

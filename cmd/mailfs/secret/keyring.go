@@ -1,4 +1,4 @@
-package main
+package secret
 
 import (
 	"context"
@@ -10,6 +10,8 @@ import (
 	"strconv"
 
 	"github.com/zalando/go-keyring"
+
+	"github.com/mailfs/mailfs/cmd/mailfs/config"
 )
 
 // What is kept in the system's keyring, and under which name: there is one entry per server and user.
@@ -18,8 +20,8 @@ const (
 	keyringRefresh  = "mailfs OAuth" // a refresh token (RFC 6749, section 1.5)
 )
 
-// errNoKeyring says why a machine has nowhere to keep a password.
-var errNoKeyring = errors.New("there is no keyring in this session (no D-Bus session bus with a Secret Service, as GNOME Keyring " +
+// ErrNoKeyring says why a machine has nowhere to keep a password.
+var ErrNoKeyring = errors.New("there is no keyring in this session (no D-Bus session bus with a Secret Service, as GNOME Keyring " +
 	"or KWallet are); use password_command or token_command in the configuration")
 
 // errNotKept: the keyring has no such entry.
@@ -50,8 +52,8 @@ func clearKeyring(ctx context.Context, kind, label string) error {
 // withKeyring runs one operation on the keyring, which may have to ask its owner to unlock it and knows no context. One
 // that is given up goes on until the keyring answers.
 func withKeyring(ctx context.Context, do func() error) error {
-	if !hasKeyring() {
-		return errNoKeyring
+	if !HasKeyring() {
+		return ErrNoKeyring
 	}
 	done := make(chan error, 1)
 	go func() { done <- do() }()
@@ -66,11 +68,24 @@ func withKeyring(ctx context.Context, do func() error) error {
 	}
 }
 
-// hasKeyring tells whether there may be a keyring. Without a session bus, godbus would start one that nobody ends.
-func hasKeyring() bool {
+// HasKeyring tells whether there may be a keyring. Without a session bus, godbus would start one that nobody ends.
+func HasKeyring() bool {
 	if runtime.GOOS == "darwin" || os.Getenv("DBUS_SESSION_BUS_ADDRESS") != "" {
 		return true
 	}
 	_, err := os.Stat(filepath.Join("/run/user", strconv.Itoa(os.Getuid()), "bus"))
 	return err == nil
+}
+
+// Forget removes what the keyring keeps for an account, and tells whether there was anything.
+func Forget(ctx context.Context, a *config.Account) (removed bool, err error) {
+	for _, kind := range []string{keyringPassword, keyringRefresh} {
+		switch err := clearKeyring(ctx, kind, a.Label()); {
+		case err == nil:
+			removed = true
+		case !errors.Is(err, errNotKept):
+			return removed, err
+		}
+	}
+	return removed, nil
 }

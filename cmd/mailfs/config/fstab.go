@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"os"
@@ -9,34 +9,34 @@ import (
 	"strings"
 )
 
-// fstabName is the name under which mount(8) calls the program for file systems of type mailfs, fuseName the one for those
+// FstabName is the name under which mount(8) calls the program for file systems of type mailfs, fuseName the one for those
 // of type fuse.mailfs: people copy that from /proc/mounts, and write so for others of FUSE.
 const (
-	fstabName = "mount.mailfs"
+	FstabName = "mount.mailfs"
 	fuseName  = "mount.fuse.mailfs"
 )
 
-// commandLine returns the arguments of the program: those of mount(8) turned into the ones of mailfs mount, when it was
+// CommandLine returns the arguments of the program: those of mount(8) turned into the ones of mailfs mount, when it was
 // called as mount(8) does. nil means that there is nothing to do.
-func commandLine(args []string) ([]string, error) {
+func CommandLine(args []string) ([]string, error) {
 	if len(args) == 0 {
 		return args, nil
 	}
-	if name := filepath.Base(args[0]); name != fstabName && name != fuseName {
+	if name := filepath.Base(args[0]); name != FstabName && name != fuseName {
 		return args[1:], nil
 	}
 	restoreEnvironment()
 	return fromFstab(args[1:])
 }
 
-// usualPath is where a command for the password is looked for when nobody says so.
-const usualPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+// usualSearchPath is where a command for the password is looked for when nobody says so.
+const usualSearchPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 // restoreEnvironment puts back what mount(8) takes away from its helpers. Without PATH no command for the password would
 // run, without HOME it would not find what it keeps there, and there would be no cache.
 func restoreEnvironment() {
 	if os.Getenv("PATH") == "" {
-		os.Setenv("PATH", usualPath)
+		os.Setenv("PATH", usualSearchPath)
 	}
 	if os.Getenv("HOME") == "" {
 		if me, err := user.LookupId(strconv.Itoa(os.Geteuid())); err == nil && me.HomeDir != "" {
@@ -66,11 +66,11 @@ func fromFstab(args []string) ([]string, error) {
 				return nil, nil
 			case 'o', 't', 'N':
 			default:
-				return nil, wrongUsage("unknown option -%c; usage: %s SOURCE DIR [-sfnv] [-o OPTIONS]", flag, fstabName)
+				return nil, WrongUsage("unknown option -%c; usage: %s SOURCE DIR [-sfnv] [-o OPTIONS]", flag, FstabName)
 			}
 			if rest == "" {
 				if len(args) == 0 {
-					return nil, wrongUsage("-%c: a value is missing", flag)
+					return nil, WrongUsage("-%c: a value is missing", flag)
 				}
 				rest, args = args[0], args[1:]
 			}
@@ -81,13 +81,13 @@ func fromFstab(args []string) ([]string, error) {
 		}
 	}
 	if len(where) != 2 {
-		return nil, wrongUsage("usage: %s SOURCE DIR [-sfnv] [-o OPTIONS]", fstabName)
+		return nil, WrongUsage("usage: %s SOURCE DIR [-sfnv] [-o OPTIONS]", FstabName)
 	}
 	// mount(8) says rw whenever nobody has said ro.
 	options = slices.DeleteFunc(options, func(o string) bool { return o == "rw" || o == "" })
 	line := []string{"mount"}
 	switch source := where[0]; {
-	case isURL(source):
+	case IsURL(source):
 		line = append(line, source)
 	case filepath.IsAbs(source):
 		options = append(options, "config="+source)

@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"cmp"
@@ -7,51 +7,24 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 
 	"github.com/BurntSushi/toml"
-	"github.com/spf13/pflag"
 
-	"github.com/mailfs/mailfs/cache"
 	"github.com/mailfs/mailfs/cmd/mailfs/process"
 )
 
-// configuration is what a configuration file says. Values at its top stand for flags of the same name.
-type configuration struct {
+// file is what a configuration file says. Values at its top stand for options of the same name.
+type file struct {
 	path     string
-	options  map[string]any // by name of the flag
-	accounts []accountTable // in the order of the file
+	options  map[string]any // by name of the option
+	accounts []Account      // in the order of the file, as their tables are
 }
 
-// accountTable is one table [account.NAME].
-type accountTable struct {
-	Name            string   `toml:"-"`
-	URL             string   `toml:"url"`
-	PasswordCommand string   `toml:"password_command"`
-	TokenCommand    string   `toml:"token_command"`
-	CAFile          string   `toml:"ca_file"`
-	TLS             tlsMode  `toml:"tls"`
-	Connections     int      `toml:"connections"`
-	Timeout         duration `toml:"timeout"`
-
-	Prefetch cache.Prefetch `toml:"prefetch"`
-	Keep     bool           `toml:"keep"`
-
-	OAuth *oauthTable `toml:"oauth"`
-}
-
-// fileOptions are the flags that the top of a configuration file may set.
-var fileOptions = []string{
-	"ca-file", "tls", "cache-dir", "cache-size", "memory", "refresh", "connections", "timeout", "allow-other", "file-mode", "dir-mode",
-	"uid", "gid",
-	"log-level", "log-file",
-}
-
-// configPath is where the configuration is looked for: $XDG_CONFIG_HOME/mailfs/config.toml, or below ~/.config.
-func configPath() (string, error) {
+// usualPath is where the configuration is looked for: $XDG_CONFIG_HOME/mailfs/config.toml, or below ~/.config.
+func usualPath() (string, error) {
 	// The base directory specification has relative paths ignored.
 	if dir := os.Getenv("XDG_CONFIG_HOME"); filepath.IsAbs(dir) {
 		return filepath.Join(dir, "mailfs", "config.toml"), nil
@@ -63,32 +36,62 @@ func configPath() (string, error) {
 	return filepath.Join(home, ".config", "mailfs", "config.toml"), nil
 }
 
-// readConfiguration reads a configuration file. Its errors name the file and what is wrong in it.
-func readConfiguration(path string) (*configuration, error) {
-	text, err := os.ReadFile(path)
+// path returns the absolute path of the configuration file: that of --config, or the usual one.
+func (o *Options) path() (string, error) {
+	if o.Config == "" {
+		return usualPath()
+	}
+	return filepath.Abs(o.Config)
+}
+
+// file reads the configuration file.
+func (f *Flags) file() (*file, error) {
+	path, err := f.path()
+	if err != nil {
+		return nil, err
+	}
+	c, err := readFile(path)
+	if f.Config == "" && errors.Is(err, os.ErrNotExist) {
+		return nil, WrongUsage("give a URL, or write %s (mailfs setup EMAIL does; see also mailfs mount --help)", path)
+	}
+	return c, err
+}
+
+// Tables returns the accounts of the configuration file as their tables are, in the order of the file.
+func (f *Flags) Tables() ([]Account, error) {
+	c, err := f.file()
+	if err != nil {
+		return nil, err
+	}
+	return c.accounts, nil
+}
+
+// readFile reads a configuration file. Its errors name the file and what is wrong in it.
+func readFile(path string) (*file, error) {
+	content, err := os.ReadFile(path)
 	if err != nil {
 		return nil, process.FileError(path, err)
 	}
-	var file map[string]toml.Primitive
-	meta, err := toml.Decode(string(text), &file)
+	var top map[string]toml.Primitive
+	meta, err := toml.Decode(string(content), &top)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, tomlError(err))
 	}
-	c := &configuration{path: path, options: map[string]any{}}
-	tables := map[string]accountTable{}
-	for key, value := range file {
-		option := strings.ReplaceAll(key, "_", "-")
+	f := &file{path: path, options: map[string]any{}}
+	tables := map[string]Account{}
+	for key, value := range top {
+		o := find(strings.ReplaceAll(key, "_", "-"))
 		switch {
 		case key == "account":
 			if err := meta.PrimitiveDecode(value, &tables); err != nil {
 				return nil, fmt.Errorf("%s: %w", path, tomlError(err))
 			}
-		case slices.Contains(fileOptions, option) && !strings.Contains(key, "-"):
+		case o != nil && o.places&atTop != 0 && !strings.Contains(key, "-"):
 			var v any
 			if err := meta.PrimitiveDecode(value, &v); err != nil {
 				return nil, fmt.Errorf("%s: %s: %w", path, key, tomlError(err))
 			}
-			c.options[option] = v
+			f.options[o.name] = v
 		default:
 			return nil, fmt.Errorf("%s: %w", path, unknownKey(toml.Key{key}))
 		}
@@ -102,21 +105,21 @@ func readConfiguration(path string) (*configuration, error) {
 		}
 		account := tables[key[1]]
 		account.Name = key[1]
-		if err := account.check(); err != nil {
+		if err := account.checkTable(); err != nil {
 			return nil, fmt.Errorf("%s: account %q: %w", path, account.Name, err)
 		}
-		account.CAFile = c.file(account.CAFile)
-		c.accounts = append(c.accounts, account)
+		account.CAFile = f.locate(account.CAFile)
+		f.accounts = append(f.accounts, account)
 	}
-	if len(c.accounts) == 0 {
+	if len(f.accounts) == 0 {
 		return nil, fmt.Errorf("%s: there is no account in it; write a table [account.NAME] with url = \"imaps://USER@HOST\"",
 			path)
 	}
-	return c, nil
+	return f, nil
 }
 
-// check refuses what can't be a directory's name, and an account that is nowhere.
-func (a *accountTable) check() error {
+// checkTable refuses what can't be a directory's name, and an account that is nowhere.
+func (a *Account) checkTable() error {
 	switch {
 	case a.Name == "", len(a.Name) > 255, strings.HasPrefix(a.Name, "."), strings.Contains(a.Name, "/"),
 		!utf8.ValidString(a.Name), strings.ContainsFunc(a.Name, unicode.IsControl):
@@ -134,9 +137,9 @@ func (a *accountTable) check() error {
 	return nil
 }
 
-// file is a file as the configuration names it: relative names start at the configuration's directory, ~ is the home
-// directory.
-func (c *configuration) file(name string) string {
+// locate returns the path of a file that the configuration names: a relative name starts at the configuration's directory, ~
+// is the home directory.
+func (f *file) locate(name string) string {
 	if rest, ok := strings.CutPrefix(name, "~/"); ok {
 		if home, err := os.UserHomeDir(); err == nil {
 			return filepath.Join(home, rest)
@@ -145,28 +148,41 @@ func (c *configuration) file(name string) string {
 	if name == "" || filepath.IsAbs(name) {
 		return name
 	}
-	return filepath.Join(filepath.Dir(c.path), name)
+	return filepath.Join(filepath.Dir(f.path), name)
 }
 
-// apply sets the flags that the command line left alone.
-func (c *configuration) apply(flags *pflag.FlagSet) error {
-	for name, value := range c.options {
-		flag := flags.Lookup(name)
-		if flag == nil || flag.Changed {
+// apply sets those options of a command that the command line left alone.
+func (f *file) apply(flags *Flags) error {
+	for _, o := range declared {
+		value, said := f.options[o.name]
+		if !said || !flags.has(o.name) || flags.given(o.name) {
 			continue
 		}
-		text := fmt.Sprint(value)
-		if _, isString := value.(string); !isString && flag.Value.Type() == "MODE" {
-			return fmt.Errorf("%s: %s: write it as a string, as in \"0400\"", c.path, strings.ReplaceAll(name, "-", "_"))
+		field, key, written := o.value(&flags.Options), strings.ReplaceAll(o.name, "-", "_"), fmt.Sprint(value)
+		if _, isString := value.(string); !isString && field.Type() == "MODE" {
+			return fmt.Errorf("%s: %s: write it as a string, as in \"0400\"", f.path, key)
 		}
-		if strings.HasSuffix(name, "-file") || name == "cache-dir" && text != noCache {
-			text = c.file(text)
+		if o.places&isPath != 0 && !(o.name == "cache-dir" && written == noCache) {
+			written = f.locate(written)
 		}
-		if err := flag.Value.Set(text); err != nil {
-			return fmt.Errorf("%s: %s: %w", c.path, strings.ReplaceAll(name, "-", "_"), wrongValue(flag, text, err))
+		if err := field.Set(written); err != nil {
+			return fmt.Errorf("%s: %s: %w", f.path, key, err)
 		}
 	}
 	return nil
+}
+
+// account returns the table of an account.
+func (f *file) account(name string) (Account, error) {
+	var names []string
+	for _, a := range f.accounts {
+		if a.Name == name {
+			return a, nil
+		}
+		names = append(names, a.Name)
+	}
+	return Account{}, fmt.Errorf("%s: there is no account %q, only %s; or give a URL (imaps://USER@HOST)", f.path, name,
+		strings.Join(names, ", "))
 }
 
 // unknownKey says that a key means nothing, or why there is none for passwords.

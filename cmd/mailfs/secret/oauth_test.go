@@ -1,4 +1,4 @@
-package main
+package secret
 
 import (
 	"fmt"
@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/mailfs/mailfs/cmd/mailfs/config"
 )
 
 // What people read when a provider of tokens does not do what it should.
@@ -46,10 +48,10 @@ func TestProviderSays(t *testing.T) {
 		"https://no-such-host.invalid/":    "no-such-host.invalid, which gives tokens, is an unknown host; check the addresses in the table oauth",
 		"https://" + host + "/without/tls": host + ", which gives tokens, can't be reached: http: server gave HTTP response to HTTPS client",
 	} {
-		a := &account{Name: "w", URL: "imaps://u@h", User: "u", Timeout: time.Second,
-			OAuth: &oauthTable{ClientID: "c", DeviceURL: url, TokenURL: provider.URL + "/token"}}
-		_, _, err := a.authorize(t.Context(), io.Discard)
-		if err == nil || line(err) != want {
+		a := &config.Account{Name: "w", URL: "imaps://u@h", User: "u", Connection: config.Connection{Timeout: config.Duration(time.Second)},
+			OAuth: &config.OAuth{ClientID: "c", DeviceURL: url, TokenURL: provider.URL + "/token"}}
+		_, _, err := authorize(t.Context(), a, io.Discard)
+		if err == nil || err.Error() != want {
 			t.Errorf("%s: it says\n%v\nwant\n%s", url, err, want)
 		}
 	}

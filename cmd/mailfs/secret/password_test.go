@@ -1,4 +1,4 @@
-package main
+package secret
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mailfs/mailfs/cmd/mailfs/config"
 	"github.com/mailfs/mailfs/cmd/mailfs/process"
 	"github.com/mailfs/mailfs/remote"
 )
@@ -57,19 +58,20 @@ func TestPasswordCommand(t *testing.T) {
 
 // Which account the password in the environment is for.
 func TestPasswordOfEnvironment(t *testing.T) {
-	plain, command := account{URL: "imaps://u@h"}, account{URL: "imaps://u@h", PasswordCommand: "true"}
+	plain, command := config.Account{URL: "imaps://u@h"},
+		config.Account{URL: "imaps://u@h", Connection: config.Connection{PasswordCommand: "true"}}
 	for _, c := range []struct {
 		name     string
-		accounts []account
+		accounts []config.Account
 		want     []bool
 	}{
-		{"one", []account{plain}, []bool{true}},
-		{"one with a command", []account{command}, []bool{true}},
-		{"one of several has no command", []account{command, plain, command}, []bool{false, true, false}},
-		{"all of several have one", []account{command, command}, []bool{false, false}},
+		{"one", []config.Account{plain}, []bool{true}},
+		{"one with a command", []config.Account{command}, []bool{true}},
+		{"one of several has no command", []config.Account{command, plain, command}, []bool{false, true, false}},
+		{"all of several have one", []config.Account{command, command}, []bool{false, false}},
 	} {
 		t.Setenv(process.PasswordVariable, "hunter2")
-		if err := fillPasswords(context.Background(), c.accounts, func(text string) { t.Error(c.name, text) }); err != nil {
+		if err := FillPasswords(context.Background(), c.accounts, func(text string) { t.Error(c.name, text) }); err != nil {
 			t.Fatal(err)
 		}
 		for i, a := range c.accounts {
