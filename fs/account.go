@@ -21,18 +21,18 @@ type account struct {
 
 	top atomic.Pointer[folder] // nil before the first LIST
 
-	mu   sync.Mutex // guards list, and the order in which top is replaced
+	mu   sync.Mutex // guards list, and is held while top is replaced
 	list []remote.Mailbox
 
 	pushTarget   pushTarget
 	mailboxOrder mailboxOrder
 }
 
-// known returns the folder of a path as it was last told; nil if it is not known.
-func (a *account) known(path []string) *folder { return a.top.Load().at(path) }
+// cachedFolder returns the folder of a path as of the last LIST; nil if there is none.
+func (a *account) cachedFolder(path []string) *folder { return a.top.Load().at(path) }
 
-// ask returns the folder of a path from a listing that is fresh enough.
-func (a *account) ask(ctx context.Context, path []string) (*folder, error) {
+// freshFolder returns the folder of a path, from a list of mailboxes that is fresh enough. It may wait for the server.
+func (a *account) freshFolder(ctx context.Context, path []string) (*folder, error) {
 	list, err := a.cache.Mailboxes(ctx)
 	if err != nil {
 		return nil, err
@@ -43,7 +43,7 @@ func (a *account) ask(ctx context.Context, path []string) (*folder, error) {
 	return nil, remote.ErrNoMailbox
 }
 
-// update makes a list of mailboxes the account's hierarchy, and has the kernel told what that changes.
+// update makes the account's hierarchy one of a list of mailboxes, and has the kernel told of what changes by that.
 func (a *account) update(list []remote.Mailbox) *folder {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -53,18 +53,18 @@ func (a *account) update(list []remote.Mailbox) *folder {
 	}
 	top := a.hierarchy(list)
 	if old != nil {
-		stamp(old, top, time.Now())
+		markChanged(old, top, time.Now())
 	}
 	a.list = list
 	a.top.Store(top)
 	if old != nil {
-		a.fsys.notifier.folders(a, old)
+		a.fsys.notifier.foldersChanged(a, old)
 	}
 	return top
 }
 
-// find returns the directory of a path if the kernel may know it, else nil.
-func (a *account) find(path []string) *directory {
+// directoryAt returns the directory of a path if the kernel may know it, else nil.
+func (a *account) directoryAt(path []string) *directory {
 	inode := a.inode
 	for _, name := range path {
 		if inode = inode.GetChild(name); inode == nil {
@@ -75,8 +75,8 @@ func (a *account) find(path []string) *directory {
 	return d
 }
 
-// path returns where a mailbox is; false if it is nowhere.
-func (a *account) path(m *cache.Mailbox) ([]string, bool) {
+// pathOf returns the path of a mailbox; false if the hierarchy does not hold it.
+func (a *account) pathOf(m *cache.Mailbox) ([]string, bool) {
 	var search func(f *folder, path []string) ([]string, bool)
 	search = func(f *folder, path []string) ([]string, bool) {
 		if f.mailbox == m {

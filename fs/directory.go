@@ -16,28 +16,29 @@ import (
 	"github.com/mailfs/mailfs/remote"
 )
 
-// directory is a folder of an account, or the account itself: it holds the folders below it and, where it is a mailbox,
-// messages. Which of that it is can change from one LIST to the next, so it only knows where it is.
+// directory is a folder of an account, or the account itself: it holds folders and, where it is a mailbox, messages.
+// Whether it is a mailbox can change from one LIST to the next, so the node only knows its path.
 type directory struct {
 	node
 	account *account
 	path    []string // names from the account's directory to this one
 
-	lookups atomic.Int64 // how often the kernel asked for a name; see listing
-	inodes  atomic.Pointer[mailboxInodes]
+	lookups atomic.Int64                  // how many names the kernel has looked up; see lookupsToAdapt
+	inodes  atomic.Pointer[mailboxInodes] // of the UIDVALIDITY asked for last; nil before the first message
 
-	mu     sync.Mutex // guards what follows
-	told   directoryAttr
-	listed *contents
+	mu         sync.Mutex // guards what follows; held while the kernel is told to forget the attributes
+	kernelAttr directoryAttr
+	listed     *contents
 }
 
-// directoryAttr is what changes of a directory's attributes. The zero value stands for what the kernel will ask for.
+// directoryAttr are those attributes of a directory that change. The zero value says that the kernel holds none, or
+// will ask before it uses them.
 type directoryAttr struct {
 	modified time.Time
 	links    uint32
 }
 
-// contents tells one listing of a directory from another.
+// contents is what tells one listing of a directory from another.
 type contents struct {
 	folder   *folder
 	validity uint32
@@ -60,10 +61,10 @@ func (d *directory) where() string {
 	return strings.Join(append([]string{d.account.cache.Name()}, d.path...), "/")
 }
 
-// attr returns the attributes as they are now, from what is known.
+// attr returns the attributes by what the cache knows now.
 func (d *directory) attr() directoryAttr {
 	a := directoryAttr{d.fsys.mounted, 2}
-	f := d.account.known(d.path)
+	f := d.account.cachedFolder(d.path)
 	if f == nil {
 		return a
 	}
@@ -79,32 +80,32 @@ func (d *directory) attr() directoryAttr {
 	return a
 }
 
-// tell fills in the attributes and notes that the kernel has them.
-func (d *directory) tell(out *fuse.Attr) {
+// fillAttr fills in the attributes and notes that the kernel has them.
+func (d *directory) fillAttr(out *fuse.Attr) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.told = d.attr()
-	d.fsys.attributes(out, syscall.S_IFDIR|d.fsys.options.DirMode, d.told.modified)
-	out.Nlink = d.told.links
+	d.kernelAttr = d.attr()
+	d.fsys.attributes(out, syscall.S_IFDIR|d.fsys.options.DirMode, d.kernelAttr.modified)
+	out.Nlink = d.kernelAttr.links
 }
 
-// invalidateIfChanged has the kernel ask for the attributes if they are others than it was told.
+// invalidateIfChanged has the kernel ask for the attributes if it holds others.
 func (d *directory) invalidateIfChanged() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.told != (directoryAttr{}) && d.told != d.attr() {
-		d.told = directoryAttr{}
+	if d.kernelAttr != (directoryAttr{}) && d.kernelAttr != d.attr() {
+		d.kernelAttr = directoryAttr{}
 		forgetAttributes(&d.Inode)
 	}
 }
 
 func (d *directory) Getattr(_ context.Context, _ gofs.FileHandle, out *fuse.AttrOut) syscall.Errno {
-	d.tell(&out.Attr)
+	d.fillAttr(&out.Attr)
 	out.SetTimeout(remember)
 	return 0
 }
 
-// Lookup answers from what is known, and asks the server only for a name that is not there.
+// Lookup answers from the cache. It asks the server only for a name that the cache does not know.
 func (d *directory) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
 	d.lookups.Add(1)
 	if len(d.path) == 0 && d.IsRoot() {
@@ -112,16 +113,16 @@ func (d *directory) Lookup(ctx context.Context, name string, out *fuse.EntryOut)
 			return status, 0
 		}
 	}
-	if f := d.account.known(d.path); f != nil {
-		if hiddenNames[name] { // which no folder has
+	if f := d.account.cachedFolder(d.path); f != nil {
+		if hiddenNames[name] { // no folder is called so
 			if view := d.lookupView(ctx, f, name, out); view != nil {
 				return view, 0
 			}
-		} else if child := d.lookup(ctx, f, name, out); child != nil {
+		} else if child := d.lookUpCached(ctx, f, name, out); child != nil {
 			return child, 0
 		}
 	}
-	f, err := d.account.ask(ctx, d.path)
+	f, err := d.account.freshFolder(ctx, d.path)
 	if err == nil && f.mailbox != nil && strings.HasSuffix(name, mail.Suffix) {
 		_, err = f.mailbox.Table(ctx)
 	}
@@ -132,14 +133,14 @@ func (d *directory) Lookup(ctx context.Context, name string, out *fuse.EntryOut)
 		if view := d.lookupView(ctx, f, name, out); view != nil {
 			return view, 0
 		}
-	} else if child := d.lookup(ctx, f, name, out); child != nil {
+	} else if child := d.lookUpCached(ctx, f, name, out); child != nil {
 		return child, 0
 	}
 	return nil, syscall.ENOENT
 }
 
-// lookup finds a folder or a message in what is known; nil if there is none of that name.
-func (d *directory) lookup(ctx context.Context, f *folder, name string, out *fuse.EntryOut) *gofs.Inode {
+// lookUpCached returns the node of a folder or a message that the cache knows; nil if it knows none of that name.
+func (d *directory) lookUpCached(ctx context.Context, f *folder, name string, out *fuse.EntryOut) *gofs.Inode {
 	if f.child(name) != nil {
 		return d.subdirectory(ctx, name, out)
 	}
@@ -164,7 +165,7 @@ func (d *directory) subdirectory(ctx context.Context, name string, out *fuse.Ent
 	if inode == nil {
 		inode = d.NewInode(ctx, child, child.stable())
 	}
-	inode.Operations().(*directory).tell(&out.Attr)
+	inode.Operations().(*directory).fillAttr(&out.Attr)
 	out.SetAttrTimeout(remember)
 	return inode
 }
@@ -176,7 +177,7 @@ func (d *directory) message(ctx context.Context, m *cache.Mailbox, e cache.Entry
 	if inode == nil {
 		inode = d.NewInode(ctx, newMessage(d, m, e.Ref), stable)
 	}
-	out.SetAttrTimeout(inode.Operations().(*message).tell(e, &out.Attr))
+	out.SetAttrTimeout(inode.Operations().(*message).fillAttr(e, &out.Attr))
 	return inode
 }
 
@@ -191,14 +192,14 @@ func (d *directory) messageInode(m *cache.Mailbox, ref cache.Ref) uint64 {
 	return d.fsys.inodes.message(*common, ref.UID)
 }
 
-// OpendirHandle lists the directory as it is now. The kernel keeps what it reads until the directory changes.
+// OpendirHandle lists the directory as it is now. The kernel keeps the listing until the directory changes.
 func (d *directory) OpendirHandle(ctx context.Context, _ uint32) (gofs.FileHandle, uint32, syscall.Errno) {
 	f, t, err := d.open(ctx)
 	if err != nil {
 		return nil, 0, d.fsys.errno("listing "+d.where(), err)
 	}
 	d.account.noteListed(f.mailbox)
-	d.invalidateIfChanged() // the mtime is that of the listing, and who stats the directory after listing it shall see it
+	d.invalidateIfChanged() // so that stat(2) after the listing sees its mtime
 
 	now := &contents{folder: f}
 	if t != nil {
@@ -211,9 +212,9 @@ func (d *directory) OpendirHandle(ctx context.Context, _ uint32) (gofs.FileHandl
 	flags := uint32(fuse.FOPEN_CACHE_DIR | fuse.FOPEN_KEEP_CACHE)
 	switch {
 	case before != nil && !before.same(now):
-		flags = 0 // which makes the kernel drop what it has
+		flags = 0 // the kernel drops the listing that it keeps
 	case t != nil && t.Len() > manyMessages:
-		flags = 0 // it would keep a listing without attributes, and ask for them one by one
+		flags = 0 // the kernel would keep a listing without attributes, and ask for them one by one
 	}
 	return d.listing(f, t), flags, 0
 }
@@ -222,15 +223,15 @@ func (c *contents) same(o *contents) bool {
 	return c.folder.sameFolders(o.folder) && c.validity == o.validity && c.changed.Equal(o.changed)
 }
 
-// open returns the folder that the directory stands for and, if it is a mailbox, its messages. It asks for both at the
-// same time.
+// open returns the folder at the directory's path and, if it is a mailbox, its messages: nil where it is none. It asks
+// for both at the same time.
 func (d *directory) open(ctx context.Context) (*folder, *cache.Table, error) {
 	type answer struct {
 		table *cache.Table
 		err   error
 	}
 	var early chan answer
-	expected := d.account.known(d.path)
+	expected := d.account.cachedFolder(d.path)
 	if expected != nil && expected.mailbox != nil {
 		early = make(chan answer, 1)
 		go func() {
@@ -238,7 +239,7 @@ func (d *directory) open(ctx context.Context) (*folder, *cache.Table, error) {
 			early <- answer{t, err}
 		}()
 	}
-	f, err := d.account.ask(ctx, d.path)
+	f, err := d.account.freshFolder(ctx, d.path)
 	var a answer
 	if early != nil {
 		a = <-early
@@ -259,7 +260,7 @@ func (d *directory) listing(f *folder, t *cache.Table) *listing {
 	l := newListing(d)
 	lookups := d.lookups.Load()
 	l.refill = func() {
-		f := d.account.known(d.path)
+		f := d.account.cachedFolder(d.path)
 		if f == nil || f.mailbox == nil {
 			return
 		}
@@ -271,7 +272,7 @@ func (d *directory) listing(f *folder, t *cache.Table) *listing {
 	return l
 }
 
-// fill makes a listing one of a folder and its messages; lookups is how many the kernel had sent when it was opened.
+// fill makes a listing one of a folder and its messages. lookups is what d.lookups was when the directory was opened.
 func (d *directory) fill(l *listing, lookups int64, f *folder, t *cache.Table) {
 	l.entries = l.entries[:2] // "." and ".."
 	for _, c := range f.folders {
@@ -300,22 +301,23 @@ func (d *directory) fill(l *listing, lookups int64, f *folder, t *cache.Table) {
 	}
 }
 
-// In a mailbox of more than manyMessages entries are listed without attributes, until the kernel has looked up
-// lookupsToAdapt names on its own: who only wants the names (ls, a shell's *) gets them five to eight times as fast, and
-// ls -l, which looks at each entry after reading it, notices little. What reads 100,000 names before it looks at the
-// first, as find does, pays for it once, while the kernel does not know them yet.
+// In a mailbox of more than manyMessages, entries are listed without attributes until the kernel has looked up
+// lookupsToAdapt names one by one. A program that only wants names (ls, a shell's *) gets them five to eight times as fast,
+// and ls -l, which looks at each entry after reading it, notices little. A program that reads 100,000 names before it looks
+// at the first, as find does, pays for it the first time, while the kernel does not know the names yet.
 const (
 	manyMessages   = 50_000
 	lookupsToAdapt = 8
 )
 
-// gone tells whether a message is not in its mailbox any more, as far as is known.
+// gone tells whether a message is not in its mailbox any more, as far as the cache knows.
 func gone(m *cache.Mailbox, ref cache.Ref) bool {
 	t := m.Known()
 	return t != nil && (t.UIDValidity() != ref.UIDValidity || t.Index(ref.UID) < 0)
 }
 
-// current returns what is known of a message now, which may be more than the table it was found in says.
+// current returns the newest entry of the message at index i of a table, which the cache may have replaced since; false
+// if the message is gone.
 func current(m *cache.Mailbox, t *cache.Table, i int) (cache.Entry, bool) {
 	e := t.At(i)
 	now := m.Known()

@@ -54,6 +54,6 @@
 //	mailboxOrder.mu  before inodes.mu
 //	directory.mu     before the cache's mutexes; held while the kernel is told to forget attributes
 //	file.mu          before none; held while the kernel is told to forget attributes
-//	notifier.mu      before none; the cache calls notifier.mailbox under a mutex of its own
+//	notifier.mu      before none; the cache calls notifier.mailboxChanged under a mutex of its own
 //	inodes.mu        before none
 package fs

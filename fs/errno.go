@@ -8,7 +8,7 @@ import (
 	"github.com/mailfs/mailfs/remote"
 )
 
-// errnos is what a program is told of what can happen to mail. The first that fits counts.
+// errnos says which errno a program sees for an error. The first that fits counts.
 var errnos = []struct {
 	err   error
 	errno syscall.Errno
@@ -20,7 +20,7 @@ var errnos = []struct {
 	{remote.ErrForbidden, syscall.EACCES},
 	{remote.ErrTimeout, syscall.ETIMEDOUT},
 	{remote.ErrUnreachable, syscall.EHOSTDOWN},
-	{remote.ErrCertificate, syscall.EHOSTDOWN}, // there is a server, but not one to talk to
+	{remote.ErrCertificate, syscall.EHOSTDOWN}, // a server answers, but perhaps not the right one
 	{remote.ErrLost, syscall.EHOSTDOWN},
 	{remote.ErrClosed, syscall.EHOSTDOWN},
 	{remote.ErrTooComplex, syscall.EFBIG},
@@ -28,7 +28,7 @@ var errnos = []struct {
 	{remote.ErrUnsupported, syscall.ENOTSUP},
 	{remote.ErrServer, syscall.EIO},
 	{context.DeadlineExceeded, syscall.ETIMEDOUT},
-	{context.Canceled, syscall.EINTR}, // the caller got a signal; what was asked for goes on for whoever asks next
+	{context.Canceled, syscall.EINTR}, // the caller got a signal; the request goes on in the cache, for the next caller
 }
 
 // errno turns an error of the packages below into what a program sees: the one place where that is decided. An error
@@ -45,8 +45,8 @@ func errno(err error) syscall.Errno {
 	return syscall.EIO
 }
 
-// openErrno is errno for a message that was found a moment ago: that it is gone makes it stale. The kernel looks up the
-// name once more then, and says ENOENT if it is gone too.
+// openErrno is errno for a message that was found a moment ago. Where it is gone now, ESTALE makes the kernel look up the
+// name once more, and say ENOENT if that is gone too.
 func openErrno(err error) syscall.Errno {
 	if e := errno(err); e != syscall.ENOENT {
 		return e

@@ -10,17 +10,17 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
-// file is what all files have in common: their bytes never change, only their size may turn out to be another one than
+// file is what all files have in common: their bytes never change, but their size may turn out to be another one than
 // the kernel was told.
 type file struct {
 	node
 
-	mu   sync.Mutex // guards what follows
-	told int64      // size in bytes that the kernel was told; untold while the kernel will ask before it uses one
+	mu         sync.Mutex // guards what follows; held while the kernel is told to forget the attributes
+	kernelSize int64      // bytes; as the kernel holds it, noSize while the kernel will ask before it uses one
 }
 
-// untold is the size of a file of which the kernel knows none.
-const untold = -1
+// noSize is the size that the kernel holds where it holds none.
+const noSize = -1
 
 var (
 	_ gofs.NodeFlusher = (*file)(nil)
@@ -35,18 +35,18 @@ func (f *file) attributes(out *fuse.Attr, size int64, modified time.Time) {
 	out.Blocks = (out.Size + 511) / 512
 }
 
-// hasTold tells whether the kernel was told a size, and still uses it.
-func (f *file) hasTold(size int64) bool {
+// kernelHas tells whether the kernel holds a size, in bytes.
+func (f *file) kernelHas(size int64) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.told == size
+	return f.kernelSize == size
 }
 
-// invalidateIfChanged has the kernel ask for the attributes if the size is not the one that it was told. The kernel has
-// forgotten the size when this returns, also where another goroutine has the kernel forget it at the same time.
+// invalidateIfChanged has the kernel ask for the attributes if it holds another size. When it returns, the kernel has
+// forgotten that size. The mutex is held meanwhile so that a second caller waits for the first.
 //
-// It may be called while the kernel waits for an answer about the same file: the kernel takes no lock for it but the one
-// of the inode's fields.
+// A handler may call it, also while the kernel waits for an answer about the same file: to forget attributes, the kernel
+// only takes the lock of the inode's fields.
 func (f *file) invalidateIfChanged(size int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -54,10 +54,10 @@ func (f *file) invalidateIfChanged(size int64) {
 }
 
 func (f *file) invalidateIfChangedLocked(size int64) {
-	if f.told == untold || f.told == size {
+	if f.kernelSize == noSize || f.kernelSize == size {
 		return
 	}
-	f.told = untold
+	f.kernelSize = noSize
 	forgetAttributes(&f.Inode)
 }
 
@@ -72,7 +72,7 @@ func (f *file) mayOpen() syscall.Errno {
 // Flush has the kernel not ask again: there is nothing to write back.
 func (f *file) Flush(context.Context, gofs.FileHandle) syscall.Errno { return syscall.ENOSYS }
 
-// Lseek has the kernel look for holes on its own: there are none.
+// Lseek has the kernel seek on its own: there are no holes to find.
 func (f *file) Lseek(context.Context, gofs.FileHandle, uint64, uint32) (uint64, syscall.Errno) {
 	return 0, syscall.ENOSYS
 }
@@ -87,9 +87,10 @@ type content interface {
 	// bytes returns at most n bytes from an offset on: fewer only at the end. They are the caller's until it calls
 	// release, which may be nil. It may wait for the server.
 	bytes(ctx context.Context, off int64, n int) (data []byte, release func(), err error)
-	// invalidateIfChanged has the kernel ask for the attributes if the size is not the one that it was told.
+	// invalidateIfChanged has the kernel ask for the attributes if it holds another size, in bytes.
 	invalidateIfChanged(size int64)
-	// errno returns the errno of an error, and logs what it tells too little of: doing is what failed.
+	// errno turns an error into the errno that a program sees, and logs the error where that says too little. doing is
+	// what failed.
 	errno(doing string, err error) syscall.Errno
 }
 

@@ -9,12 +9,12 @@ import (
 	"github.com/mailfs/mailfs/remote"
 )
 
-// folder is one level of the hierarchy, as LIST told it last. It never changes.
+// folder is one level of the hierarchy, as of one LIST. A folder never changes: another LIST makes new ones.
 type folder struct {
 	mailbox *cache.Mailbox // nil where there is no mail
 	folders []*folder      // in order of names
 	name    string         // of the directory; "" for the account
-	changed time.Time      // when folders came to be others than before; zero if they never did
+	changed time.Time      // when the names in folders changed last; zero if they never did
 }
 
 // child returns the folder of that name; nil if there is none.
@@ -46,20 +46,21 @@ func sameMailbox(a, b remote.Mailbox) bool {
 	return a.Name == b.Name && a.Selectable == b.Selectable && a.Role == b.Role && slices.Equal(a.Path, b.Path)
 }
 
-// stamp notes in a new hierarchy which folders hold other folders than in the old one.
-func stamp(old, top *folder, now time.Time) {
+// markChanged sets in a new hierarchy when the folders changed last: now, where they hold other folders than in the old
+// one, else as in the old one.
+func markChanged(old, top *folder, now time.Time) {
 	top.changed = old.changed
 	if !top.sameFolders(old) {
 		top.changed = now
 	}
 	for _, f := range top.folders {
 		if o := old.child(f.name); o != nil {
-			stamp(o, f, now)
+			markChanged(o, f, now)
 		}
 	}
 }
 
-// level is a folder in the making, with the names as LIST told them.
+// level is a folder while the hierarchy is made. Its names are those of LIST.
 type level struct {
 	mailbox *cache.Mailbox
 	names   []string // in the order of LIST

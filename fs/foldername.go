@@ -16,11 +16,12 @@ const maxFolderName = 255
 // hiddenNames are the views that every mailbox has without listing them.
 var hiddenNames = map[string]bool{".text": true, ".parts": true, ".search": true, ".mailfs": true}
 
-// messageName is what the names of messages look like. A folder that is called so gives way.
+// messageName matches the names of messages. A folder is never called so: see folderName.
 var messageName = regexp.MustCompile(`(?s)^[0-9]{4}-[0-9]{2}-[0-9]{2}_.*_[^_]*\.eml$`)
 
-// folderNames returns the names of directories for the folders of one level, which are all different and given as LIST
-// decodes them. So are the results; each is valid UTF-8 without '/', control characters, and at most 255 bytes long.
+// folderNames returns the names of the directories of the folders of one level. Folders are given by their names as LIST
+// tells them, decoded and all different. The results are all different too, and each is valid UTF-8 without '/' and
+// control characters, at most 255 bytes long.
 func folderNames(siblings []string) []string {
 	names := make([]string, len(siblings))
 	taken := make(map[string]bool, len(siblings))
@@ -39,7 +40,7 @@ func folderNames(siblings []string) []string {
 func folderName(s string) string {
 	switch {
 	case s == "":
-		return "%25" // which is the name of nothing else
+		return "%25" // no other folder is called so
 	case s == ".", s == "..", hiddenNames[s]:
 		return "%2E" + s[1:]
 	}
@@ -66,7 +67,7 @@ func folderName(s string) string {
 	return b.String()
 }
 
-// cutFolderName makes a name end in a hash of the whole of it, cut before a character where it is too long.
+// cutFolderName makes a name end in a hash of whole, after as many of its characters as there is room for.
 func cutFolderName(name, whole string) string {
 	sum := sha256.Sum256([]byte(whole))
 	hash := "~" + hex.EncodeToString(sum[:8])

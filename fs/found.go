@@ -15,15 +15,15 @@ import (
 	"github.com/mailfs/mailfs/remote"
 )
 
-// found is what a query finds in a folder: messages, under the names and inodes that they have there, and where a whole
-// account is searched the folders below it in which something is found.
+// found is a directory of the messages of a folder that fit a query, with the names and inode numbers that they have in the
+// folder. Where a whole account is searched, it also holds the folders in which something is found.
 type found struct {
 	node
 	directory *directory // whose .search it is
 	path      []string   // of the folder that is searched
 	name      string     // the query
 	query     remote.Query
-	deep      bool
+	deep      bool // the folders in it are searched too
 }
 
 var (
@@ -41,8 +41,8 @@ func (s *found) inode() uint64 {
 	return s.fsys.inodes.hashed("search", s.directory.account.cache.Name(), s.directory.path, called)
 }
 
-// answer fills in the answer to a lookup of the directory and returns its inode.
-func (s *found) answer(ctx context.Context, parent *gofs.Inode, out *fuse.EntryOut) *gofs.Inode {
+// fillEntry fills in the answer to a lookup of the directory and returns its inode.
+func (s *found) fillEntry(ctx context.Context, parent *gofs.Inode, out *fuse.EntryOut) *gofs.Inode {
 	s.fsys.viewDirectory(&out.Attr, s.modified())
 	out.SetAttrTimeout(rememberView)
 	out.SetEntryTimeout(rememberView)
@@ -56,7 +56,7 @@ func (s *found) Getattr(_ context.Context, _ gofs.FileHandle, out *fuse.AttrOut)
 }
 
 func (s *found) modified() time.Time {
-	if f := s.directory.account.known(s.path); f != nil && f.mailbox != nil {
+	if f := s.directory.account.cachedFolder(s.path); f != nil && f.mailbox != nil {
 		return s.fsys.modified(f.mailbox)
 	}
 	return s.fsys.mounted
@@ -66,15 +66,15 @@ func (s *found) where() string { return s.directory.whereIn(searchName, s.name) 
 
 // folder returns the folder that is searched.
 func (s *found) folder(ctx context.Context) (*folder, error) {
-	if f := s.directory.account.known(s.path); f != nil {
+	if f := s.directory.account.cachedFolder(s.path); f != nil {
 		return f, nil
 	}
-	return s.directory.account.ask(ctx, s.path)
+	return s.directory.account.freshFolder(ctx, s.path)
 }
 
-// at returns the directory that a message which is found here is in.
-func (s *found) at() *directory {
-	if d := s.directory.account.find(s.path); d != nil {
+// mailboxDirectory returns the directory of the folder that is searched.
+func (s *found) mailboxDirectory() *directory {
+	if d := s.directory.account.directoryAt(s.path); d != nil {
 		return d
 	}
 	return &directory{node: node{fsys: s.fsys}, account: s.directory.account, path: s.path}
@@ -95,7 +95,7 @@ func (s *found) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*g
 		}
 		sub := &found{node: node{fsys: s.fsys}, directory: s.directory, name: s.name, query: s.query, deep: true}
 		sub.path = append(s.path[:len(s.path):len(s.path)], name)
-		return sub.answer(ctx, &s.Inode, out), 0
+		return sub.fillEntry(ctx, &s.Inode, out), 0
 	}
 	if f.mailbox == nil || !strings.HasSuffix(name, mail.Suffix) {
 		return nil, syscall.ENOENT
@@ -117,9 +117,9 @@ func (s *found) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*g
 	return s.message(ctx, f.mailbox, e, out), 0
 }
 
-// message returns the node of a message that is found here: the one it has in its mailbox.
+// message returns the node of a message: the one of the mailbox's directory, if the kernel knows that.
 func (s *found) message(ctx context.Context, m *cache.Mailbox, e cache.Entry, out *fuse.EntryOut) *gofs.Inode {
-	d := s.at()
+	d := s.mailboxDirectory()
 	stable := gofs.StableAttr{Mode: syscall.S_IFREG, Ino: d.messageInode(m, e.Ref)}
 	inode := d.existing(e.Name, stable)
 	if inode == nil {
@@ -128,7 +128,7 @@ func (s *found) message(ctx context.Context, m *cache.Mailbox, e cache.Entry, ou
 	if inode == nil {
 		inode = s.NewInode(ctx, newMessage(d, m, e.Ref), stable)
 	}
-	out.SetAttrTimeout(inode.Operations().(*message).tell(e, &out.Attr))
+	out.SetAttrTimeout(inode.Operations().(*message).fillAttr(e, &out.Attr))
 	return inode
 }
 
@@ -157,18 +157,18 @@ func (s *found) OpendirHandle(ctx context.Context, _ uint32) (gofs.FileHandle, u
 	if l.table, err = f.mailbox.Search(ctx, s.query); err != nil {
 		return nil, 0, s.fsys.errno("searching "+s.where(), err)
 	}
-	d := s.at()
+	d := s.mailboxDirectory()
 	l.message = func(e cache.Entry) fuse.DirEntry {
 		return fuse.DirEntry{Name: e.Name, Mode: syscall.S_IFREG, Ino: d.messageInode(f.mailbox, e.Ref)}
 	}
 	return l, 0, 0
 }
 
-// searchesAtOnce is how many mailboxes of an account are searched at a time.
+// searchesAtOnce is how many mailboxes are searched at a time for one request.
 const searchesAtOnce = 4
 
-// hits tells in which of the given folders, or below them, something is found. A mailbox that can't be searched is left out,
-// unless none can be.
+// hits tells in which of the given folders, or below them, something is found. A mailbox that can't be searched counts as
+// one without a hit, unless none can be searched: then hits fails.
 func (s *found) hits(ctx context.Context, folders []*folder) (map[*folder]bool, error) {
 	var mu sync.Mutex // guards what follows
 	below := map[*folder]bool{}

@@ -20,18 +20,18 @@ import (
 //
 // The kernel asks for entries and their attributes in one request (READDIRPLUS). go-fuse then calls Lookup for each.
 type listing struct {
-	entries []fuse.DirEntry                 // "." and "..", and what else stands before the messages
+	entries []fuse.DirEntry                 // "." and "..", then all entries that are no messages
 	table   *cache.Table                    // the messages; nil where there are none
 	message func(cache.Entry) fuse.DirEntry // the entry of a message, without its position
 
 	// lookup returns the node of the entry that was read last, by its name. Where it is nil, entries are listed without
 	// attributes.
 	lookup func(context.Context, string, *fuse.EntryOut) (*gofs.Inode, syscall.Errno)
-	// refill makes the listing one of what is there now, for rewinddir(3). Where it is nil, the listing stays as it is.
+	// refill makes the listing one of what is in the directory now, for rewinddir(3). Where it is nil, the listing stays.
 	refill func()
 
 	// go-fuse reads one handle with one request at a time.
-	next int // index of the entry to be read next: into entries, then into table
+	next int // number of the entry to be read next: entries are counted first, then the messages of table
 	last fuse.DirEntry
 }
 

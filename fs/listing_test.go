@@ -107,7 +107,7 @@ func TestListingAdapts(t *testing.T) {
 // directory returns the node of a folder of a mount of one account.
 func (m *mounted) directory(t testing.TB, path ...string) *directory {
 	t.Helper()
-	d := m.server.fsys.accounts[0].find(path)
+	d := m.server.fsys.accounts[0].directoryAt(path)
 	if d == nil {
 		t.Fatalf("the kernel does not know %q", path)
 	}

@@ -13,12 +13,12 @@ import (
 
 // message is a message as a file. Its size may turn out to be another one than the server announced.
 type message struct {
-	file      // whose mutex guards modified too
+	file
 	directory *directory
 	mailbox   *cache.Mailbox
 	ref       cache.Ref
 
-	modified int64 // seconds since 1970, as the kernel was told
+	modified int64 // seconds since 1970; the time that the kernel holds; guarded by file.mu
 }
 
 var (
@@ -30,19 +30,19 @@ var (
 	_ content              = (*message)(nil)
 )
 
-// newMessage returns the node of a message of a mailbox, which is in a directory.
+// newMessage returns the node of a message of a mailbox, and of the directory that stands for it.
 func newMessage(d *directory, m *cache.Mailbox, ref cache.Ref) *message {
 	return &message{file: file{node: node{fsys: d.fsys}}, directory: d, mailbox: m, ref: ref}
 }
 
-// tell fills in the attributes, notes that the kernel has them, and returns for how long the kernel may keep them.
-func (m *message) tell(e cache.Entry, out *fuse.Attr) time.Duration {
+// fillAttr fills in the attributes, notes that the kernel has them, and returns for how long the kernel may keep them.
+func (m *message) fillAttr(e cache.Entry, out *fuse.Attr) time.Duration {
 	m.mu.Lock()
-	m.told, m.modified = e.Size, e.Time.Unix()
+	m.kernelSize, m.modified = e.Size, e.Time.Unix()
 	m.mu.Unlock()
 	m.attributes(out, e.Size, e.Time)
 	if !e.Verified && m.fsys.noOpen.Load() && (e.Size == 0 || !m.directory.account.cache.SizesHold()) {
-		// There will be no open to find out in time that the size is wrong.
+		// The kernel will not ask before it opens the file, so nothing else corrects a wrong size before it is used.
 		return 0
 	}
 	return remember
@@ -54,13 +54,13 @@ func (m *message) Getattr(ctx context.Context, _ gofs.FileHandle, out *fuse.Attr
 	if t := m.mailbox.Known(); t != nil && t.UIDValidity() == m.ref.UIDValidity {
 		e, known = t.Find(m.ref.UID)
 	}
-	if !known { // it vanished, but is still open
+	if !known { // the message vanished, but is still open
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		if m.told == untold {
+		if m.kernelSize == noSize {
 			return syscall.ESTALE
 		}
-		m.attributes(&out.Attr, m.told, time.Unix(m.modified, 0))
+		m.attributes(&out.Attr, m.kernelSize, time.Unix(m.modified, 0))
 		out.Nlink = 0
 		return 0
 	}
@@ -72,7 +72,7 @@ func (m *message) Getattr(ctx context.Context, _ gofs.FileHandle, out *fuse.Attr
 		}
 		e.Size, e.Verified = size, true
 	}
-	out.SetTimeout(m.tell(e, &out.Attr))
+	out.SetTimeout(m.fillAttr(e, &out.Attr))
 	return 0
 }
 
@@ -105,25 +105,26 @@ func (m *message) bytes(ctx context.Context, off int64, n int) ([]byte, func(), 
 		return nil, nil, err
 	}
 	m.mu.Lock()
-	told := m.told
+	end := m.kernelSize
 	m.mu.Unlock()
-	if off+int64(len(data)) >= told && told != untold {
-		// The reader is where the kernel takes the end to be. If there is more, the kernel must have forgotten the size
+	if off+int64(len(data)) >= end && end != noSize {
+		// The read reaches what the kernel takes for the end. If there is more, the kernel must have forgotten the size
 		// before it has this answer, or the reader will stop here.
-		if size, err := m.size(ctx); err == nil && size > told {
+		if size, err := m.size(ctx); err == nil && size > end {
 			m.invalidateIfChanged(size)
 		}
 	}
 	return data, release, nil
 }
 
-// invalidateIfChanged is that of file, but for a size that is less than the kernel was told where files are opened
-// without asking: a read may be on its way. Its short answer makes the kernel cut the size, but not if the attributes
-// were declared void after the read began: then the kernel would fill up with zeros what is missing.
+// invalidateIfChanged does what file.invalidateIfChanged does, with one exception: where the kernel opens files without
+// asking, and holds a larger size, it does nothing. A read may be under way. Its short answer makes the kernel cut the
+// size, but only if the attributes were not invalidated since the read began: else the kernel fills up with zeros what is
+// missing.
 func (m *message) invalidateIfChanged(size int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if size < m.told && m.fsys.noOpen.Load() {
+	if size < m.kernelSize && m.fsys.noOpen.Load() {
 		return
 	}
 	m.invalidateIfChangedLocked(size)

@@ -18,18 +18,17 @@ import (
 
 // Options of a mount.
 type Options struct {
-	AllowOther bool   // let other users in, as far as the modes allow
+	AllowOther bool   // let other users in, as far as FileMode and DirMode allow
 	FileMode   uint32 // permissions of messages; 0 is 0400
 	DirMode    uint32 // permissions of directories; 0 is 0500
-	UID, GID   uint32 // whose files they are
+	UID, GID   uint32 // owner and group of all files
 	// FSName is what mount(8) and df show as the device: the account's URL, without a password.
 	FSName string
-	// Mount holds more options as in fstab(5), of those that do not depend on the type of a filesystem: noexec,
-	// dirsync, ...
+	// Mount holds more options of fstab(5), of those that every type of filesystem has: noexec, dirsync, ...
 	Mount []string
 	Log   *slog.Logger
 	Debug bool // log every request
-	// Status returns what .mailfs/status.json holds; nil is a mount without. It must not wait for anything.
+	// Status returns what .mailfs/status.json holds; nil is a mount without that file. It must not wait for anything.
 	Status func() []byte
 }
 
@@ -40,13 +39,13 @@ type Server struct {
 	ended sync.Once
 }
 
-// Mount mounts accounts at a directory and returns when the mount answers. With single, the directory is the one
-// account itself; otherwise it holds a directory for each. The accounts are those of a cache that outlives the mount.
+// Mount mounts accounts at a directory and returns when the mount answers. With single, the root is the directory of the
+// one account; otherwise it holds a directory for each account. The accounts' cache must outlive the mount.
 func Mount(mountpoint string, accounts []*cache.Account, single bool, o Options) (*Server, error) {
 	return mount(mountpoint, accounts, single, o, func(raw fuse.RawFileSystem) fuse.RawFileSystem { return raw })
 }
 
-// mount is Mount, with a place to look on at what the kernel asks.
+// mount is Mount; watch may wrap the filesystem to see the requests of the kernel.
 func mount(mountpoint string, accounts []*cache.Account, single bool, o Options,
 	watch func(fuse.RawFileSystem) fuse.RawFileSystem) (*Server, error) {
 	if o.FileMode == 0 {
@@ -75,7 +74,7 @@ func mount(mountpoint string, accounts []*cache.Account, single bool, o Options,
 		top = &root{node{fsys: fsys}}
 	}
 	for _, a := range fsys.accounts {
-		a.cache.OnChange(func(c cache.Change) { fsys.notifier.mailbox(a, c) })
+		a.cache.OnChange(func(c cache.Change) { fsys.notifier.mailboxChanged(a, c) })
 		a.cache.OnPushed(a.pushToKernel)
 	}
 
@@ -93,17 +92,17 @@ func mount(mountpoint string, accounts []*cache.Account, single bool, o Options,
 			Name:       "mailfs",
 			FsName:     o.FSName,
 			Options:    append([]string{"ro", "nosuid", "nodev", "noatime", "default_permissions"}, o.Mount...),
-			// Readers that are killed in the middle of a read must be told to us, which the kernel does only so.
+			// Otherwise the kernel does not tell mailfs of a reader that is killed in the middle of a read.
 			SyncRead:      true,
 			MaxBackground: 64,
-			// What is read is in memory: go-fuse would prepare a pipe for each answer, then copy all the same.
+			// The bytes of an answer are in memory: go-fuse would prepare a pipe for each answer, then copy all the same.
 			DisableSplice: true,
 			Debug:         o.Debug,
 			Logger:        logger,
 		},
 	}
 	mountDirectly(&options.MountOptions)
-	server, err := fuse.NewServer(watch(signalled{gofs.NewNodeFS(top, options)}), mountpoint, &options.MountOptions)
+	server, err := fuse.NewServer(watch(interruptible{gofs.NewNodeFS(top, options)}), mountpoint, &options.MountOptions)
 	if err != nil {
 		return nil, explain(mountpoint, options.DirectMountStrict, err)
 	}
@@ -124,7 +123,7 @@ func explain(mountpoint string, direct bool, err error) error {
 	} else if !direct && errors.Is(err, exec.ErrNotFound) {
 		advice = "; mounting as an ordinary user needs fusermount3: install fuse3, on Debian with \"apt install fuse3\""
 	}
-	if strings.HasPrefix(err.Error(), "fusermount exited") { // it has said why itself, on stderr
+	if strings.HasPrefix(err.Error(), "fusermount exited") { // fusermount3 has said why on stderr
 		err = errors.New("fusermount3 failed, see above")
 	}
 	return fmt.Errorf("mounting at %s: %w%s", mountpoint, err, advice)
@@ -136,8 +135,8 @@ func (s *Server) Wait() {
 	s.ended.Do(s.fsys.notifier.close)
 }
 
-// Unmount takes the mount away and returns when the last answer was given. It fails while files are open in the mount,
-// which then stays.
+// Unmount takes the mount away and returns when the last answer was given. While files are open in the mount, it fails and
+// the mount stays.
 func (s *Server) Unmount() error {
 	if err := s.fuse.Unmount(); err != nil {
 		return fmt.Errorf("unmounting: %w", err)

@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mountFlags are the options that mount(2) takes as flags: those that it shall set, or clear.
+// mountFlags are the options that mount(2) takes as flags, and the flags that each of them sets or clears.
 var mountFlags = map[string]struct{ set, clear uintptr }{
 	"ro": {set: unix.MS_RDONLY}, "rw": {clear: unix.MS_RDONLY},
 	"nosuid": {set: unix.MS_NOSUID}, "suid": {clear: unix.MS_NOSUID},
@@ -21,13 +21,13 @@ var mountFlags = map[string]struct{ set, clear uintptr }{
 	"nosymfollow": {set: unix.MS_NOSYMFOLLOW}, "symfollow": {clear: unix.MS_NOSYMFOLLOW},
 }
 
-// mountDirectly makes root mount without fusermount3, which need not be there then. Everybody else needs it.
+// mountDirectly has root mount by mount(2), so that root needs no fusermount3. Everybody else does.
 func mountDirectly(o *fuse.MountOptions) {
 	if os.Geteuid() != 0 {
 		return
 	}
 	o.DirectMountStrict = true
-	o.DirectMountFlags = unix.MS_MGC_VAL // which the kernel ignores, while go-fuse takes no flags for its default
+	o.DirectMountFlags = unix.MS_MGC_VAL // the kernel ignores it; with 0, go-fuse would use flags of its own
 	var rest []string
 	for _, option := range o.Options {
 		f, ok := mountFlags[option]
@@ -39,6 +39,6 @@ func mountDirectly(o *fuse.MountOptions) {
 	o.Options = rest
 }
 
-// awaitMount has nothing to wait for: the mount is there as soon as it was asked for. WaitMount would open a file in it,
-// and a process that is killed while it waits for an answer of its own can't end before somebody aborts the connection.
+// awaitMount has nothing to wait for: NewServer returns when the mount is there. WaitMount would open a file in it, and a
+// process that is killed while it waits for an answer of its own can't end before somebody aborts the connection.
 func awaitMount(*fuse.Server) error { return nil }

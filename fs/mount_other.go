@@ -4,7 +4,7 @@ package fs
 
 import "github.com/hanwen/go-fuse/v2/fuse"
 
-// mountDirectly does nothing where mounting takes the operating system's own program.
+// mountDirectly does nothing: here only a program of the operating system can mount.
 func mountDirectly(*fuse.MountOptions) {}
 
 func awaitMount(s *fuse.Server) error { return s.WaitMount() }

@@ -10,7 +10,7 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
-// How long the kernel may go on with what it was told, of what there is and of what there is not.
+// How long the kernel may use names and attributes without asking again, and that a name does not exist.
 const (
 	remember         = time.Hour
 	rememberNegative = time.Second
@@ -23,15 +23,15 @@ type filesystem struct {
 	accounts []*account
 	inodes   inodes
 	notifier *notifier
-	mounted  time.Time
+	mounted  time.Time // time of directories that nothing else gives a time
 
-	// noOpen is set when the kernel has been told to open files without asking, which it does from then on for all files.
+	// noOpen is set when the kernel has been told to open files without asking. It then does so until the mount ends.
 	noOpen atomic.Bool
 
-	statusFiles atomic.Uint64 // that were made
+	statusFiles atomic.Uint64 // how many files status.json were made
 }
 
-// sizesHold tells whether the sizes that are announced are to be relied on, in every account.
+// sizesHold tells whether the sizes that servers announce can be relied on, in every account.
 func (f *filesystem) sizesHold() bool {
 	for _, a := range f.accounts {
 		if !a.cache.SizesHold() {
@@ -41,7 +41,8 @@ func (f *filesystem) sizesHold() bool {
 	return true
 }
 
-// errno turns an error into what a program sees, and logs those that it tells too little of.
+// errno turns an error into the errno that a program sees. EIO says too little, so the error is logged then; doing is what
+// failed.
 func (f *filesystem) errno(doing string, err error) syscall.Errno {
 	e := errno(err)
 	if e == syscall.EIO {

@@ -9,74 +9,74 @@ import (
 	"github.com/mailfs/mailfs/cache"
 )
 
-// notifier tells the kernel what changed, in a goroutine of its own: forgetting a name waits for everybody who is in
-// the directory, also for one who waits for the server, so nobody who answers the kernel may wait for it.
+// notifier tells the kernel what changed, in a goroutine of its own. To forget a name, the kernel waits for everybody who
+// is in the directory, also for a process that waits for an answer of mailfs. So no handler may wait for the notifier.
 //
-// What it has not told yet is kept by mailbox, and is bounded: of a mailbox that loses very many messages it is only
-// noted that it did.
+// Changes that the kernel was not told of yet are kept by mailbox. Their number is bounded: where a mailbox loses very many
+// messages, only that is kept.
 type notifier struct {
-	wake chan struct{}
-	stop chan struct{}
-	done chan struct{}
+	wake chan struct{} // has room for one: wakes run up
+	stop chan struct{} // closed by close, ends run
+	done chan struct{} // closed by run when it ends
 
 	mu        sync.Mutex // guards what follows
-	mailboxes map[*cache.Mailbox]*news
-	accounts  map[*account]*folder // what the kernel was told of the hierarchy
+	mailboxes map[*cache.Mailbox]*pendingChanges
+	accounts  map[*account]*folder // of accounts whose folders changed, the hierarchy that the kernel knows
 }
 
-// news of one mailbox.
-type news struct {
+// pendingChanges are the changes of one mailbox that the kernel was not told of yet.
+type pendingChanges struct {
 	account  *account
 	resized  []cache.Entry
 	vanished []cache.Entry
-	many     bool // too many to be named
+	many     bool // more than maxPending: resized and vanished are empty
 }
 
-// maxNews is how many messages of a mailbox are remembered by name.
-const maxNews = 4096
+// maxPending is how many changed messages of a mailbox are kept one by one.
+const maxPending = 4096
 
 func newNotifier() *notifier {
 	return &notifier{
 		wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
-		mailboxes: map[*cache.Mailbox]*news{}, accounts: map[*account]*folder{},
+		mailboxes: map[*cache.Mailbox]*pendingChanges{}, accounts: map[*account]*folder{},
 	}
 }
 
-// mailbox takes note of a change. It waits for nothing.
-func (n *notifier) mailbox(a *account, c cache.Change) {
+// mailboxChanged notes a change of a mailbox, for run. It waits for nothing.
+func (n *notifier) mailboxChanged(a *account, c cache.Change) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	w := n.mailboxes[c.Mailbox]
-	if w == nil {
-		w = &news{account: a}
-		n.mailboxes[c.Mailbox] = w
+	p := n.mailboxes[c.Mailbox]
+	if p == nil {
+		p = &pendingChanges{account: a}
+		n.mailboxes[c.Mailbox] = p
 	}
-	w.resized = append(w.resized, c.Resized...)
-	w.vanished = append(w.vanished, c.Vanished...)
-	if len(w.vanished)+len(w.resized) > maxNews {
-		w.resized, w.vanished, w.many = nil, nil, true
+	p.resized = append(p.resized, c.Resized...)
+	p.vanished = append(p.vanished, c.Vanished...)
+	if len(p.vanished)+len(p.resized) > maxPending {
+		p.resized, p.vanished, p.many = nil, nil, true
 	}
-	n.ring()
+	n.wakeUp()
 }
 
-// folders takes note of a change of an account's hierarchy, which was old until now. It waits for nothing.
-func (n *notifier) folders(a *account, old *folder) {
+// foldersChanged notes that an account's hierarchy, which was old until now, is another one. It waits for nothing.
+func (n *notifier) foldersChanged(a *account, old *folder) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.accounts[a] == nil {
 		n.accounts[a] = old
 	}
-	n.ring()
+	n.wakeUp()
 }
 
-func (n *notifier) ring() {
+func (n *notifier) wakeUp() {
 	select {
 	case n.wake <- struct{}{}:
 	default:
 	}
 }
 
-// run tells the kernel until the notifier is stopped.
+// run tells the kernel of changes until the notifier is closed.
 func (n *notifier) run() {
 	defer close(n.done)
 	for {
@@ -87,42 +87,42 @@ func (n *notifier) run() {
 		}
 		n.mu.Lock()
 		mailboxes, accounts := n.mailboxes, n.accounts
-		n.mailboxes, n.accounts = map[*cache.Mailbox]*news{}, map[*account]*folder{}
+		n.mailboxes, n.accounts = map[*cache.Mailbox]*pendingChanges{}, map[*account]*folder{}
 		n.mu.Unlock()
 		for a, old := range accounts {
-			a.find(nil).forgetFolders(old, a.known(nil))
+			a.directoryAt(nil).forgetFolders(old, a.cachedFolder(nil))
 		}
-		for m, w := range mailboxes {
-			w.tell(m)
+		for m, p := range mailboxes {
+			p.notify(m)
 		}
 	}
 }
 
-// close ends run and waits for it.
+// close ends run and waits for that.
 func (n *notifier) close() {
 	close(n.stop)
 	<-n.done
 }
 
-// tell tells the kernel the news of a mailbox.
-func (w *news) tell(m *cache.Mailbox) {
-	path, ok := w.account.path(m)
+// notify tells the kernel of the changes of a mailbox.
+func (p *pendingChanges) notify(m *cache.Mailbox) {
+	path, ok := p.account.pathOf(m)
 	if !ok {
-		return // forgetFolders takes care of mailboxes that are gone
+		return // forgetFolders has the kernel forget a mailbox that is gone
 	}
-	d := w.account.find(path)
+	d := p.account.directoryAt(path)
 	if d == nil {
-		return // nothing in it is known to the kernel
+		return // the kernel knows nothing in it
 	}
 	d.invalidateIfChanged()
-	if w.many {
+	if p.many {
 		d.sweep(m)
 		return
 	}
-	for _, e := range w.vanished {
+	for _, e := range p.vanished {
 		d.forgetMessage(e.Name, e.Ref)
 	}
-	for _, e := range w.resized {
+	for _, e := range p.resized {
 		if inode := d.GetChild(e.Name); inode != nil {
 			if f, ok := inode.Operations().(*message); ok && f.ref == e.Ref {
 				f.invalidateIfChanged(e.Size)
@@ -131,7 +131,8 @@ func (w *news) tell(m *cache.Mailbox) {
 	}
 }
 
-// sweep compares all messages that the kernel may know with what there is; m is nil where there is nothing any more.
+// sweep compares all messages of the directory that the kernel may know with those of the mailbox. m is nil where the
+// directory is no mailbox any more.
 func (d *directory) sweep(m *cache.Mailbox) {
 	var t *cache.Table
 	if m != nil {
@@ -150,8 +151,8 @@ func (d *directory) sweep(m *cache.Mailbox) {
 	}
 }
 
-// forgetMessage has the kernel forget a message that vanished. Also one that we do not know the kernel to know: it may
-// just be about to be told of it.
+// forgetMessage has the kernel forget a message that vanished, also where there is no node of it: a handler may be about
+// to tell the kernel of the message.
 func (d *directory) forgetMessage(name string, ref cache.Ref) {
 	inode := d.GetChild(name)
 	if inode == nil {
@@ -163,8 +164,8 @@ func (d *directory) forgetMessage(name string, ref cache.Ref) {
 	}
 }
 
-// forgetFolders has the kernel forget the folders that are not there any more, and what else it knows of the directory
-// that is not so any more.
+// forgetFolders has the kernel forget what is not so any more where a folder changed from old to now: folders that are
+// gone, messages of another mailbox, and attributes.
 func (d *directory) forgetFolders(old, now *folder) {
 	d.invalidateIfChanged()
 	if old.mailbox != nil && old.mailbox != now.mailbox {
@@ -182,19 +183,19 @@ func (d *directory) forgetFolders(old, now *folder) {
 		if n := now.child(f.name); n != nil {
 			child.forgetFolders(f, n)
 		} else {
-			forgetEntry(&d.Inode, f.name, inode) // and with it what is in it
+			forgetEntry(&d.Inode, f.name, inode) // and with it all that is in the folder
 		}
 	}
 }
 
-// forgetEntry has the kernel forget a name, as if it were removed here: who has it open sees that it has no link any
-// more. Where the kernel won't (a directory that is in use), it at least looks it up again next time.
+// forgetEntry has the kernel forget a name as if it were removed here: a program that has the file open sees that it has no
+// link any more. Where the kernel refuses, as with a directory that is in use, it at least looks the name up again.
 func forgetEntry(parent *gofs.Inode, name string, child *gofs.Inode) {
 	if errno := parent.NotifyDelete(name, child); errno != 0 && errno != syscall.ENOENT {
 		parent.NotifyEntry(name)
 	}
 }
 
-// forgetAttributes has the kernel ask for the attributes of an inode before it uses them again. It waits for nobody.
-// That the kernel does not know the inode is as good.
+// forgetAttributes has the kernel ask for the attributes of an inode before it uses them again. It waits for nobody. The
+// errno is of no interest: it says that the kernel does not know the inode.
 func forgetAttributes(inode *gofs.Inode) { inode.NotifyContent(-1, 0) }

@@ -78,7 +78,7 @@ func TestMessageVanishesUnnoticed(t *testing.T) {
 }
 
 func TestManyMessagesVanish(t *testing.T) {
-	const n = 3 * maxNews
+	const n = 3 * maxPending
 	s := newSynthetic(map[string]int{"INBOX": n})
 	m := mountLive(t, s)
 	run(t, "ls", "-l", m.path("INBOX"))

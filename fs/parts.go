@@ -12,7 +12,7 @@ import (
 	"github.com/mailfs/mailfs/cache"
 )
 
-// partsName is the view of what messages consist of.
+// partsName is the name of the view that shows the parts of messages as files.
 const partsName = ".parts"
 
 // parts is the directory .parts of a mailbox: it holds a directory for each message.

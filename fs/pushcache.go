@@ -17,13 +17,13 @@ type pushTarget struct {
 // So a handler never calls it.
 func (a *account) pushToKernel(p cache.Pushed) bool {
 	if top := a.top.Load(); a.pushTarget.mailbox != p.Mailbox || a.pushTarget.top != top {
-		path, ok := a.path(p.Mailbox)
+		path, ok := a.pathOf(p.Mailbox)
 		if !ok {
 			return false
 		}
 		a.pushTarget = pushTarget{p.Mailbox, top, path}
 	}
-	d := a.find(a.pushTarget.path)
+	d := a.directoryAt(a.pushTarget.path)
 	if d == nil {
 		return false
 	}
@@ -32,5 +32,5 @@ func (a *account) pushToKernel(p cache.Pushed) bool {
 		return false
 	}
 	m, ok := inode.Operations().(*message)
-	return ok && m.ref == p.Entry.Ref && m.hasTold(p.Entry.Size) && inode.WriteCache(0, p.Body) == 0
+	return ok && m.ref == p.Entry.Ref && m.kernelHas(p.Entry.Size) && inode.WriteCache(0, p.Body) == 0
 }

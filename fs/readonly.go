@@ -8,8 +8,8 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
-// readOnly answers EROFS to whatever would change something. The kernel does so itself as long as the mount is
-// read-only; without an answer of ours, go-fuse would let a remount with rw "succeed" in removing files.
+// readOnly answers EROFS to every request that would change something. The kernel does so itself as long as the mount is
+// read-only. After a remount with rw, go-fuse would let requests like unlink "succeed" where a node does not answer them.
 type readOnly struct{}
 
 var (

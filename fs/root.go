@@ -51,7 +51,7 @@ func (r *root) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*go
 	if child == nil {
 		return nil, syscall.ENOENT
 	}
-	child.Operations().(*directory).tell(&out.Attr)
+	child.Operations().(*directory).fillAttr(&out.Attr)
 	out.SetAttrTimeout(remember)
 	return child, 0
 }

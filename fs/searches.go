@@ -8,10 +8,10 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
-// searchName is the view in which names are queries.
+// searchName is the name of the view in which names are queries.
 const searchName = ".search"
 
-// searches is the directory .search of a mailbox, or of an account, where it searches all mailboxes.
+// searches is the directory .search of a mailbox, or of an account, where all mailboxes are searched.
 type searches struct {
 	node
 	directory *directory
@@ -30,12 +30,12 @@ func (s *searches) Getattr(_ context.Context, _ gofs.FileHandle, out *fuse.AttrO
 	return 0
 }
 
-// OpendirHandle lists nothing: any query is there.
+// OpendirHandle lists nothing: every query is a name in the directory.
 func (s *searches) OpendirHandle(context.Context, uint32) (gofs.FileHandle, uint32, syscall.Errno) {
 	return newListing(s), 0, 0
 }
 
-// Lookup understands the query; it is searched for when somebody looks into the directory.
+// Lookup parses the query. The search takes place when a program looks into the directory.
 func (s *searches) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
 	q, err := parseQuery(name)
 	if err != nil {
@@ -44,5 +44,5 @@ func (s *searches) Lookup(ctx context.Context, name string, out *fuse.EntryOut) 
 	}
 	f := &found{node: node{fsys: s.fsys}, directory: s.directory, path: s.directory.path, name: name, query: q}
 	f.deep = len(s.directory.path) == 0
-	return f.answer(ctx, &s.Inode, out), 0
+	return f.fillEntry(ctx, &s.Inode, out), 0
 }

@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// harmless are the signals that don't ask a program to end what it does: the set, as in proc_pid_status(5).
+// harmless is the set of signals that don't ask a program to end what it does, as in proc_pid_status(5).
 var harmless = signalSet(syscall.SIGSTOP, syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU, syscall.SIGCONT, syscall.SIGCHLD,
 	syscall.SIGURG, syscall.SIGWINCH, syscall.SIGVTALRM, syscall.SIGPROF, syscall.SIGIO)
 
@@ -18,10 +18,10 @@ func signalSet(signals ...syscall.Signal) (set uint64) {
 	return set
 }
 
-// wanted tells whether a thread that waits for an answer has a signal that may be meant to end that; where it can't be
-// told, it has.
-func wanted(pid uint32) bool {
-	if pid == 0 { // of another PID namespace
+// hasEndingSignal tells whether a signal is pending for a thread that may be meant to end it. Where that can't be found out,
+// it is true.
+func hasEndingSignal(pid uint32) bool {
+	if pid == 0 { // the thread is of another PID namespace
 		return true
 	}
 	status, err := os.ReadFile("/proc/" + strconv.FormatUint(uint64(pid), 10) + "/status")

@@ -2,6 +2,6 @@
 
 package fs
 
-// wanted tells whether a thread that waits for an answer has a signal that may be meant to end that; where it can't be
-// told, it has.
-func wanted(uint32) bool { return true }
+// hasEndingSignal tells whether a signal is pending for a thread that may be meant to end it. Where that can't be found out,
+// it is true.
+func hasEndingSignal(uint32) bool { return true }

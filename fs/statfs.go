@@ -10,12 +10,12 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
-// quotaPatience is how long df waits for servers to tell their quotas.
+// quotaPatience is how long statfs(2) waits for the servers to tell their quotas.
 const quotaPatience = 2 * time.Second
 
 var _ gofs.NodeStatfser = (*node)(nil)
 
-// Statfs tells the quotas of all accounts together, for df. Where a server tells none, or not in time, it counts as 0.
+// Statfs adds up the quotas of all accounts, for df. An account whose server tells none, or not in time, counts as 0.
 func (n *node) Statfs(ctx context.Context, out *fuse.StatfsOut) syscall.Errno {
 	ctx, cancel := context.WithTimeout(ctx, quotaPatience)
 	defer cancel()

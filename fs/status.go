@@ -9,7 +9,7 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
-// The hidden directory at the root of a mount, and what it holds.
+// The hidden directory at the root of a mount, and the file that it holds.
 const (
 	statusDirName  = ".mailfs"
 	statusFileName = "status.json"
@@ -27,7 +27,7 @@ var (
 	_ gofs.NodeGetxattrer     = (*statusDir)(nil)
 )
 
-// lookupStatus returns the hidden directory, if that is the name and there is one.
+// lookupStatus returns the hidden directory if name is its name and the mount has one, else nil.
 func (f *filesystem) lookupStatus(ctx context.Context, parent *gofs.Inode, name string, out *fuse.EntryOut) *gofs.Inode {
 	if name != statusDirName || f.options.Status == nil {
 		return nil
@@ -49,12 +49,12 @@ func (d *statusDir) Getattr(_ context.Context, _ gofs.FileHandle, out *fuse.Attr
 func (d *statusDir) OpendirHandle(context.Context, uint32) (gofs.FileHandle, uint32, syscall.Errno) {
 	l := newListing(d)
 	l.lookup = d.Lookup
-	l.add(statusFileName, syscall.S_IFDIR, statusInode+1)
+	l.add(statusFileName, syscall.S_IFREG, statusInode+1)
 	return l, 0, 0
 }
 
-// Lookup makes a new file each time, which holds what there is to say at that time and never changes: so it can be opened
-// without asking and read from the kernel's pages like any other file.
+// Lookup makes a new file each time, with the status of that time. So its bytes never change, and the kernel may keep them
+// and open it without asking, like any other file.
 func (d *statusDir) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
 	if name != statusFileName {
 		return nil, syscall.ENOENT
@@ -66,8 +66,8 @@ func (d *statusDir) Lookup(ctx context.Context, name string, out *fuse.EntryOut)
 	return d.NewInode(ctx, s, gofs.StableAttr{Mode: syscall.S_IFREG, Ino: ino}), 0
 }
 
-// statusInode is the inode of the hidden directory; those of its files come after it. No directory and no message has
-// them: the upper half is that of a directory's path or a mailbox that nobody has.
+// statusInode is the inode number of the hidden directory; those of its files come after it. Nothing else has them: inodes
+// gives out no upper part of which all bits are ones.
 const statusInode = 1<<63 - 1<<31
 
 // newStatusFile returns status.json as it is now.

@@ -10,13 +10,13 @@ import (
 	"github.com/mailfs/mailfs/cache"
 )
 
-// textsName is the view of what messages say, and textSuffix ends the names in it.
+// textsName is the name of the view that shows the text of messages, and textSuffix ends the names in it.
 const (
 	textsName  = ".text"
 	textSuffix = ".txt"
 )
 
-// texts is the directory .text of a mailbox: it holds a file for each message, with what the message says.
+// texts is the directory .text of a mailbox: it holds a file for each message, with its text.
 type texts struct{ mailboxView }
 
 var _ gofs.NodeLookuper = (*texts)(nil)

@@ -14,8 +14,8 @@ import (
 	"github.com/mailfs/mailfs/remote"
 )
 
-// Views are directories that every mailbox has and never lists, so that who walks a mailbox does not meet its messages
-// twice. Nobody tells the kernel what changes in them, so it is to ask again soon.
+// rememberView is how long the kernel may use names in views. Views are directories that every mailbox has, but never lists,
+// so that a program that walks a mailbox meets each message once. Nobody tells the kernel of changes in them.
 const rememberView = 10 * time.Second
 
 // lookupView returns the view of a name; nil if the directory has none.
@@ -40,14 +40,14 @@ func (d *directory) lookupView(ctx context.Context, f *folder, name string, out 
 	return d.NewInode(ctx, child, gofs.StableAttr{Mode: syscall.S_IFDIR, Ino: ino})
 }
 
-// viewDirectory fills in the attributes of a directory in a view. It counts no subdirectories: one link says that it
-// does not tell, as on btrfs.
+// viewDirectory fills in the attributes of a directory in a view. Its subdirectories are not counted: one link says so, as
+// on btrfs.
 func (f *filesystem) viewDirectory(out *fuse.Attr, modified time.Time) {
 	f.attributes(out, syscall.S_IFDIR|f.options.DirMode, modified)
 	out.Nlink = 1
 }
 
-// modified is when a mailbox has changed last, as far as is known.
+// modified returns when a mailbox has changed last, as far as the cache knows.
 func (f *filesystem) modified(m *cache.Mailbox) time.Time {
 	if t := m.Known(); t != nil {
 		return t.Changed()
@@ -63,7 +63,7 @@ type mailboxView struct {
 	mailbox   *cache.Mailbox
 	name      string // of the view
 	suffix    string // of the names in it, in place of that of messages
-	mode      uint32 // of what it has for a message: syscall.S_IFREG or S_IFDIR
+	mode      uint32 // of its entries: syscall.S_IFREG or S_IFDIR
 }
 
 var (
@@ -100,8 +100,8 @@ func (v *mailboxView) inodes(validity uint32) mailboxInodes {
 	return v.fsys.inodes.inView(v.name, v.directory.account.cache.Name(), v.mailbox.Name(), validity)
 }
 
-// find returns the message that a name in the view stands for, and what is fixed of the name's inode. It asks the server
-// only where the name is not known.
+// find returns the message that a name in the view stands for, and the inode number and mode of the name. It asks the
+// server only for a name that the cache does not know.
 func (v *mailboxView) find(ctx context.Context, name string) (cache.Entry, gofs.StableAttr, syscall.Errno) {
 	base, ok := strings.CutSuffix(name, v.suffix)
 	if !ok {
@@ -115,12 +115,13 @@ func (v *mailboxView) find(ctx context.Context, name string) (cache.Entry, gofs.
 	return e, gofs.StableAttr{Mode: v.mode, Ino: ino}, 0
 }
 
-// where says in logs which file of the view it is, or that it is the view.
+// where names the view in logs, or a file in it.
 func (v *mailboxView) where(names ...string) string {
 	return v.directory.whereIn(v.name, names...)
 }
 
-// findMessage returns the message of a mailbox that has a name. It asks the server only where the name is not known.
+// findMessage returns the message of a mailbox that has a name. It asks the server only for a name that the cache does not
+// know.
 func findMessage(ctx context.Context, m *cache.Mailbox, name string) (cache.Entry, error) {
 	if t := m.Known(); t != nil {
 		if e, ok := t.Lookup(name); ok {
@@ -137,7 +138,7 @@ func findMessage(ctx context.Context, m *cache.Mailbox, name string) (cache.Entr
 	return cache.Entry{}, remote.ErrNoMessage
 }
 
-// whereIn says in logs which file it is.
+// whereIn names a view of the directory in logs, or a file in it.
 func (d *directory) whereIn(view string, names ...string) string {
 	return strings.Join(append([]string{d.where(), view}, names...), "/")
 }

@@ -9,14 +9,14 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
-// viewFile is a file that mailfs makes, of a message or to show its own state. Finding out its size may take a while, and
-// is put off until somebody wants to know.
+// viewFile is a file that mailfs makes: of a message, or of its own state. Its size may take a while to find out, so that
+// is put off until the kernel asks.
 type viewFile struct {
 	file
 	where    string // for logs
 	modified time.Time
 
-	knownSize func() (int64, bool) // without asking the server; false if it is not known
+	knownSize func() (int64, bool) // asks no server; false if the size is not known
 	findSize  func(context.Context) (int64, error)
 	whole     func(context.Context) ([]byte, error) // all bytes
 }
@@ -29,23 +29,23 @@ var (
 	_ content             = (*viewFile)(nil)
 )
 
-// tell fills in the attributes and notes that the kernel has them.
-func (f *viewFile) tell(size int64, out *fuse.Attr) {
+// fillAttr fills in the attributes and notes that the kernel has them.
+func (f *viewFile) fillAttr(size int64, out *fuse.Attr) {
 	f.attributes(out, max(size, 0), f.modified)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.told = size
+	f.kernelSize = size
 }
 
 // lookUp fills in the answer to a lookup of the file. The kernel asks for the size before it uses it, unless it is known.
 func (f *viewFile) lookUp(out *fuse.EntryOut) {
 	out.SetEntryTimeout(rememberView)
 	if size, ok := f.knownSize(); ok {
-		f.tell(size, &out.Attr)
+		f.fillAttr(size, &out.Attr)
 		out.SetAttrTimeout(remember)
 		return
 	}
-	f.tell(untold, &out.Attr)
+	f.fillAttr(noSize, &out.Attr)
 	out.SetAttrTimeout(0)
 }
 
@@ -54,7 +54,7 @@ func (f *viewFile) Getattr(ctx context.Context, _ gofs.FileHandle, out *fuse.Att
 	if err != nil {
 		return f.errno("finding the size of", err)
 	}
-	f.tell(size, &out.Attr)
+	f.fillAttr(size, &out.Attr)
 	out.SetTimeout(remember)
 	return 0
 }
@@ -69,8 +69,8 @@ func (f *viewFile) Read(ctx context.Context, _ gofs.FileHandle, dest []byte, off
 
 func (f *viewFile) size(ctx context.Context) (int64, error) { return f.findSize(ctx) }
 
-// bytes also corrects the size that the kernel was told, where that was worked out from what the server says of the
-// message and not from the bytes themselves.
+// bytes also corrects the size that the kernel holds, where that was worked out from what the server says of the message
+// and not from the bytes themselves.
 func (f *viewFile) bytes(ctx context.Context, off int64, n int) ([]byte, func(), error) {
 	whole, err := f.whole(ctx)
 	if err != nil {

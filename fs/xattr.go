@@ -11,9 +11,8 @@ import (
 	mail "github.com/mailfs/mailfs/cache/message"
 )
 
-// userPrefix begins the names of the attributes that are there for users. All others (security.*, system.*,
-// trusted.*) are refused as not supported, not as absent: programs then stop asking for each file, which makes ls -l
-// nine times as fast.
+// userPrefix begins the names of the attributes that are meant for users. All others (security.*, system.*, trusted.*) are
+// refused as not supported, not as absent: programs then stop asking for each file, which makes ls -l nine times as fast.
 const userPrefix = "user."
 
 // attributeNames are the extended attributes of a message, as listxattr(2) returns them. All messages have all of
@@ -30,13 +29,13 @@ var attributeFields = map[string]string{
 // maxAttribute is the longest value in bytes that Linux takes.
 const maxAttribute = 64 << 10
 
-// Getxattr answers for directories, which have no attributes.
+// Getxattr answers for all nodes that have no attributes: all but messages.
 func (n *node) Getxattr(_ context.Context, name string, _ []byte) (uint32, syscall.Errno) {
-	return 0, absent(name)
+	return 0, noAttribute(name)
 }
 
-// absent is the answer to who asks for an attribute that is not there.
-func absent(name string) syscall.Errno {
+// noAttribute is the answer to a request for an attribute that does not exist.
+func noAttribute(name string) syscall.Errno {
 	if !strings.HasPrefix(name, userPrefix) {
 		return syscall.ENOTSUP
 	}
@@ -44,7 +43,7 @@ func absent(name string) syscall.Errno {
 }
 
 func (m *message) Listxattr(_ context.Context, dest []byte) (uint32, syscall.Errno) {
-	return answer(attributeNames, dest)
+	return copyValue(attributeNames, dest)
 }
 
 func (m *message) Getxattr(ctx context.Context, name string, dest []byte) (uint32, syscall.Errno) {
@@ -55,7 +54,7 @@ func (m *message) Getxattr(ctx context.Context, name string, dest []byte) (uint3
 			return 0, m.errno("reading the header of", err)
 		}
 		value, _ := mail.ParseHeader(raw).Text(field)
-		return answer(value, dest)
+		return copyValue(value, dest)
 	case name == "user.mail.flags", name == "user.mail.uid":
 		t := m.mailbox.Known()
 		if gone(m.mailbox, m.ref) || t == nil {
@@ -66,17 +65,17 @@ func (m *message) Getxattr(ctx context.Context, name string, dest []byte) (uint3
 			return 0, syscall.ESTALE
 		}
 		if name == "user.mail.flags" {
-			return answer(strings.Join(t.Flags(i), " "), dest)
+			return copyValue(strings.Join(t.Flags(i), " "), dest)
 		}
 		key := strings.TrimSuffix(t.At(i).Name, mail.Suffix)
-		return answer(key[strings.LastIndexByte(key, '_')+1:], dest)
+		return copyValue(key[strings.LastIndexByte(key, '_')+1:], dest)
 	default:
-		return 0, absent(name)
+		return 0, noAttribute(name)
 	}
 }
 
-// answer copies a value as getxattr(2) and listxattr(2) return it: with its length, also where dest has no room for it.
-func answer(value string, dest []byte) (uint32, syscall.Errno) {
+// copyValue copies a value as getxattr(2) and listxattr(2) return it. It returns the length also where dest has no room.
+func copyValue(value string, dest []byte) (uint32, syscall.Errno) {
 	if len(value) > maxAttribute {
 		end := maxAttribute
 		for !utf8.RuneStart(value[end]) {
