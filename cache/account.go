@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/mailfs/mailfs/cache/walk"
 	"github.com/mailfs/mailfs/remote"
 )
 
@@ -32,7 +33,7 @@ type Account struct {
 	quota     refreshed[quota]
 
 	listAhead    listAhead
-	tour         tour
+	consecutive  walk.ConsecutiveMailboxes[*Mailbox]
 	pushes       pushes
 	prefetch     Prefetch
 	prefetchFull sync.Once // the log is told once that prefetch has ended

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/mailfs/mailfs/cache/walk"
 	"github.com/mailfs/mailfs/remote"
 )
 
@@ -163,7 +164,7 @@ const (
 
 // fetchAlone has somebody who waits for a fetch wait no longer than he must. m.mu is held.
 func (m *Mailbox) fetchAlone(key bodyKey, f *fetch) {
-	if f.place == 0 || f.ahead > smallTrace || f.place-m.aheadDone < farBehind || time.Since(m.fetchedAlone) < aloneEvery {
+	if f.place == 0 || f.ahead > walk.SmallMessage || f.place-m.aheadDone < farBehind || time.Since(m.fetchedAlone) < aloneEvery {
 		return
 	}
 	m.fetchedAlone = time.Now()

@@ -9,6 +9,7 @@ import (
 
 	"github.com/mailfs/mailfs/cache/message"
 	"github.com/mailfs/mailfs/cache/table"
+	"github.com/mailfs/mailfs/cache/walk"
 	"github.com/mailfs/mailfs/remote"
 )
 
@@ -28,9 +29,9 @@ type Mailbox struct {
 	log     *slog.Logger
 
 	table      refreshed[*Table]
-	readahead  readahead
-	texts      readahead // of those who read texts
-	structures readahead // of those who look at parts
+	walks      walk.Walks
+	texts      walk.Walks // of readers of texts
+	structures walk.Walks // of readers of parts
 	searches   searches
 
 	// What a synchronisation leaves to the next one. One runs at a time, so nothing guards it.

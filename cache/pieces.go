@@ -140,7 +140,7 @@ func (m *Mailbox) missing(key bodyKey) bool {
 func (m *Mailbox) largeRead(ref Ref) (reading *largeRead, oldest *filling) {
 	i := slices.IndexFunc(m.larges, func(r *largeRead) bool { return r.ref == ref })
 	r := &largeRead{ref: ref}
-	if m.readahead.walking() { // cp -r reads it to its end
+	if m.walks.Walking() { // cp -r reads it to its end
 		r.steps = 3
 	}
 	if i >= 0 {

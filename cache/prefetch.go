@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/mailfs/mailfs/cache/walk"
 	"github.com/mailfs/mailfs/remote"
 )
 
@@ -107,7 +108,7 @@ func (m *Mailbox) prefetchMissing(ctx context.Context) error {
 			return nil
 		}
 		batch, bytes = append(batch, e.UID), bytes+e.Size
-		if bytes < batchBytes && len(batch) < batchMessages && i > 0 {
+		if bytes < walk.BatchBytes && len(batch) < walk.BatchMessages && i > 0 {
 			continue
 		}
 		if err := m.prefetchBatch(ctx, t.UIDValidity(), batch); err != nil {

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/mailfs/mailfs/cache/message"
+	"github.com/mailfs/mailfs/cache/walk"
 	"github.com/mailfs/mailfs/remote"
 )
 
@@ -42,7 +43,7 @@ func (m *Mailbox) KnownTextSize(ref Ref) (int64, bool) {
 // fetchTextsAhead counts the reading of a text, and fetches the texts that this reader is expected to read next.
 func (m *Mailbox) fetchTextsAhead(ref Ref) {
 	uids := m.nextOfWalk(&m.texts, ref)
-	for batch := range slices.Chunk(uids, batchMessages) {
+	for batch := range slices.Chunk(uids, walk.BatchMessages) {
 		m.fetchViewsAhead(ref.UIDValidity, batch, textView, m.fetchTexts)
 	}
 }
@@ -161,7 +162,7 @@ func (t *textFetch) fetchSections(ctx context.Context, g *alike) {
 	}
 }
 
-// batches returns the messages in groups of about batchBytes.
+// batches returns the messages in groups of about walk.BatchBytes.
 func (g *alike) batches() func(yield func([]remote.UID) bool) {
 	return func(yield func([]remote.UID) bool) {
 		uids := make([]remote.UID, 0, len(g.structures))
@@ -171,7 +172,7 @@ func (g *alike) batches() func(yield func([]remote.UID) bool) {
 		slices.Sort(uids)
 		for len(uids) > 0 {
 			n, size := 0, int64(0)
-			for n < len(uids) && (n == 0 || size < batchBytes) {
+			for n < len(uids) && (n == 0 || size < walk.BatchBytes) {
 				size += g.sizes[uids[n]]
 				n++
 			}

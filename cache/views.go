@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 
+	"github.com/mailfs/mailfs/cache/walk"
 	"github.com/mailfs/mailfs/remote"
 )
 
@@ -102,7 +103,7 @@ func (m *Mailbox) keepSize(ref Ref, v view, size int64) {
 const messageBytesPerByte = 64
 
 // nextOfWalk counts the reading of a view, and returns the messages whose views the same reader is expected to read next.
-func (m *Mailbox) nextOfWalk(walks *readahead, ref Ref) []remote.UID {
+func (m *Mailbox) nextOfWalk(walks *walk.Walks, ref Ref) []remote.UID {
 	t, _ := m.table.known()
 	if t == nil || t.UIDValidity() != ref.UIDValidity {
 		return nil
@@ -112,7 +113,7 @@ func (m *Mailbox) nextOfWalk(walks *readahead, ref Ref) []remote.UID {
 		return nil
 	}
 	most := m.account.options.Memory / 4
-	uids, _ := walks.step(t, i, most, most, messageBytesPerByte, false)
+	uids, _ := walks.Step(t, i, walk.Limits{Ahead: most, Room: most, Part: messageBytesPerByte})
 	return uids
 }
 
