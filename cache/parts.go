@@ -188,7 +188,7 @@ func (m *Mailbox) decodable(ref Ref) *structure {
 	if _, ok := m.localBody(ref); ok || m.account.bodies.has(m.viewKey(ref, undecodableView)) {
 		return nil
 	}
-	if found := m.keptStructure(ref); found != nil && !found.Parsed {
+	if found := m.localStructure(ref); found != nil && !found.Parsed {
 		return found
 	}
 	return nil
@@ -202,7 +202,7 @@ func (m *Mailbox) section(ctx context.Context, ref Ref, s remote.Section) (conte
 	}
 	a := m.account
 	err = remote.ErrUnsupported
-	if found := m.keptStructure(ref); found == nil || !found.Parsed {
+	if found := m.localStructure(ref); found == nil || !found.Parsed {
 		answered := false
 		err = a.remote.Sections(ctx, m.at(ref.UIDValidity, remote.Foreground), []remote.UID{ref.UID}, []remote.Section{s},
 			func(_ remote.UID, got [][]byte) { content, answered = got[0], true })

@@ -17,34 +17,34 @@ import (
 	"github.com/mailfs/mailfs/remote"
 )
 
-// maxSearches is how many searches of a mailbox are remembered.
+// maxSearches is the number of searches of a mailbox whose results are kept, the latest used ones.
 const maxSearches = 64
 
-// searches are what was searched for in a mailbox.
+// searches are the results of searching one mailbox.
 type searches struct {
-	mu    sync.Mutex // guards found
-	found *simplelru.LRU[string, *refreshed[*Table]]
+	mu      sync.Mutex                                 // guards results
+	results *simplelru.LRU[string, *refreshed[*Table]] // by query; nil before the first
 }
 
-// of returns what is known of a search.
+// of returns the result of a query, which is empty where the query is new.
 func (s *searches) of(q remote.Query) *refreshed[*Table] {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.found == nil {
-		s.found, _ = simplelru.NewLRU[string, *refreshed[*Table]](maxSearches, nil)
+	if s.results == nil {
+		s.results, _ = simplelru.NewLRU[string, *refreshed[*Table]](maxSearches, nil)
 	}
 	key := fmt.Sprintf("%#v", q)
-	k, ok := s.found.Get(key)
+	result, ok := s.results.Get(key)
 	if !ok {
-		k = &refreshed[*Table]{}
-		s.found.Add(key, k)
+		result = &refreshed[*Table]{}
+		s.results.Add(key, result)
 	}
-	return k
+	return result
 }
 
-// Search returns the messages that a query finds, as the part of the listing that they are. The server searches. Where it
-// can't be reached or can't search, what is kept is searched: headers, and the text of the messages that were read, which
-// is logged. The answer is as old as Options.Refresh at most, as that of Table.
+// Search returns a listing of the messages that fit a query. The server searches. Where it can't search or can't be reached,
+// mailfs searches in what it has: headers, and the texts of the messages that were read. A message of which it has too little
+// is left out, which is logged. The result is at most Options.Refresh old.
 func (m *Mailbox) Search(ctx context.Context, q remote.Query) (*Table, error) {
 	m.load()
 	return m.searches.of(q).get(ctx, m.account, m.account.options.Refresh, func(ctx context.Context) (*Table, error) {
@@ -54,15 +54,15 @@ func (m *Mailbox) Search(ctx context.Context, q remote.Query) (*Table, error) {
 			return table.Empty(validity), nil
 		}
 		if errors.Is(err, remote.ErrUnsupported) || away(err) {
-			m.log.Info("searching what is kept of the mailbox", "because", err)
-			return m.searchKept(ctx, q, away(err))
+			m.log.Info("the server does not search, so mailfs searches in what it has of the mailbox", "reason", err)
+			return m.searchLocally(ctx, q, away(err))
 		}
 		if err != nil {
 			return nil, err
 		}
 		t, err := m.Table(ctx)
 		if err == nil && (t.UIDValidity() != validity || t.Lacks(found)) {
-			m.table.expire() // the listing is behind
+			m.table.expire() // the server knows messages that the listing does not have yet
 			t, err = m.Table(ctx)
 		}
 		if err != nil {
@@ -75,42 +75,43 @@ func (m *Mailbox) Search(ctx context.Context, q remote.Query) (*Table, error) {
 	})
 }
 
-// headersAtOnce is how many headers are asked for at a time of a server that can't search.
+// headersAtOnce is the number of headers that are fetched at a time from a server that can't search.
 const headersAtOnce = 16
 
-// searchKept searches what is known of a mailbox. offline says not to ask the server for headers.
-func (m *Mailbox) searchKept(ctx context.Context, q remote.Query, offline bool) (*Table, error) {
+// searchLocally searches in what mailfs has of the mailbox. Headers that it does not have are fetched unless offline is set.
+func (m *Mailbox) searchLocally(ctx context.Context, q remote.Query, offline bool) (*Table, error) {
 	t, err := m.Table(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var candidates []int
 	for i := range t.Len() {
-		if fits(q, t, i) {
+		if listedAs(q, t, i) {
 			candidates = append(candidates, i)
 		}
 	}
 	found := make([]bool, t.Len())
-	var unread atomic.Int64
+	var undecided atomic.Int64 // messages of which mailfs has too little
 	var searching sync.WaitGroup
-	each := (len(candidates) + headersAtOnce - 1) / headersAtOnce
-	for share := range slices.Chunk(candidates, max(each, 1)) {
+	perGoroutine := (len(candidates) + headersAtOnce - 1) / headersAtOnce
+	for share := range slices.Chunk(candidates, max(perGoroutine, 1)) {
 		searching.Go(func() {
 			for _, i := range share {
 				if ctx.Err() != nil {
 					return
 				}
-				is, known := m.contains(ctx, Ref{UIDValidity: t.UIDValidity(), UID: t.UID(i)}, q, offline)
-				found[i] = is
-				if !known {
-					unread.Add(1)
+				fits, decided := m.contains(ctx, Ref{UIDValidity: t.UIDValidity(), UID: t.UID(i)}, q, offline)
+				found[i] = fits
+				if !decided {
+					undecided.Add(1)
 				}
 			}
 		})
 	}
 	searching.Wait()
-	if n := unread.Load(); n > 0 {
-		m.log.Warn("a search is incomplete: not all of what it needs is kept", "messages", len(candidates), "not searched", n)
+	if n := undecided.Load(); n > 0 {
+		m.log.Warn("a search is incomplete: mailfs does not have enough of some messages",
+			"messages", len(candidates), "not searched", n)
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -118,8 +119,8 @@ func (m *Mailbox) searchKept(ctx context.Context, q remote.Query, offline bool) 
 	return t.Only(func(i int) bool { return found[i] }), nil
 }
 
-// fits tells whether a message may be one that a query finds, by what a listing tells of it.
-func fits(q remote.Query, t *Table, i int) bool {
+// listedAs tells whether the i-th message of a listing has the time, the size and the flags that a query asks for.
+func listedAs(q remote.Query, t *Table, i int) bool {
 	e := t.At(i)
 	flagged := func(flag string) bool {
 		return slices.ContainsFunc(t.Flags(i), func(f string) bool { return strings.EqualFold(f, flag) })
@@ -134,12 +135,13 @@ func fits(q remote.Query, t *Table, i int) bool {
 	}
 }
 
-// contains tells whether a message has in it what a query is looking for, and whether enough of it is kept to tell.
-func (m *Mailbox) contains(ctx context.Context, ref Ref, q remote.Query, offline bool) (is, known bool) {
+// contains tells whether a message contains the words of a query. decided is false where mailfs has too little of the message
+// to tell; a header that it does not have is fetched unless offline is set.
+func (m *Mailbox) contains(ctx context.Context, ref Ref, q remote.Query, offline bool) (fits, decided bool) {
 	if len(q.From)+len(q.To)+len(q.Subject)+len(q.Body)+len(q.Text) == 0 {
 		return true, true
 	}
-	raw, ok := m.keptHeader(ref)
+	raw, ok := m.localHeader(ref)
 	if !ok && !offline {
 		header, err := m.Header(ctx, ref)
 		raw, ok = header, err == nil
@@ -153,34 +155,34 @@ func (m *Mailbox) contains(ctx context.Context, ref Ref, q remote.Query, offline
 		values []string
 	}{{"From", q.From}, {"To", q.To}, {"Subject", q.Subject}} {
 		text, _ := h.Text(field.name)
-		if !holdsAll(text, field.values) {
+		if !containsAll(text, field.values) {
 			return false, true
 		}
 	}
 	if !q.NeedsBodies() {
 		return true, true
 	}
-	text, ok := m.keptText(ref)
+	text, ok := m.localText(ref)
 	_, body, _ := bytes.Cut(text, []byte("\n\n"))
 	header := string(message.HeaderText(raw))
 	switch {
 	case ok:
-		return holdsAll(string(body), q.Body) && holdsAll(header+string(body), q.Text), true
-	case len(q.Body) == 0 && holdsAll(header, q.Text):
+		return containsAll(string(body), q.Body) && containsAll(header+string(body), q.Text), true
+	case len(q.Body) == 0 && containsAll(header, q.Text):
 		return true, true
 	default:
 		return false, false
 	}
 }
 
-// holdsAll tells whether all parts are in a text, in any case of letters.
-func holdsAll(text string, parts []string) bool {
+// containsAll tells whether a text contains all words, in any case of letters.
+func containsAll(text string, words []string) bool {
 	text = strings.ToLower(text)
-	return !slices.ContainsFunc(parts, func(p string) bool { return !strings.Contains(text, strings.ToLower(p)) })
+	return !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(text, strings.ToLower(w)) })
 }
 
-// keptHeader returns the header of a message, as Header does, without asking the server.
-func (m *Mailbox) keptHeader(ref Ref) ([]byte, bool) {
+// localHeader returns the header of a message as Header does, from memory or disk; false if it is in neither.
+func (m *Mailbox) localHeader(ref Ref) ([]byte, bool) {
 	if header, ok := m.account.bodies.get(bodyKey{mailbox: m, ref: ref, header: true}); ok {
 		return header, true
 	}
@@ -195,8 +197,8 @@ func (m *Mailbox) keptHeader(ref Ref) ([]byte, bool) {
 	return nil, false
 }
 
-// keptText returns what a message says, as Text does, without asking the server.
-func (m *Mailbox) keptText(ref Ref) ([]byte, bool) {
+// localText returns the text of a message as Text does, made of what is in memory or on disk; false if that is too little.
+func (m *Mailbox) localText(ref Ref) ([]byte, bool) {
 	if text, ok := m.account.bodies.get(m.viewKey(ref, textView)); ok {
 		return text, true
 	}

@@ -37,7 +37,7 @@ func (m *Mailbox) findStructures(ctx context.Context, at remote.Place, uids []re
 			got(uid, found, err)
 			continue
 		}
-		switch found := m.keptStructure(ref); {
+		switch found := m.localStructure(ref); {
 		case found != nil && !found.Parsed:
 			got(uid, found, nil)
 		case found != nil, a.bodies.has(m.viewKey(ref, unparsableView)):
@@ -108,8 +108,8 @@ func parseStructure(body []byte) (*structure, error) {
 	return &structure{Root: parsed.Root, Header: parsed.Header(), Parsed: true, message: parsed}, nil
 }
 
-// keptStructure returns the structure of a message from memory or the store; nil if it is in neither.
-func (m *Mailbox) keptStructure(ref Ref) *structure {
+// localStructure returns the structure of a message from memory or the store; nil if it is in neither.
+func (m *Mailbox) localStructure(ref Ref) *structure {
 	v, ok := m.account.bodies.get(m.viewKey(ref, structureView))
 	if !ok {
 		v = m.indexedView(ref, structureView)

@@ -181,7 +181,7 @@ func TestSearchWithoutServer(t *testing.T) {
 			t.Errorf("without the server, %s: found %v, want %v", q.query, uids, q.uids)
 		}
 	}
-	if log, _ := os.ReadFile(m.Log); !strings.Contains(string(log), "searching what is kept") ||
+	if log, _ := os.ReadFile(m.Log); !strings.Contains(string(log), "mailfs searches in what it has") ||
 		!strings.Contains(string(log), "a search is incomplete") {
 		t.Errorf("the log does not say that the search was incomplete:\n%s", log)
 	}
