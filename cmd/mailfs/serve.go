@@ -64,50 +64,40 @@ func openLog(path string) (*os.File, error) {
 	return file, nil
 }
 
-// serve connects the accounts of a job, mounts them, calls ready and stays until ctx ends or somebody unmounts. A mount
-// that is in use when ctx ends is detached: who uses it gets errors from then on. ready gets a function that tells what
-// is going on. What happens before ready to some of several accounts is told to warn; if all of them fail, nothing is
-// mounted.
+// served is an account of a job while it is served.
+type served struct {
+	account *config.Account
+	dialer  *dial.Dialer
+	remote  remote.Account
+	cached  *cache.Account
+}
+
+// serve connects the accounts of a job, mounts them, calls ready and stays until ctx ends or somebody unmounts. A mount that
+// is in use when ctx ends is detached: from then on its users get errors. ready gets a function that returns what the mount
+// is doing. Before ready, warn gets what happens to some of several accounts; if all of them fail, nothing is mounted.
 func serve(ctx context.Context, j *config.Job, log *slog.Logger, warn func(string), ready func(func() cache.Status) error) (err error) {
-	// Most of the memory holds bodies. The limit has the collector come when garbage would add much to what --memory allows;
-	// before that it need not.
-	limit := j.Memory + 36<<20
-	process.EnlargePages(min(limit, 128<<20))
-	debug.SetGCPercent(200)
-	debug.SetMemoryLimit(limit)
+	limitMemory(j.Memory)
 	store := cache.New(j.CacheOptions(log))
 	defer func() {
 		if e := store.Close(); e != nil {
 			log.Warn("closing the accounts", "error", e)
 		}
 	}()
-	var accounts []*cache.Account
-	var remotes []remote.Account
-	again := make(chan os.Signal, 1) // mailfs login says so
+	again := make(chan os.Signal, 1)
 	signal.Notify(again, signInAgain)
 	defer signal.Stop(again)
-	var dialers []*dial.Dialer
-	for i := range j.Accounts {
-		a := &j.Accounts[i]
-		d := dial.New(secret.Server(a))
-		dialers = append(dialers, d)
-		r := open(a, d, log)
-		remotes = append(remotes, r)
-		kept, err := store.Account(a.Name, remote.Retry(r), j.AccountOptions(a))
-		if errors.Is(err, cache.ErrStoreNewer) {
-			return fmt.Errorf("%s: a newer version of mailfs wrote this cache; use that one, or another --cache-dir", a.Store)
-		} else if err != nil {
-			return storeError(a.Store, err)
-		}
-		if err := kept.Unkept(); err != nil {
-			warn(join(a.Label(), "nothing is kept on disk: "+err.Error()))
-		}
-		accounts = append(accounts, kept)
-	}
-	if err := connect(ctx, j.Accounts, remotes, accounts, warn); err != nil {
+	accounts, err := openAccounts(j, store, log, warn)
+	if err != nil {
 		return err
 	}
-	server, err := fs.Mount(j.Mountpoint, accounts, j.Single, j.MountOptions(log, func() []byte { return statusText(j, store.Status()) }))
+	if err := connect(ctx, accounts, warn); err != nil {
+		return err
+	}
+	var cached []*cache.Account
+	for _, s := range accounts {
+		cached = append(cached, s.cached)
+	}
+	server, err := fs.Mount(j.Mountpoint, cached, j.Single, j.MountOptions(log, func() []byte { return statusText(j, store.Status()) }))
 	if err != nil {
 		return mountError(j.Mountpoint, err)
 	}
@@ -118,8 +108,7 @@ func serve(ctx context.Context, j *config.Job, log *slog.Logger, warn func(strin
 		server.Wait()
 		close(ended)
 	}()
-	told := func() cache.Status { return explained(j, store.Status()) }
-	if err := ready(told); err != nil { // nobody is left who wants it
+	if err := ready(func() cache.Status { return explained(j, store.Status()) }); err != nil {
 		log.Info("unmounting: nobody waits for the mount", "error", err)
 		return errors.Join(detach(j.Mountpoint, server), err)
 	}
@@ -131,11 +120,42 @@ func serve(ctx context.Context, j *config.Job, log *slog.Logger, warn func(strin
 		case <-ctx.Done():
 			return detach(j.Mountpoint, server)
 		case <-again:
-			for _, d := range dialers {
-				d.Forget()
+			for _, s := range accounts {
+				s.dialer.Forget()
 			}
 		}
 	}
+}
+
+// limitMemory prepares the heap for so many bytes of message bodies, which are most of it. The limit has the collector run
+// when garbage would add much to them; before that it need not.
+func limitMemory(bodies int64) {
+	limit := bodies + 36<<20
+	process.EnlargePages(min(limit, 128<<20))
+	debug.SetGCPercent(200)
+	debug.SetMemoryLimit(limit)
+}
+
+// openAccounts adds the accounts of a job to the cache. None is connected yet.
+func openAccounts(j *config.Job, store *cache.Cache, log *slog.Logger, warn func(string)) ([]served, error) {
+	var accounts []served
+	for i := range j.Accounts {
+		a := &j.Accounts[i]
+		s := served{account: a, dialer: dial.New(secret.Server(a))}
+		s.remote = open(a, s.dialer, log)
+		cached, err := store.Account(a.Name, remote.Retry(s.remote), j.AccountOptions(a))
+		if errors.Is(err, cache.ErrStoreNewer) {
+			return nil, fmt.Errorf("%s: a newer version of mailfs wrote this cache; use that one, or another --cache-dir", a.Store)
+		} else if err != nil {
+			return nil, storeError(a.Store, err)
+		}
+		if err := cached.Unkept(); err != nil {
+			warn(join(a.Label(), "nothing is kept on disk: "+err.Error()))
+		}
+		s.cached = cached
+		accounts = append(accounts, s)
+	}
+	return accounts, nil
 }
 
 // detach unmounts, from under who uses it if it must.
@@ -146,17 +166,16 @@ func detach(mountpoint string, server *fs.Server) error {
 	return process.Detach(mountpoint)
 }
 
-// connect signs in to all accounts at once and lists their mailboxes. It fails when none could be reached, unless the
-// cache has one of those that are merely out of reach.
-func connect(ctx context.Context, accounts []config.Account, remotes []remote.Account, kept []*cache.Account,
-	warn func(string)) error {
+// connect signs in to all accounts at once and lists their mailboxes. It fails when all accounts fail. An account that is out
+// of reach does not count as failed if the cache has it.
+func connect(ctx context.Context, accounts []served, warn func(string)) error {
 	errs, steps := make([]error, len(accounts)), make([]string, len(accounts))
 	var all sync.WaitGroup
-	for i, r := range remotes {
+	for i, s := range accounts {
 		all.Go(func() {
-			if errs[i] = r.Connect(ctx); errs[i] == nil {
+			if errs[i] = s.remote.Connect(ctx); errs[i] == nil {
 				steps[i] = dial.StepMailboxes
-				_, errs[i] = kept[i].Mailboxes(ctx)
+				_, errs[i] = s.cached.Mailboxes(ctx)
 			}
 		})
 	}
@@ -169,19 +188,18 @@ func connect(ctx context.Context, accounts []config.Account, remotes []remote.Ac
 		if err == nil {
 			continue
 		}
-		offline := kept[i].Stored() && (errors.Is(err, remote.ErrUnreachable) || errors.Is(err, remote.ErrTimeout))
-		failure := failed(&accounts[i], err)
+		offline := accounts[i].cached.Stored() && (errors.Is(err, remote.ErrUnreachable) || errors.Is(err, remote.ErrTimeout))
+		failure := failed(accounts[i].account, err)
 		failure.step = steps[i]
-		err = failure
 		if offline {
-			warn(line(err) + "; mounting what the cache holds")
+			warn(line(failure) + "; mounting what the cache holds")
 			continue
 		}
 		lost++
 		if len(accounts) == 1 {
-			return err
+			return failure
 		}
-		warn(line(err))
+		warn(line(failure))
 	}
 	if lost == len(accounts) {
 		return errors.New("no account could be reached, nothing is mounted")
