@@ -109,20 +109,20 @@ func (m *Mailbox) getOrStart(key bodyKey, how leaseEvent) ([]byte, *fetch) {
 	defer m.mu.Unlock()
 	f := m.inflight[key]
 	if f != nil {
-		m.fetchAlone(key, f)
+		m.fetchAloneLocked(key, f)
 	} else {
 		if body, ok := m.account.bodies.get(key); ok { // it came between the two looks
 			return body, nil
 		}
-		f = m.start(key)
+		f = m.startLocked(key)
 		switch {
 		case key.header:
-			m.send(map[bodyKey]*fetch{key: f})
+			m.sendLocked(map[bodyKey]*fetch{key: f})
 		case m.reading == 0:
 			m.reading++
-			m.send(map[bodyKey]*fetch{key: f})
+			m.sendLocked(map[bodyKey]*fetch{key: f})
 		default:
-			m.batch(key, f)
+			m.batchLocked(key, f)
 		}
 	}
 	m.leaseLocked(key, f, how, nil)
@@ -136,8 +136,8 @@ func (m *Mailbox) release(key bodyKey, f *fetch) {
 	m.leaseLocked(key, f, leaseRelease, nil)
 }
 
-// start begins a fetch that others can wait for. m.mu is held.
-func (m *Mailbox) start(key bodyKey) *fetch {
+// startLocked begins a fetch that others can wait for.
+func (m *Mailbox) startLocked(key bodyKey) *fetch {
 	if m.inflight == nil {
 		m.inflight = map[bodyKey]*fetch{}
 	}
@@ -146,8 +146,8 @@ func (m *Mailbox) start(key bodyKey) *fetch {
 	return f
 }
 
-// attach returns the fetch that is under way already; nil if none is. m.mu is held.
-func (m *Mailbox) attach(key bodyKey) *fetch {
+// attachLocked returns the fetch that is under way already; nil if none is.
+func (m *Mailbox) attachLocked(key bodyKey) *fetch {
 	f := m.inflight[key]
 	if f != nil {
 		m.leaseLocked(key, f, leaseRetain, nil)
@@ -162,8 +162,8 @@ const (
 	aloneEvery = 100 * time.Millisecond
 )
 
-// fetchAlone has somebody who waits for a fetch wait no longer than he must. m.mu is held.
-func (m *Mailbox) fetchAlone(key bodyKey, f *fetch) {
+// fetchAloneLocked has somebody who waits for a fetch wait no longer than he must.
+func (m *Mailbox) fetchAloneLocked(key bodyKey, f *fetch) {
 	if f.place == 0 || f.ahead > walk.SmallMessage || f.place-m.aheadDone < farBehind || time.Since(m.fetchedAlone) < aloneEvery {
 		return
 	}
@@ -208,7 +208,7 @@ func (m *Mailbox) finish(key bodyKey, f *fetch, body []byte, err error) {
 	f.finish(body, err)
 }
 
-// failLocked ends fetches that no request was sent for. m.mu is held.
+// failLocked ends fetches that no request was sent for.
 func (m *Mailbox) failLocked(fetches map[bodyKey]*fetch, err error) {
 	for key, f := range fetches {
 		m.leaseLocked(key, f, leaseFailed, nil)
@@ -221,23 +221,23 @@ func (m *Mailbox) failLocked(fetches map[bodyKey]*fetch, err error) {
 // single one waits for nobody.
 const together = time.Millisecond
 
-// batch puts a fetch among those that are sent together. m.mu is held.
-func (m *Mailbox) batch(key bodyKey, f *fetch) {
+// batchLocked puts a fetch among those that are sent together.
+func (m *Mailbox) batchLocked(key bodyKey, f *fetch) {
 	if m.batched == nil {
 		m.batched = map[bodyKey]*fetch{}
 		time.AfterFunc(together, func() {
 			m.mu.Lock()
 			defer m.mu.Unlock()
 			m.reading++
-			m.send(m.batched)
+			m.sendLocked(m.batched)
 			m.batched = nil
 		})
 	}
 	m.batched[key] = f
 }
 
-// send begins the fetch that a reader waits for: of one header, or of bodies. m.mu is held.
-func (m *Mailbox) send(fetches map[bodyKey]*fetch) {
+// sendLocked begins the fetch that a reader waits for: of one header, or of bodies.
+func (m *Mailbox) sendLocked(fetches map[bodyKey]*fetch) {
 	running := m.account.run(func(ctx context.Context) {
 		batches := map[uint32]map[remote.UID]*fetch{}
 		for key, f := range fetches {

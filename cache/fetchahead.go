@@ -57,7 +57,7 @@ func (m *Mailbox) fetchAhead(t *Table, uids []remote.UID, probe remote.UID) {
 		if m.inflight[key] != nil || a.bodies.has(key) || onDisk[uid] {
 			continue
 		}
-		fetches[uid] = m.start(key)
+		fetches[uid] = m.startLocked(key)
 		fetches[uid].ahead = t.Size(t.Index(uid))
 		a.bodies.ahead.Add(fetches[uid].ahead)
 		m.aheadAsked += fetches[uid].ahead

@@ -106,7 +106,7 @@ func (l *lease) beforeEnd(e leaseEvent) leaseAction {
 func (l *lease) wanted() bool { return l.state == leaseRetained || l.readers > 0 }
 
 // leaseLocked notes an event in the lease of a fetch, and does what is to be done with the bytes. body is what the fetch
-// brought where it ends with this event, and nil else. m.mu is held.
+// brought where it ends with this event, and nil else.
 func (m *Mailbox) leaseLocked(key bodyKey, f *fetch, e leaseEvent, body []byte) {
 	switch f.lease.next(e) {
 	case leaseAdd:

@@ -115,7 +115,7 @@ func TestThePushedMessageNobodyReadsGivesItsMemoryToTheNext(t *testing.T) {
 		a := &Account{bodies: newBodies(1 << 20)}
 		m := &Mailbox{account: a, inflight: map[bodyKey]*fetch{}}
 		key := bodyKey{mailbox: m, ref: Ref{UIDValidity: 1, UID: 2}}
-		f := m.start(key)
+		f := m.startLocked(key)
 		body := buffer.Get(size)
 		f.finish(body, nil)
 		for range c.readers {

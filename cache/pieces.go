@@ -89,7 +89,7 @@ func (m *Mailbox) piece(ctx context.Context, ref Ref, size int64, number uint32)
 	key := bodyKey{mailbox: m, ref: ref, piece: number}
 	last := max(uint32((size-1)/pieceSize)+1, number)
 	m.mu.Lock()
-	r, oldest := m.largeRead(ref)
+	r, oldest := m.largeReadLocked(ref)
 	switch number {
 	case r.last:
 	case r.last + 1:
@@ -103,7 +103,7 @@ func (m *Mailbox) piece(ctx context.Context, ref Ref, size int64, number uint32)
 	end := min(number+piecesAhead(r.steps), last) + 1
 	for from := number; from < end; {
 		to := from
-		for to < end && to < from+runPieces && m.missing(bodyKey{mailbox: m, ref: ref, piece: to}) {
+		for to < end && to < from+runPieces && m.missingLocked(bodyKey{mailbox: m, ref: ref, piece: to}) {
 			to++
 		}
 		switch {
@@ -111,9 +111,9 @@ func (m *Mailbox) piece(ctx context.Context, ref Ref, size int64, number uint32)
 			from++
 			continue
 		case from == number:
-			m.fetchPieces(remote.Foreground, r, size, from, to)
+			m.fetchPiecesLocked(remote.Foreground, r, size, from, to)
 		case to == from+runPieces || to == last+1: // else wait until it is a whole run
-			m.fetchPieces(remote.Readahead, r, size, from, to)
+			m.fetchPiecesLocked(remote.Readahead, r, size, from, to)
 		}
 		from = to
 	}
@@ -130,14 +130,14 @@ func (m *Mailbox) piece(ctx context.Context, ref Ref, size int64, number uint32)
 	return m.piece(ctx, ref, size, number) // it had to go in between
 }
 
-// missing tells whether something is neither here nor on its way. m.mu is held.
-func (m *Mailbox) missing(key bodyKey) bool {
+// missingLocked tells whether something is neither here nor on its way.
+func (m *Mailbox) missingLocked(key bodyKey) bool {
 	return m.inflight[key] == nil && !m.account.bodies.has(key)
 }
 
-// largeRead returns what is known of the reading of a message, and the file of the reading that had to make room for it,
-// which the caller gives up after it has unlocked m.mu; nil if none had to. m.mu is held.
-func (m *Mailbox) largeRead(ref Ref) (reading *largeRead, oldest *filling) {
+// largeReadLocked returns what is known of the reading of a message, and the file of the reading that had to make room for it,
+// which the caller gives up after it has unlocked m.mu; nil if none had to.
+func (m *Mailbox) largeReadLocked(ref Ref) (reading *largeRead, oldest *filling) {
 	i := slices.IndexFunc(m.larges, func(r *largeRead) bool { return r.ref == ref })
 	r := &largeRead{ref: ref}
 	if m.walks.Walking() { // cp -r reads it to its end
@@ -161,8 +161,8 @@ func (m *Mailbox) giveUp(file *filling) {
 	}
 }
 
-// fetchPieces begins to fetch the pieces from..to-1 with one command. m.mu is held.
-func (m *Mailbox) fetchPieces(prio remote.Priority, r *largeRead, size int64, from, to uint32) {
+// fetchPiecesLocked begins to fetch the pieces from..to-1 with one command.
+func (m *Mailbox) fetchPiecesLocked(prio remote.Priority, r *largeRead, size int64, from, to uint32) {
 	a := m.account
 	fetches := map[bodyKey]*fetch{}
 	if r.file == nil && from == 1 && a.store != nil { // before any piece comes: they may come in any order
@@ -170,7 +170,7 @@ func (m *Mailbox) fetchPieces(prio remote.Priority, r *largeRead, size int64, fr
 	}
 	for n := from; n < to; n++ {
 		key := bodyKey{mailbox: m, ref: r.ref, piece: n}
-		fetches[key] = m.start(key)
+		fetches[key] = m.startLocked(key)
 	}
 	running := a.run(func(ctx context.Context) {
 		off, n := int64(from-1)*pieceSize, int64(to-from)*pieceSize

@@ -38,10 +38,10 @@ func TestALargeMessageIsKeptInWhateverOrderItsPiecesCome(t *testing.T) {
 	size, ref := int64(len(s.body)), Ref{UIDValidity: 1, UID: 2}
 	last := uint32((size + pieceSize - 1) / pieceSize)
 	m.mu.Lock()
-	r, _ := m.largeRead(ref)
+	r, _ := m.largeReadLocked(ref)
 	var fetches []*fetch
 	for n := uint32(1); n <= last; n++ {
-		m.fetchPieces(remote.Foreground, r, size, n, n+1)
+		m.fetchPiecesLocked(remote.Foreground, r, size, n, n+1)
 		fetches = append(fetches, m.inflight[bodyKey{mailbox: m, ref: ref, piece: n}])
 	}
 	m.mu.Unlock()

@@ -159,11 +159,11 @@ func (m *Mailbox) fetchMessages(ctx context.Context, at remote.Place, uids []rem
 	m.mu.Lock()
 	for _, uid := range uids {
 		key := bodyKey{mailbox: m, ref: Ref{UIDValidity: at.UIDValidity, UID: uid}}
-		if f := m.attach(key); f != nil {
+		if f := m.attachLocked(key); f != nil {
 			fetches[uid] = f
 			continue
 		}
-		started[uid] = m.start(key)
+		started[uid] = m.startLocked(key)
 		fetches[uid] = started[uid]
 	}
 	m.mu.Unlock()

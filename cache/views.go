@@ -62,7 +62,7 @@ func (m *Mailbox) getView(ctx context.Context, ref Ref, v view, run func(context
 			m.mu.Unlock()
 			return content, nil
 		}
-		f = m.start(key)
+		f = m.startLocked(key)
 		if !m.account.run(func(ctx context.Context) { run(ctx, f) }) {
 			m.failLocked(map[bodyKey]*fetch{key: f}, remote.ErrClosed)
 		}
@@ -127,7 +127,7 @@ func (m *Mailbox) fetchViewsAhead(validity uint32, uids []remote.UID, v view,
 	for _, uid := range uids {
 		key := m.viewKey(Ref{UIDValidity: validity, UID: uid}, v)
 		if m.inflight[key] == nil && !a.bodies.has(key) {
-			fetches[uid] = m.start(key)
+			fetches[uid] = m.startLocked(key)
 		}
 	}
 	m.mu.Unlock()
