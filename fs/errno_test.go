@@ -10,10 +10,10 @@ import (
 	"github.com/mailfs/mailfs/remote"
 )
 
-func TestErrno(t *testing.T) {
+func TestEachErrorHasItsErrno(t *testing.T) {
 	for _, c := range []struct {
 		err        error
-		errno, was syscall.Errno // on the way to a message, and of one that was there
+		errno, was syscall.Errno // of a lookup, and of a message that was found before
 	}{
 		{nil, 0, 0},
 		{remote.ErrUnreachable, syscall.EHOSTDOWN, syscall.EHOSTDOWN},
@@ -34,7 +34,7 @@ func TestErrno(t *testing.T) {
 		{context.DeadlineExceeded, syscall.ETIMEDOUT, syscall.ETIMEDOUT},
 		{fmt.Errorf("%w: %w", remote.ErrUnreachable, remote.ErrLost), syscall.EHOSTDOWN, syscall.EHOSTDOWN},
 		{fmt.Errorf("%w: %w", remote.ErrTimeout, context.Canceled), syscall.ETIMEDOUT, syscall.ETIMEDOUT},
-		{errors.New("what nobody thought of"), syscall.EIO, syscall.EIO},
+		{errors.New("an error of another kind"), syscall.EIO, syscall.EIO},
 	} {
 		err := c.err
 		if err != nil {

@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-func TestFolderName(t *testing.T) {
+func TestAFolderNameEscapesWhatWouldMeanSomethingElse(t *testing.T) {
 	for _, c := range []struct{ folder, want string }{
 		{"INBOX", "INBOX"},
 		{"Entwürfe & Notizen", "Entwürfe & Notizen"},
@@ -43,7 +43,7 @@ func TestFolderName(t *testing.T) {
 	}
 }
 
-func TestFolderNameThatIsTooLong(t *testing.T) {
+func TestALongFolderNameIsCutAndKeptApart(t *testing.T) {
 	long := strings.Repeat("ü", 200)
 	a, b := folderName(long), folderName(long+"x")
 	if a == b || len(a) > maxFolderName || !utf8.ValidString(a) || !strings.HasPrefix(a, strings.Repeat("ü", 100)) {

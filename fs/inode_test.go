@@ -61,7 +61,7 @@ func TestInodesStayTheSame(t *testing.T) {
 	}
 }
 
-func TestInodeOfATakenHash(t *testing.T) {
+func TestATakenHashGivesAnotherInode(t *testing.T) {
 	var n inodes
 	first := n.upper("owner", 15)
 	n = inodes{owners: map[uint64]string{15<<32 | first: "somebody else"}}

@@ -17,8 +17,7 @@ import (
 	"github.com/mailfs/mailfs/remote"
 )
 
-// What listing 10,000 messages may cost.
-func TestListingBudget(t *testing.T) {
+func TestListingTenThousandMessagesTakesFewRequests(t *testing.T) {
 	const n = 10_000
 	s := newSynthetic(map[string]int{"INBOX": n})
 	m := mountOne(t, s)
@@ -50,8 +49,7 @@ func TestListingBudget(t *testing.T) {
 	}
 }
 
-// Reading again what the kernel has costs no request at all, once sizes have proved to be right.
-func TestReadingBudget(t *testing.T) {
+func TestReadingAgainTakesNoRequestOnceSizesAreTrusted(t *testing.T) {
 	s := newSynthetic(map[string]int{"INBOX": 200})
 	m := mountOne(t, s)
 	m.trust(t, "INBOX")
@@ -71,8 +69,7 @@ func TestReadingBudget(t *testing.T) {
 	}
 }
 
-// In a very large mailbox the names come without attributes, until somebody wants them.
-func TestListingAdapts(t *testing.T) {
+func TestAVeryLargeMailboxIsListedWithoutAttributesUntilTheyAreAskedFor(t *testing.T) {
 	n := manyMessages + 10_000
 	m := mountOne(t, newSynthetic(map[string]int{"INBOX": n}))
 	if got := strings.Count(run(t, "ls", "-U", m.path("INBOX")), "\n"); got != n {
@@ -147,8 +144,7 @@ func openDir(t testing.TB, name string) int {
 	return fd
 }
 
-// A position in a listing means the same after messages before it are gone.
-func TestSeekAcrossAnExpunge(t *testing.T) {
+func TestAPositionInAListingHoldsAcrossAnExpunge(t *testing.T) {
 	s := newSynthetic(map[string]int{"INBOX": 1000, "INBOX/a": 1, "INBOX/b": 1})
 	m := mountLive(t, s)
 	fd := openDir(t, m.path("INBOX"))
@@ -188,7 +184,7 @@ func TestSeekAcrossAnExpunge(t *testing.T) {
 	}
 }
 
-func TestListingIsInOrderOfInodes(t *testing.T) {
+func TestAListingIsInOrderOfInodes(t *testing.T) {
 	m := mountOne(t, newSynthetic(map[string]int{"INBOX": 300}))
 	fd := openDir(t, m.path("INBOX"))
 	defer unix.Close(fd)
@@ -205,8 +201,8 @@ func TestListingIsInOrderOfInodes(t *testing.T) {
 	}
 }
 
-// A listing that has not changed is the kernel's own; one that has is read anew.
-func TestListingIsCachedUntilItChanges(t *testing.T) {
+// The kernel answers a listing that has not changed, and reads one that has changed anew.
+func TestAListingIsCachedUntilItChanges(t *testing.T) {
 	s := newSynthetic(map[string]int{"INBOX": 500})
 	m := mountLive(t, s)
 	first := m.names(t, "INBOX")
@@ -231,7 +227,7 @@ func TestListingIsCachedUntilItChanges(t *testing.T) {
 	}
 }
 
-func TestRewindSeesWhatIsNew(t *testing.T) {
+func TestRewindingAListingShowsNewMessages(t *testing.T) {
 	s := newSynthetic(map[string]int{"INBOX": 5})
 	m := mountLive(t, s)
 	fd := openDir(t, m.path("INBOX"))
@@ -280,7 +276,7 @@ func benchmarkListing(b *testing.B, s *synthetic, n int, args []string, again bo
 				b.Fatal(err)
 			}
 		}
-		fd := openDir(b, m.path("INBOX")) // what the synchronisation costs is cache's to measure
+		fd := openDir(b, m.path("INBOX")) // the tests of package cache measure what the synchronisation costs
 		unix.Close(fd)
 		if again {
 			list()

@@ -30,7 +30,7 @@ func uidOf(t testing.TB, name string) remote.UID {
 	return remote.UID(uid)
 }
 
-func TestMessageIsAFile(t *testing.T) {
+func TestAMessageIsAFileWithItsBytesAndAttributes(t *testing.T) {
 	s := newSynthetic(map[string]int{"INBOX": 50})
 	m := mountOne(t, s)
 	for _, name := range m.names(t, "INBOX") {
@@ -56,7 +56,7 @@ var readers = []struct {
 	name string
 	args []string // after which comes the file
 	want func(body []byte) string
-	stat bool // it believes st_size
+	stat bool // the program reads no more than st_size bytes
 }{
 	{"cat", []string{"cat"}, asIs, false},
 	{"small reads", []string{"dd", "bs=100", "status=none"}, asIs, false},
@@ -119,8 +119,8 @@ var lies = []struct {
 	{"much more", func(n int64) int64 { return n + 1<<20 }},
 }
 
-// A server that lies from the beginning: every reader gets every byte and not one more, and the right size.
-func TestWrongSizes(t *testing.T) {
+// The server announces wrong sizes from the beginning: every reader gets every byte and not one more, and the right size.
+func TestReadersGetEveryByteWhereAnnouncedSizesAreWrong(t *testing.T) {
 	for _, lie := range lies {
 		t.Run(lie.name, func(t *testing.T) {
 			s := newSynthetic(map[string]int{"INBOX": 3 * len(readers)})
@@ -141,9 +141,9 @@ func TestWrongSizes(t *testing.T) {
 	}
 }
 
-// A server that begins to lie when the kernel opens files without asking: who reads until there is no more gets every
-// byte and not one more, and so does everybody who comes after.
-func TestWrongSizesWithoutOpen(t *testing.T) {
+// The server begins to announce wrong sizes when the kernel opens files without asking. A reader that reads until there is
+// no more gets every byte and not one more, and so does every later reader.
+func TestReadersGetEveryByteWhereSizesTurnWrongAfterTheyWereTrusted(t *testing.T) {
 	for _, lie := range lies {
 		t.Run(lie.name, func(t *testing.T) {
 			s := newSynthetic(map[string]int{"INBOX": 3 * len(readers), "Trusted": 40})
@@ -168,9 +168,9 @@ func TestWrongSizesWithoutOpen(t *testing.T) {
 	}
 }
 
-// One fetch serves all readers of a message, and a signal lets a reader go at once, whether it is the one that the
-// others wait for or one of these. Who stays gets the bytes.
-func TestInterruptedReader(t *testing.T) {
+// One fetch serves all readers of a message. A signal ends a reader at once, whether it was the first or not. The reader that
+// stays gets the bytes.
+func TestASignalEndsOneReaderAndTheOthersGetTheBytes(t *testing.T) {
 	for _, trusted := range []bool{false, true} {
 		for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGKILL} {
 			t.Run(fmt.Sprintf("%v/trusted=%v", signal, trusted), func(t *testing.T) {
@@ -260,7 +260,7 @@ func (r *reader) waits(t testing.TB) bool {
 		strings.Contains(string(channel), "folio")
 }
 
-func TestReadAtAnyOffset(t *testing.T) {
+func TestReadingAtAnyOffsetGivesTheBytesThere(t *testing.T) {
 	s := newSynthetic(map[string]int{"INBOX": 1})
 	s.bodySize = func(remote.UID) int { return 400_000 }
 	m := mountOne(t, s)

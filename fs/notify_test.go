@@ -28,9 +28,8 @@ func stat(t testing.TB, name string) syscall.Stat_t {
 	return st
 }
 
-// A message that vanished is gone from the tree at once, although the kernel was told to remember it for an hour; who
-// has it open reads on.
-func TestMessageVanishes(t *testing.T) {
+// The message is gone from the tree although the kernel may remember it for an hour. A program that has it open reads on.
+func TestAVanishedMessageIsGoneAtOnceButReadableWhereItIsOpen(t *testing.T) {
 	s := newSynthetic(map[string]int{"INBOX": 5})
 	s.bodySize = func(remote.UID) int { return 500_000 }
 	m := mountLive(t, s)
@@ -66,7 +65,7 @@ func TestMessageVanishes(t *testing.T) {
 }
 
 // Opening by a name that the kernel still holds fails with ESTALE inside, which it turns into a new lookup.
-func TestMessageVanishesUnnoticed(t *testing.T) {
+func TestOpeningAMessageThatVanishedUnnoticedFails(t *testing.T) {
 	s := newSynthetic(map[string]int{"INBOX": 3})
 	m := mountOne(t, s)
 	names := m.names(t, "INBOX")
@@ -77,7 +76,7 @@ func TestMessageVanishesUnnoticed(t *testing.T) {
 	}
 }
 
-func TestManyMessagesVanish(t *testing.T) {
+func TestTheKernelForgetsManyVanishedMessages(t *testing.T) {
 	const n = 3 * maxPending
 	s := newSynthetic(map[string]int{"INBOX": n})
 	m := mountLive(t, s)
@@ -97,8 +96,7 @@ func TestManyMessagesVanish(t *testing.T) {
 	}
 }
 
-// A mailbox that was made anew has other messages, also where their names are the same.
-func TestMailboxIsReplaced(t *testing.T) {
+func TestAMailboxMadeAnewHasOtherInodesUnderTheSameNames(t *testing.T) {
 	s := newSynthetic(map[string]int{"INBOX": 10})
 	m := mountLive(t, s)
 	names := m.names(t, "INBOX")
@@ -165,8 +163,8 @@ func TestFoldersComeAndGo(t *testing.T) {
 	eventually(t, "the links of the root follow", func() bool { return stat(t, m.dir).Nlink == 5 })
 }
 
-// A mailbox whose name becomes a mere level of the hierarchy loses its messages, and only these.
-func TestMailboxBecomesALevel(t *testing.T) {
+// It keeps the folders in it.
+func TestAMailboxThatBecomesALevelLosesItsMessages(t *testing.T) {
 	s := newSynthetic(map[string]int{"Work": 3, "Work/Sub": 1})
 	m := mountLive(t, s)
 	name := m.names(t, "Work")[1]
@@ -181,7 +179,7 @@ func TestMailboxBecomesALevel(t *testing.T) {
 	})
 }
 
-func TestTheSameAfterARemount(t *testing.T) {
+func TestNamesAndInodesAreTheSameAfterARemount(t *testing.T) {
 	list := func() map[string]uint64 {
 		s := newSynthetic(map[string]int{"INBOX": 20, "Archive/2025": 5})
 		m := mountFor(t, time.Hour, map[string]*synthetic{"a": s, "b": s})
@@ -210,8 +208,8 @@ func TestTheSameAfterARemount(t *testing.T) {
 	}
 }
 
-// Programs that list and read while mail comes and goes, many at a time, come to an end, and what they read is right.
-func TestMailComesAndGoesUnderReaders(t *testing.T) {
+// Many programs list and read while mail comes and goes. All of them come to an end.
+func TestReadersGetRightBytesWhileMailComesAndGoes(t *testing.T) {
 	const rounds = 60
 	s := newSynthetic(map[string]int{"INBOX": 300, "INBOX/Sub": 10})
 	m := mountLive(t, s)
@@ -230,7 +228,7 @@ func TestMailComesAndGoesUnderReaders(t *testing.T) {
 		})
 	}
 	for range 2 {
-		reading(func() { exec.Command("find", m.dir, "-size", "+1k").Run() }) // complains of what goes meanwhile
+		reading(func() { exec.Command("find", m.dir, "-size", "+1k").Run() }) // find complains of messages that vanish meanwhile
 	}
 	for range 4 {
 		reading(func() {

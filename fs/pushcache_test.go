@@ -42,10 +42,10 @@ func resident(t *testing.T, name string) bool {
 	return !slices.ContainsFunc(pages, func(page byte) bool { return page&1 == 0 })
 }
 
-// Who reads one message after the other finds what follows with the kernel, whole, and nobody is asked for it; it is on
-// disk as well, and comes from there in the next mount. Sizes go across the boundaries of pages and of what is read at a
-// time.
-func TestAWalkFindsWhatFollowsWithTheKernel(t *testing.T) {
+// A program that reads one message after the other finds the next ones in the kernel's cache, whole, without a request to
+// mailfs. They are on disk as well, and come from there in the next mount. Sizes go across the boundaries of pages and of
+// reads.
+func TestAWalkFindsTheNextMessagesInTheKernel(t *testing.T) {
 	s := newSynthetic(map[string]int{"INBOX": 300})
 	s.bodySize = func(uid remote.UID) int { return int(uid)*41%4000*72 + 40 }
 	dir := t.TempDir()
@@ -71,8 +71,8 @@ func walkThrough(t *testing.T, s *synthetic, dir string) {
 	for i := range reads {
 		read(i)
 	}
-	// Once in many runs a single message of those is asked for all the same, on a busy machine, and why is not known: then
-	// further ones are looked at, twice.
+	// Once in many runs, on a busy machine, the kernel asks for a single one of these messages all the same, and why is not
+	// known. Then the test looks at further ones, twice.
 	from := reads
 	for try := 1; ; try++ {
 		var there []int
@@ -84,7 +84,7 @@ func walkThrough(t *testing.T, s *synthetic, dir string) {
 				}
 			}
 			if time.Now().After(deadline) {
-				t.Fatalf("of %d messages that follow %d are with the kernel", messages-from, len(there))
+				t.Fatalf("of %d messages that follow, the kernel has %d", messages-from, len(there))
 			}
 		}
 		m.requests.reset()
@@ -95,9 +95,9 @@ func walkThrough(t *testing.T, s *synthetic, dir string) {
 		if n == 0 {
 			break
 		}
-		t.Logf("%d READ for %d messages that were with the kernel", n, len(there))
+		t.Logf("%d READ for %d messages that the kernel had", n, len(there))
 		if try == 3 {
-			t.Fatal("messages that are with the kernel are asked for")
+			t.Fatal("the kernel asks for messages that it has")
 		}
 		from = there[len(there)-1] + 1
 	}

@@ -15,8 +15,8 @@ import (
 	"github.com/mailfs/mailfs/remote"
 )
 
-// synthetic is an account whose mail is computed: it serves mailboxes of any size at once, and does on request what
-// servers do at their worst.
+// synthetic is an account whose mail is computed: it serves mailboxes of any size at once, and announces wrong sizes,
+// refuses and hangs where a test wants that.
 type synthetic struct {
 	mu        sync.Mutex // guards what follows
 	mailboxes []remote.Mailbox

@@ -17,7 +17,7 @@ func getxattr(name, attribute string) (string, error) {
 	return string(buf[:max(n, 0)]), err
 }
 
-func TestExtendedAttributes(t *testing.T) {
+func TestExtendedAttributesShowTheHeader(t *testing.T) {
 	m := mountOne(t, newSynthetic(map[string]int{"INBOX": 3}))
 	file := m.path("INBOX", m.names(t, "INBOX")[1])
 	for name, want := range map[string]string{
