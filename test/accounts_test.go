@@ -25,7 +25,7 @@ func config(t *testing.T, format string, args ...any) string {
 }
 
 // Of several accounts each is a directory, and one that can't sign in does not keep the others away.
-func TestAccounts(t *testing.T) {
+func TestAccountThatFailsKeepsNoOtherAway(t *testing.T) {
 	t.Parallel()
 	dovecot.Dial(t, "good").Put("INBOX", harness.Letters(90, 3)...)
 	dovecot.Dial(t, "pop").Put("INBOX", harness.Letters(91, 2)...)
@@ -86,7 +86,7 @@ password_command = "printf '%%s\nsecond line' '%s'"
 	})
 }
 
-func TestNoAccountWorks(t *testing.T) {
+func TestNothingIsMountedWhenNoAccountWorks(t *testing.T) {
 	t.Parallel()
 	name := config(t, "[account.one]\nurl = %q\nca_file = %q\npassword_command = \"echo %s\"\n",
 		imaps("none"), dovecot.CA, wrongPassword)
@@ -98,7 +98,7 @@ func TestNoAccountWorks(t *testing.T) {
 	}
 }
 
-func TestConfigurationWhereItBelongs(t *testing.T) {
+func TestConfigurationIsFoundInXDGConfigHome(t *testing.T) {
 	t.Parallel()
 	dovecot.Dial(t, "xdg").Put("INBOX", harness.Letters(92, 1)...)
 	home := run.TempDir(t)
@@ -117,7 +117,7 @@ func TestConfigurationWhereItBelongs(t *testing.T) {
 
 // Passwords arrive at the server with every byte they have, over every way to sign in. Dovecot takes no control
 // characters in them.
-func TestPasswords(t *testing.T) {
+func TestPasswordsArriveWithEveryByte(t *testing.T) {
 	t.Parallel()
 	noSASL := run.Proxy(t, dovecot.IMAP, harness.ProxyOptions{Lie: harness.WithoutSASL})
 	memory := run.Memory(t, "bytes", bytesFrom(1))
@@ -157,7 +157,7 @@ func TestPasswords(t *testing.T) {
 }
 
 // A user's name may hold what a URL has to encode.
-func TestUserNames(t *testing.T) {
+func TestUserNameIsDecodedFromTheURL(t *testing.T) {
 	t.Parallel()
 	dovecot.Dial(t, "me@example.org").Put("INBOX", harness.Letters(93, 2)...)
 	m := run.Mount(t, append(trust(), imaps("me%40example.org"))...)
@@ -167,7 +167,7 @@ func TestUserNames(t *testing.T) {
 }
 
 // The password is in no place where another process could see it.
-func TestPasswordStaysSecret(t *testing.T) {
+func TestPasswordIsNowhereThatOthersSee(t *testing.T) {
 	t.Parallel()
 	dovecot.Dial(t, "secret").Put("INBOX", harness.Letters(94, 2)...)
 	m := run.Mount(t, append(trust(), "--log-level", "debug", imaps("secret"))...)
@@ -194,7 +194,7 @@ func TestPasswordStaysSecret(t *testing.T) {
 	}
 }
 
-func TestPasswordCommand(t *testing.T) {
+func TestPasswordCommandIsAskedAndItsFailureTold(t *testing.T) {
 	t.Parallel()
 	dovecot.Dial(t, "command").Put("INBOX", harness.Letters(95, 2)...)
 	dir := run.TempDir(t)

@@ -16,7 +16,7 @@ import (
 )
 
 // What check says of a real Dovecot, in good order and in each kind of trouble that it can be in.
-func TestCheckDovecot(t *testing.T) {
+func TestCheckTellsEachStepAndWhichOneFailed(t *testing.T) {
 	t.Parallel()
 	d := dovecot
 	c := d.Dial(t, "checked")
@@ -83,7 +83,7 @@ func TestCheckDovecot(t *testing.T) {
 }
 
 // The same of go-imap's server, which knows little beyond IMAP4rev1.
-func TestCheckMemory(t *testing.T) {
+func TestCheckNeedsNoMoreThanIMAP4rev1(t *testing.T) {
 	t.Parallel()
 	const secret = "of the memory"
 	m := run.Memory(t, "me", secret)
@@ -108,7 +108,7 @@ func TestCheckMemory(t *testing.T) {
 }
 
 // A name server that says nothing is reported within the timeout as well.
-func TestCheckSilentNameServer(t *testing.T) {
+func TestCheckReportsASilentNameServer(t *testing.T) {
 	t.Parallel()
 	if os.Getuid() != 0 {
 		t.Fatal("this test needs root: run it as test/run does")
@@ -135,7 +135,7 @@ func TestCheckSilentNameServer(t *testing.T) {
 }
 
 // A server that freezes at any point of the way is reported within the timeout.
-func TestCheckFrozenDovecot(t *testing.T) {
+func TestCheckReportsAServerThatFreezes(t *testing.T) {
 	t.Parallel()
 	for _, when := range []string{"AUTHENTICATE", "LIST", "STATUS"} {
 		t.Run(when, func(t *testing.T) {

@@ -31,7 +31,7 @@ func wordy(n int) (mail []harness.Mail) {
 }
 
 // Over a slow line the server compresses (RFC 4978), also what is read in pieces, and every byte is the server's.
-func TestSlowLine(t *testing.T) {
+func TestServerCompressesOverASlowLine(t *testing.T) {
 	t.Parallel()
 	server := run.Dovecot(t, harness.DovecotOptions{
 		Settings: "protocol imap {\n  mail_plugins = $mail_plugins imap_zlib\n}",
@@ -57,7 +57,7 @@ func TestSlowLine(t *testing.T) {
 }
 
 // Where the server packs more slowly than the line carries, both connections bring what is read ahead.
-func TestSlowServer(t *testing.T) {
+func TestBothConnectionsFetchWhereTheServerCompressesSlowly(t *testing.T) {
 	t.Parallel()
 	server := run.Dovecot(t, harness.DovecotOptions{
 		Settings: "protocol imap {\n  mail_plugins = $mail_plugins imap_zlib\n}",

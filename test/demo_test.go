@@ -13,7 +13,7 @@ import (
 
 const demoLimit = 60 * time.Second
 
-func TestDemoCommand(t *testing.T) {
+func TestDemoRunsACommandAndLeavesNothing(t *testing.T) {
 	t.Parallel()
 	point := run.TempDir(t)
 	env := []string{"TMPDIR=" + run.TempDir(t)}
@@ -63,7 +63,7 @@ func TestDemoCommand(t *testing.T) {
 	})
 }
 
-func TestDemoUntilSignal(t *testing.T) {
+func TestDemoRunsUntilASignal(t *testing.T) {
 	t.Parallel()
 	proposal := regexp.MustCompile(`(?m)^\s*\$? ?(ls|grep|cp|find|cat|tar|rsync)\b.*$`)
 	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {

@@ -15,7 +15,7 @@ import (
 
 // Readers of every kind get all bytes and not one more, whatever size the server announced, and st_size is right once a
 // message is open.
-func TestLyingSizes(t *testing.T) {
+func TestReadersGetAllBytesWhateverSizeWasAnnounced(t *testing.T) {
 	t.Parallel()
 	c := dovecot.Dial(t, "lies")
 	c.Put("INBOX", harness.Letters(70, 10)...)
@@ -128,7 +128,7 @@ func mapped(path string) ([]byte, error) {
 }
 
 // Servers say what no RFC knows, and some of it can't be parsed. All mail is there all the same.
-func TestStrangeServers(t *testing.T) {
+func TestMailShowsThoughTheServerSaysWhatNoRFCKnows(t *testing.T) {
 	t.Parallel()
 	c := dovecot.Dial(t, "strange")
 	c.Put("INBOX", harness.Letters(71, 12)...)
@@ -165,7 +165,7 @@ func TestStrangeServers(t *testing.T) {
 }
 
 // A mailbox that the server keeps from this user says so, to whoever lists it or searches in it, and hides nothing else.
-func TestForbiddenMailbox(t *testing.T) {
+func TestForbiddenMailboxIsEACCESAndHidesNothingElse(t *testing.T) {
 	t.Parallel()
 	c := dovecot.Dial(t, "forbidden")
 	c.Make("secret")

@@ -57,7 +57,7 @@ func holdsNoSecret(t *testing.T, res harness.Result, secrets ...string) {
 
 // A password goes into the keyring once it was tried. The mount asks there at each sign-in, and goes on at once when
 // another one comes.
-func TestLoginWithPassword(t *testing.T) {
+func TestLoginKeepsThePasswordThatMountsUse(t *testing.T) {
 	t.Parallel()
 	const first, second = "the first one 1", "the second one 2"
 	keyring := run.Keyring(t)
@@ -118,7 +118,7 @@ func TestLoginWithPassword(t *testing.T) {
 }
 
 // The password that a mount was given gives way to one that login brings, when it is refused.
-func TestLoginHealsMountWithPassword(t *testing.T) {
+func TestLoginReplacesTheRefusedPasswordOfAMount(t *testing.T) {
 	t.Parallel()
 	keyring := run.Keyring(t)
 	d := run.Dovecot(t, harness.DovecotOptions{Passwords: map[string]string{"given": "old"}})
@@ -141,7 +141,7 @@ func TestLoginHealsMountWithPassword(t *testing.T) {
 }
 
 // Where there is no keyring, login says so before anybody types.
-func TestLoginWithoutKeyring(t *testing.T) {
+func TestLoginWithoutKeyringSaysSoBeforeAnybodyTypes(t *testing.T) {
 	t.Parallel()
 	res := run.Run(t, harness.Command{Args: append(append([]string{"login"}, trust()...), imaps("nokeyring"))})
 	checkRefusal(t, res, `keyring.*password_command`)
@@ -164,7 +164,7 @@ scopes = ["mail"]
 `
 
 // From the device code to the mount; an expired token is renewed, a revoked one refused until somebody signs in again.
-func TestLoginWithDeviceCode(t *testing.T) {
+func TestDeviceCodeSignsInUntilItIsRevoked(t *testing.T) {
 	t.Parallel()
 	for _, mechanism := range []string{"OAUTHBEARER", "XOAUTH2"} {
 		t.Run(mechanism, func(t *testing.T) {
@@ -251,7 +251,7 @@ func TestLoginWithDeviceCode(t *testing.T) {
 }
 
 // A provider without device codes sends the browser back to the program.
-func TestLoginWithBrowser(t *testing.T) {
+func TestBrowserSignsInWhereThereAreNoDeviceCodes(t *testing.T) {
 	t.Parallel()
 	keyring := run.Keyring(t)
 	o := run.OAuth(t, "me", "XOAUTH2")
@@ -277,7 +277,7 @@ func TestLoginWithBrowser(t *testing.T) {
 }
 
 // A command that prints tokens is asked at each sign-in. It does not inherit the password.
-func TestTokenCommand(t *testing.T) {
+func TestTokenThatWasNotIssuedIsRefused(t *testing.T) {
 	t.Parallel()
 	o := run.OAuth(t, "me", "OAUTHBEARER")
 	res, err := http.PostForm(o.URL+"/token", map[string][]string{

@@ -15,7 +15,7 @@ import (
 )
 
 // A connection that ends in the middle of cp -r, wherever that is, costs nobody a byte.
-func TestCutDuringCopy(t *testing.T) {
+func TestCopyLosesNoByteWhenItsConnectionIsCut(t *testing.T) {
 	t.Parallel()
 	c := dovecot.Dial(t, "cut")
 	c.Make("Folder")
@@ -64,7 +64,7 @@ func TestCutDuringCopy(t *testing.T) {
 	}
 }
 
-func TestServerGoesAndComesBack(t *testing.T) {
+func TestCachedMailIsReadWhileTheServerIsAway(t *testing.T) {
 	t.Parallel()
 	c := dovecot.Dial(t, "away")
 	c.Make("Unseen")
@@ -121,7 +121,7 @@ func TestServerGoesAndComesBack(t *testing.T) {
 }
 
 // A network that swallows everything makes a read fail after the timeout, and the next one work when it is back.
-func TestStalledServerTimesOut(t *testing.T) {
+func TestReadFromAStalledServerFailsAfterTheTimeout(t *testing.T) {
 	t.Parallel()
 	c := dovecot.Dial(t, "stalled")
 	c.Put("INBOX", harness.Letters(64, 3)...)
@@ -161,7 +161,7 @@ func TestStalledServerTimesOut(t *testing.T) {
 }
 
 // Who waits for a server that hangs can be let go, by Ctrl-C and by kill -9, also the second one in the line.
-func TestStalledReaderCanBeKilled(t *testing.T) {
+func TestReaderOfAStalledServerCanBeKilled(t *testing.T) {
 	t.Parallel()
 	c := dovecot.Dial(t, "hung")
 	c.Make("Folder")
@@ -211,7 +211,7 @@ func TestStalledReaderCanBeKilled(t *testing.T) {
 
 // A copy that is stopped and goes on, as with Ctrl-Z and fg, or while the machine sleeps, misses nothing: a signal that
 // does not want to end anything ends no call.
-func TestStoppedCopy(t *testing.T) {
+func TestStoppedCopyGoesOnAndMissesNothing(t *testing.T) {
 	t.Parallel()
 	c := dovecot.Dial(t, "stopped")
 	for i := range 6 {
@@ -261,7 +261,7 @@ func TestStoppedCopy(t *testing.T) {
 }
 
 // Ctrl-C also reaches who has a handler for it, and who was stopped before while it waited.
-func TestStalledReaderHearsCtrlC(t *testing.T) {
+func TestReaderOfAStalledServerHearsCtrlC(t *testing.T) {
 	t.Parallel()
 	c := dovecot.Dial(t, "ctrlc")
 	c.Put("INBOX", harness.Letters(640, 3)...)
@@ -314,7 +314,7 @@ func inFUSE(pid int) bool {
 }
 
 // A server that takes one connection at a time is enough.
-func TestOneConnection(t *testing.T) {
+func TestOneConnectionIsEnough(t *testing.T) {
 	t.Parallel()
 	server := run.Dovecot(t, harness.DovecotOptions{Connections: 1})
 	c := server.Dial(t, "one")
@@ -326,7 +326,7 @@ func TestOneConnection(t *testing.T) {
 }
 
 // Idle connections that the server or something on the way has ended are no news to a reader.
-func TestIdleConnectionsDropped(t *testing.T) {
+func TestReaderDoesNotNoticeThatIdleConnectionsEnded(t *testing.T) {
 	t.Parallel()
 	c := dovecot.Dial(t, "idle")
 	c.Put("INBOX", harness.Letters(66, 4)...)

@@ -11,7 +11,7 @@ import (
 )
 
 // Who goes through many small mailboxes one after the other finds them listed, and each is fetched with one command.
-func TestGoingThroughMailboxes(t *testing.T) {
+func TestMailboxesReadOneAfterTheOtherAreListedAhead(t *testing.T) {
 	t.Parallel()
 	c := dovecot.Dial(t, "journey")
 	var boxes []string

@@ -16,7 +16,7 @@ func withPassword(args ...string) harness.Command {
 	return harness.Command{Args: args, Env: []string{"MAILFS_PASSWORD=" + harness.Password}}
 }
 
-func TestKilledMountIsReplaced(t *testing.T) {
+func TestMountOfAKilledProcessIsReplaced(t *testing.T) {
 	t.Parallel()
 	dovecot.Dial(t, "killed").Put("INBOX", harness.Letters(80, 3)...)
 	held := dovecot.Dial(t, "killed").All()
@@ -43,7 +43,7 @@ func TestKilledMountIsReplaced(t *testing.T) {
 	m.Unmount(t) // umount cleans a dead mount away as well
 }
 
-func TestMountTwice(t *testing.T) {
+func TestSecondMountAtTheSamePlaceIsRefused(t *testing.T) {
 	t.Parallel()
 	dovecot.Dial(t, "twice").Put("INBOX", harness.Letters(81, 2)...)
 	m := run.Mount(t, append(trust(), imaps("twice"))...)
@@ -57,7 +57,7 @@ func TestMountTwice(t *testing.T) {
 	}
 }
 
-func TestUmount(t *testing.T) {
+func TestUmountRefusesABusyMountAndEndsAnIdleOne(t *testing.T) {
 	t.Parallel()
 	dovecot.Dial(t, "umount").Put("INBOX", harness.Letters(82, 2)...)
 	m := run.Mount(t, append(trust(), imaps("umount"))...)
@@ -83,7 +83,7 @@ func TestUmount(t *testing.T) {
 }
 
 // Others may unmount as well: umount(8), and a signal. The process ends and leaves nothing.
-func TestUnmountedFromOutside(t *testing.T) {
+func TestProcessEndsWhenOthersUnmount(t *testing.T) {
 	t.Parallel()
 	dovecot.Dial(t, "outside").Put("INBOX", harness.Letters(83, 2)...)
 	for _, way := range []struct {
@@ -110,7 +110,7 @@ func TestUnmountedFromOutside(t *testing.T) {
 }
 
 // A signal unmounts also while somebody is in there.
-func TestSignalWhileBusy(t *testing.T) {
+func TestSignalUnmountsABusyMount(t *testing.T) {
 	t.Parallel()
 	dovecot.Dial(t, "busysignal").Put("INBOX", harness.Letters(84, 2)...)
 	m := run.Mount(t, append(trust(), imaps("busysignal"))...)
@@ -129,7 +129,7 @@ func TestSignalWhileBusy(t *testing.T) {
 	harness.Eventually(t, "the process ends", func() bool { return !harness.Alive(pid) })
 }
 
-func TestForeground(t *testing.T) {
+func TestForegroundMountEndsWithCtrlC(t *testing.T) {
 	t.Parallel()
 	dovecot.Dial(t, "foreground").Put("INBOX", harness.Letters(85, 2)...)
 	point := run.TempDir(t)
@@ -149,7 +149,7 @@ func TestForeground(t *testing.T) {
 
 // fstab's options are taken, mount points and files may be named by relative paths, and the background process lives in
 // no directory that somebody may want to unmount.
-func TestOptionsAndPaths(t *testing.T) {
+func TestMountTakesOptionsOfFstabAndRelativePaths(t *testing.T) {
 	t.Parallel()
 	dovecot.Dial(t, "options").Put("INBOX", harness.Letters(86, 2)...)
 	m := run.Mount(t, "-o", "ro,_netdev,nofail,x-systemd.automount,noatime,defaults,ca_file="+dovecot.CA+
@@ -187,7 +187,7 @@ func TestOptionsAndPaths(t *testing.T) {
 	}
 }
 
-func TestVersionAndHelp(t *testing.T) {
+func TestEveryCommandExplainsItself(t *testing.T) {
 	t.Parallel()
 	for _, try := range []struct {
 		args []string

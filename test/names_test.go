@@ -15,7 +15,7 @@ import (
 	"github.com/mailfs/mailfs/test/harness"
 )
 
-func TestNames(t *testing.T) {
+func TestNameIsDateCorrespondentSubjectAndUID(t *testing.T) {
 	t.Parallel()
 	c := dovecot.Dial(t, "names")
 	c.Make("Sent")
@@ -38,7 +38,7 @@ func TestNames(t *testing.T) {
 }
 
 // Directory and file attributes as the contract gives them.
-func TestAttributes(t *testing.T) {
+func TestAttributesAreThoseOfReadOnlyFiles(t *testing.T) {
 	t.Parallel()
 	harness.Plant(dovecot.Dial(t, "attributes"))
 	m := run.Mount(t, append(trust(), imaps("attributes"))...)
@@ -107,7 +107,7 @@ func TestAttributes(t *testing.T) {
 	}
 }
 
-func TestExtendedAttributes(t *testing.T) {
+func TestExtendedAttributesShowHeaderAndFlags(t *testing.T) {
 	t.Parallel()
 	c := dovecot.Dial(t, "xattr")
 	c.Put("INBOX", harness.Mail{Date: harness.First, Flags: []imap.Flag{imap.FlagSeen, "$Forwarded"}, Body: []byte(
@@ -156,7 +156,7 @@ func TestExtendedAttributes(t *testing.T) {
 }
 
 // Names that differ by little on the server, or can't be file names, are different directories.
-func TestFolderNames(t *testing.T) {
+func TestFoldersWithOddNamesAreDifferentDirectories(t *testing.T) {
 	t.Parallel()
 	c := dovecot.Dial(t, "folders")
 	names := map[string]string{

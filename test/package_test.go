@@ -77,7 +77,7 @@ func inCopy(t *testing.T, shared, script string) string {
 
 // The Debian package, installed with dpkg: version, manual and completions are the program's own, mount(8) mounts by it,
 // with and without fstab, and nothing is left when it is removed.
-func TestPackage(t *testing.T) {
+func TestPackageInstallsMountsAndIsRemoved(t *testing.T) {
 	t.Parallel()
 	shared := filepath.Join(run.TempDir(t), "shared")
 	if err := os.Mkdir(shared, 0o755); err != nil {

@@ -9,7 +9,7 @@ import (
 )
 
 // df shows the account's quota.
-func TestQuota(t *testing.T) {
+func TestStatfsShowsTheQuota(t *testing.T) {
 	t.Parallel()
 	server := run.Dovecot(t, harness.DovecotOptions{Quota: 10 << 20})
 	c := server.Dial(t, "quota")

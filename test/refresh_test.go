@@ -27,7 +27,7 @@ func names(path string) []string {
 }
 
 // What others do to the account shows after --refresh, on a server with CONDSTORE and on one without.
-func TestChangesShow(t *testing.T) {
+func TestChangesOnTheServerShow(t *testing.T) {
 	t.Parallel()
 	for _, server := range []struct {
 		name string
@@ -179,7 +179,7 @@ func changes(t *testing.T, c *harness.Client, user string, port int) {
 
 // A mailbox made anew under the same name has another UIDVALIDITY, and its first message may well have the same name as
 // the first of the old one. It is another message all the same.
-func TestMailboxMadeAnew(t *testing.T) {
+func TestMailboxMadeAnewShowsItsOwnMail(t *testing.T) {
 	t.Parallel()
 	c := dovecot.Dial(t, "anew")
 	c.Make("Anew")
@@ -208,7 +208,7 @@ func TestMailboxMadeAnew(t *testing.T) {
 }
 
 // A reader who waits in a directory, as a shell does, sees changes without leaving it.
-func TestChangesShowFromInside(t *testing.T) {
+func TestChangesShowToAProcessInTheDirectory(t *testing.T) {
 	t.Parallel()
 	c := dovecot.Dial(t, "inside")
 	c.Put("INBOX", harness.Letters(43, 1)...)
@@ -226,7 +226,7 @@ func TestChangesShowFromInside(t *testing.T) {
 	}
 }
 
-func TestNewMailPOP3(t *testing.T) {
+func TestChangesShowOverPOP3(t *testing.T) {
 	t.Parallel()
 	c := dovecot.Dial(t, "popnew")
 	c.Put("INBOX", harness.Letters(50, 2)...)

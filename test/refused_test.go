@@ -94,7 +94,7 @@ func endsAtMailboxes(t *testing.T, last string) (port int) {
 	})
 }
 
-func TestRefusals(t *testing.T) {
+func TestMountRefusesInOneLineThatSaysWhy(t *testing.T) {
 	t.Parallel()
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -204,7 +204,7 @@ func checkRefusal(t *testing.T, res harness.Result, says string) {
 	}
 }
 
-func TestMountPointIsNone(t *testing.T) {
+func TestMountPointThatIsNoDirectoryIsRefused(t *testing.T) {
 	t.Parallel()
 	dir := run.TempDir(t)
 	file := filepath.Join(dir, "file")
@@ -219,7 +219,7 @@ func TestMountPointIsNone(t *testing.T) {
 }
 
 // Without a terminal and without a password there is nobody to ask.
-func TestNoPassword(t *testing.T) {
+func TestMountWithoutPasswordAndTerminalIsRefused(t *testing.T) {
 	t.Parallel()
 	args := append(append([]string{"mount"}, trust()...), imaps("nopassword"), run.TempDir(t))
 	res := run.Run(t, harness.Command{Args: args})

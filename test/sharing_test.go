@@ -44,7 +44,7 @@ func asked(lines []harness.Line) map[int]int {
 	return times
 }
 
-func TestManyReadersOneFetch(t *testing.T) {
+func TestManyReadersOfOneMessageCostOneFetch(t *testing.T) {
 	t.Parallel()
 	dovecot.Dial(t, "sharing").Put("INBOX", harness.Letters(30, 5)...)
 	want := dovecot.Dial(t, "sharing").Held("INBOX")[2]
@@ -63,7 +63,7 @@ func TestManyReadersOneFetch(t *testing.T) {
 	}
 }
 
-func TestManyReadersDoNotQueue(t *testing.T) {
+func TestReadersOfManyMessagesDoNotWaitForEachOther(t *testing.T) {
 	t.Parallel()
 	dovecot.Dial(t, "queue").Put("INBOX", harness.Letters(31, 20)...)
 	held := dovecot.Dial(t, "queue").Held("INBOX")
@@ -95,7 +95,7 @@ func TestManyReadersDoNotQueue(t *testing.T) {
 }
 
 // A long listing does not keep a reader of another mailbox waiting until it is done.
-func TestReaderIsNotBehindListing(t *testing.T) {
+func TestReaderDoesNotWaitForTheListingOfAnotherMailbox(t *testing.T) {
 	t.Parallel()
 	c := dovecot.Dial(t, "listing")
 	c.Make("Big")
@@ -151,7 +151,7 @@ func read(t *testing.T, m *harness.Mount, n int, path func(int) string, want fun
 }
 
 // Who reads a message that is being fetched ahead of another reader, but far behind others, does not wait for these.
-func TestReadAmidReadahead(t *testing.T) {
+func TestReaderDoesNotWaitForReadaheadBeforeIt(t *testing.T) {
 	t.Parallel()
 	server := run.Dovecot(t, harness.DovecotOptions{})
 	var mail []harness.Mail

@@ -73,18 +73,19 @@ func TestStoreSurvivesKills(t *testing.T) {
 	}
 	seed := uint64(time.Now().UnixNano())
 	for i, account := range []struct {
+		name     string
 		protocol string
 		port     int
 		rtt      time.Duration // makes a kill hit the middle of everything
 		args     []string
 	}{
-		{"imap", dovecot.IMAP, 0, nil},
-		{"imap", dovecot.IMAP, 6 * time.Millisecond, nil},
-		{"imap", dovecot.IMAP, 2 * time.Millisecond, []string{"--cache-size", "600KiB", "--memory", "100KiB"}},
-		{"pop3", dovecot.POP3, 3 * time.Millisecond, nil},
+		{"IMAP", "imap", dovecot.IMAP, 0, nil},
+		{"IMAP over a long line", "imap", dovecot.IMAP, 6 * time.Millisecond, nil},
+		{"IMAP with a small cache", "imap", dovecot.IMAP, 2 * time.Millisecond, []string{"--cache-size", "600KiB", "--memory", "100KiB"}},
+		{"POP3", "pop3", dovecot.POP3, 3 * time.Millisecond, nil},
 	} {
 		user := fmt.Sprintf("kills%d", i)
-		t.Run(user, func(t *testing.T) {
+		t.Run(account.name, func(t *testing.T) {
 			t.Parallel()
 			port := account.port
 			if account.rtt > 0 {

@@ -23,7 +23,7 @@ const (
 
 // What was seen stays while the server is away, also over a kill -9 and another mount. The rest fails in time, and works
 // again when the server does.
-func TestStoreWithoutServer(t *testing.T) {
+func TestWhatWasSeenStaysWithoutServer(t *testing.T) {
 	t.Parallel()
 	for _, account := range []struct {
 		protocol string
@@ -169,7 +169,7 @@ func listedBut(t *testing.T, m *harness.Mount, but string) harness.Listing {
 }
 
 // Without a store a server that is out of reach is an error, and nothing is mounted.
-func TestNoServerAndNoStore(t *testing.T) {
+func TestNothingIsMountedWithoutServerAndStore(t *testing.T) {
 	t.Parallel()
 	proxy := run.Proxy(t, dovecot.IMAP, harness.ProxyOptions{})
 	proxy.Close()
@@ -185,7 +185,7 @@ func TestNoServerAndNoStore(t *testing.T) {
 }
 
 // A store is no reason to mount what the server refuses.
-func TestStoreAndRefusedLogin(t *testing.T) {
+func TestRefusedLoginIsNotServedFromTheStore(t *testing.T) {
 	t.Parallel()
 	dovecot.Dial(t, "storelogin").Put("INBOX", harness.Letters(204, 2)...)
 	args := append(trust(), "--cache-dir", run.TempDir(t), imaps("storelogin"))
@@ -201,7 +201,7 @@ func TestStoreAndRefusedLogin(t *testing.T) {
 }
 
 // A mailbox that was made anew while nobody was looking has other mail, under names that the old mail had, too.
-func TestStoreOfAMailboxMadeAnew(t *testing.T) {
+func TestMailboxMadeAnewWhileUnmountedShowsItsOwnMail(t *testing.T) {
 	t.Parallel()
 	c := dovecot.Dial(t, "anewaway")
 	args := append(trust(), "--refresh", "1s", "--cache-dir", run.TempDir(t), imaps("anewaway"))

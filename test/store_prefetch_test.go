@@ -63,7 +63,7 @@ func onDisk(t *testing.T, cacheDir, account string) (n int) {
 }
 
 // What prefetch names is brought though nobody reads it, and then needs no server.
-func TestPrefetch(t *testing.T) {
+func TestPrefetchedMailNeedsNoServer(t *testing.T) {
 	t.Parallel()
 	day := 24 * time.Hour
 	mails := harness.Letters(240, 30)
@@ -112,7 +112,7 @@ func TestPrefetch(t *testing.T) {
 }
 
 // Of an account that is kept, what was brought stays when the POP3 server drops it; of others it goes.
-func TestKeep(t *testing.T) {
+func TestKeptMailStaysWhenThePOP3ServerDropsIt(t *testing.T) {
 	t.Parallel()
 	mails := harness.Letters(242, 8)
 	for _, kind := range []string{"kept", "lost"} {

@@ -59,7 +59,7 @@ func received(t testing.TB, m *harness.Mount) int64 {
 }
 
 // A mailbox in which nothing happened costs next to nothing to list again after another mount.
-func TestRemountCostsLittle(t *testing.T) {
+func TestListingAfterARemountCostsLittle(t *testing.T) {
 	t.Parallel()
 	const messages = 3000
 	pile(t, dovecot, "remount", messages)

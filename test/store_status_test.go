@@ -14,7 +14,7 @@ import (
 )
 
 // The status of a mount is found below a name that nobody meets by chance, and counts what happens.
-func TestStatusFile(t *testing.T) {
+func TestStatusFileIsHiddenAndCounts(t *testing.T) {
 	t.Parallel()
 	c := dovecot.Dial(t, "status")
 	c.Make("Folder", "Folder/Below")
@@ -71,7 +71,7 @@ func TestStatusFile(t *testing.T) {
 }
 
 // While a mailbox is listed, the status says how far that is.
-func TestStatusOfAListing(t *testing.T) {
+func TestStatusTellsHowFarAListingIs(t *testing.T) {
 	t.Parallel()
 	dovecot.Dial(t, "statuslisting").Put("INBOX", harness.Letters(252, 120)...)
 	proxy := run.Proxy(t, dovecot.IMAP, harness.ProxyOptions{})
@@ -98,7 +98,7 @@ func TestStatusOfAListing(t *testing.T) {
 }
 
 // mailfs status tells people what is mounted, and programs, too.
-func TestStatusCommand(t *testing.T) {
+func TestStatusCommandTellsWhatIsMounted(t *testing.T) {
 	t.Parallel()
 	c := dovecot.Dial(t, "statuscommand")
 	c.Put("INBOX", harness.Letters(253, 7)...)
@@ -148,7 +148,7 @@ func TestStatusCommand(t *testing.T) {
 }
 
 // A mount that does not answer does not keep mailfs status waiting.
-func TestStatusOfAHungProcess(t *testing.T) {
+func TestStatusCommandDoesNotWaitForAHungProcess(t *testing.T) {
 	t.Parallel()
 	m := run.Mount(t, append(trust(), imaps("statushung"))...)
 	pid := m.Process(t)
@@ -158,7 +158,7 @@ func TestStatusOfAHungProcess(t *testing.T) {
 }
 
 // mailfs cache shows what is kept, and removes it if nobody uses it.
-func TestCacheCommand(t *testing.T) {
+func TestCacheCommandListsAndClears(t *testing.T) {
 	t.Parallel()
 	store := filepath.Join(run.TempDir(t), "store")
 	cache := func(args ...string) harness.Result {

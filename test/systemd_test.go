@@ -13,7 +13,7 @@ import (
 )
 
 // What systemd hears of the unit's command, and from whom: it believes the main process only (NotifyAccess=main).
-func TestUnit(t *testing.T) {
+func TestServiceManagerHearsFromTheMainProcess(t *testing.T) {
 	t.Parallel()
 	dovecot.Dial(t, "unit").Put("INBOX", harness.Letters(71, 3)...)
 	unit, err := os.ReadFile("../cmd/mailfs/mailfs.service")

@@ -74,7 +74,7 @@ var torture = []struct {
 	{"MIME without an end", "From: m@example.com\r\nSubject: mime\r\nContent-Type: multipart/mixed; boundary=\"\r\n\r\n--\r\n", "m@example.com_mime"},
 }
 
-func TestTortureIMAP(t *testing.T) {
+func TestMailAsNobodyShouldWriteItShowsOverIMAP(t *testing.T) {
 	t.Parallel()
 	date := time.Date(2024, 2, 29, 23, 59, 59, 0, time.UTC)
 	for i, mail := range torture {
@@ -103,7 +103,7 @@ func TestTortureIMAP(t *testing.T) {
 	}
 }
 
-func TestTorturePOP3(t *testing.T) {
+func TestMailAsNobodyShouldWriteItShowsOverPOP3(t *testing.T) {
 	t.Parallel()
 	date := time.Date(2024, 2, 29, 23, 59, 59, 0, time.UTC)
 	want := make(map[string]string)

@@ -13,7 +13,7 @@ import (
 // folderNames are the directories of mailboxes whose names can't be used as they are.
 var folderNames = map[string]string{"50%2F50": "50%252F50"}
 
-func TestTreeIMAP(t *testing.T) {
+func TestMountHoldsWhatTheIMAPServerHolds(t *testing.T) {
 	harness.Plant(dovecot.Dial(t, "tree"))
 	held := dovecot.Dial(t, "tree").All()
 	for _, way := range []struct {
@@ -31,7 +31,7 @@ func TestTreeIMAP(t *testing.T) {
 	}
 }
 
-func TestTreeInMemoryServer(t *testing.T) {
+func TestMountHoldsWhatAServerOfIMAP4rev1Holds(t *testing.T) {
 	t.Parallel()
 	server := run.Memory(t, "memory", harness.Password)
 	harness.Plant(server.Dial(t, "memory"))
@@ -65,7 +65,7 @@ func compareTwice(t *testing.T, held map[string][]harness.Mail, args []string) {
 }
 
 // A prefix and a dot as delimiter, as Courier and many a Dovecot have them: all folders nest below INBOX.
-func TestTreeBelowInbox(t *testing.T) {
+func TestFoldersBelowINBOXNest(t *testing.T) {
 	t.Parallel()
 	server := run.Dovecot(t, harness.DovecotOptions{Namespace: "separator = .\n  prefix = INBOX."})
 	c := server.Dial(t, "below")
@@ -79,7 +79,7 @@ func TestTreeBelowInbox(t *testing.T) {
 	m.Compare(t, c.All(), dirs)
 }
 
-func TestTreePOP3(t *testing.T) {
+func TestMountHoldsWhatThePOP3ServerHolds(t *testing.T) {
 	c := dovecot.Dial(t, "popper")
 	c.Put("INBOX", harness.Letters(7, 30)...)
 	var want []string
@@ -135,7 +135,7 @@ func TestTreePOP3(t *testing.T) {
 
 // The tools people use on directories see the same in a mount that was not read before as in a copy of the server's
 // mail.
-func TestToolsAgree(t *testing.T) {
+func TestToolsSeeTheSameInAMountAsInACopy(t *testing.T) {
 	harness.Plant(dovecot.Dial(t, "tools"))
 	bodies := make(map[string][]byte)
 	for mailbox, mails := range dovecot.Dial(t, "tools").All() {

@@ -33,7 +33,7 @@ func maildir(t *testing.T, user string) []string {
 
 // Reading all mail of an account, twice, by several tools, changes nothing on the server: no flag, no \Recent, no
 // message.
-func TestNothingChangesIMAP(t *testing.T) {
+func TestReadingChangesNothingOverIMAP(t *testing.T) {
 	t.Parallel()
 	c := dovecot.Dial(t, "untouched")
 	c.Make("Archive")
@@ -91,7 +91,7 @@ func brief(mails []harness.Mail) (s []string) {
 }
 
 // POP3 has no word for reading without a trace, but Dovecot marks a message as read for RETR only.
-func TestNothingChangesPOP3(t *testing.T) {
+func TestReadingChangesNothingOverPOP3(t *testing.T) {
 	t.Parallel()
 	for i, mail := range harness.Letters(22, 10) {
 		flags := "" // unread
@@ -117,7 +117,7 @@ func TestNothingChangesPOP3(t *testing.T) {
 }
 
 // A mount whose maildrop is not read lets others sign in: POP3 locks it while a session lives.
-func TestPOP3SessionIsNotHeld(t *testing.T) {
+func TestPOP3SessionEndsWhenNobodyReads(t *testing.T) {
 	t.Parallel()
 	c := dovecot.Dial(t, "poplock")
 	c.Put("INBOX", harness.Letters(23, 3)...)
@@ -132,7 +132,7 @@ func TestPOP3SessionIsNotHeld(t *testing.T) {
 	})
 }
 
-func TestWritingIsRefused(t *testing.T) {
+func TestWritingIsRefusedWithEROFS(t *testing.T) {
 	t.Parallel()
 	c := dovecot.Dial(t, "readonly")
 	c.Make("Folder")

@@ -12,7 +12,7 @@ import (
 
 // An ordinary user mounts with fusermount3, owns what is in there, and keeps it from others, root too. Where the machine
 // gives ordinary users no /dev/fuse, mount says so.
-func TestOrdinaryUser(t *testing.T) {
+func TestOrdinaryUserMountsForNobodyElse(t *testing.T) {
 	t.Parallel()
 	dovecot.Dial(t, "ordinary").Put("INBOX", harness.Letters(96, 3)...)
 	info, err := os.Stat("/dev/fuse")
@@ -57,7 +57,7 @@ func TestOrdinaryUser(t *testing.T) {
 }
 
 // Root's mount is root's alone, unless --allow-other says otherwise.
-func TestAllowOther(t *testing.T) {
+func TestOthersSeeRootsMountOnlyIfAllowed(t *testing.T) {
 	t.Parallel()
 	if os.Getuid() != 0 {
 		t.Fatal("this test needs root: run it as test/run does")

@@ -192,7 +192,7 @@ var hand = []string{
 
 // Every attachment in .parts is what an independent decoder makes of the message, byte for byte, and as long as its size
 // said: over IMAP from the server's own account of the parts, over POP3 from the message.
-func TestPartsAgreeWithPython(t *testing.T) {
+func TestPartsAreWhatPythonDecodes(t *testing.T) {
 	t.Parallel()
 	if _, err := exec.LookPath("python3"); err != nil {
 		t.Fatal("this test compares with Python: install python3")
@@ -287,7 +287,7 @@ func partsOf(t *testing.T, dir string) map[string]seenParts {
 
 // What the server says of the structure may be wrong: files in .parts are as long as what is read from them, and hold what is in
 // the message.
-func TestPartsOfWrongStructures(t *testing.T) {
+func TestPartsHoldWhatIsInTheMessageWhateverTheServerSays(t *testing.T) {
 	t.Parallel()
 	c := dovecot.Dial(t, "wrongparts")
 	head := func(n int) string { return fmt.Sprintf("From: a@example.com\r\nSubject: structure %d\r\n", n) }
@@ -345,7 +345,7 @@ func TestPartsOfWrongStructures(t *testing.T) {
 }
 
 // The names of parts are those that they give themselves, made fit for a file and for each other.
-func TestPartNames(t *testing.T) {
+func TestPartsAreNamedAsTheyNameThemselves(t *testing.T) {
 	t.Parallel()
 	part := func(head, body string) string { return "--x\r\n" + head + "\r\n\r\n" + body + "\r\n" }
 	mail := "From: =?utf-8?Q?J=C3=B6rg?= <j@example.com>\r\nSubject: names\r\n of parts\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\n" +

@@ -77,7 +77,7 @@ func foundIn(t *testing.T, dir string) (uids []int, names []string) {
 }
 
 // A query finds what the server's SEARCH finds, under the names and inodes of the mailbox, in one round trip.
-func TestSearch(t *testing.T) {
+func TestSearchFindsWhatTheServerFinds(t *testing.T) {
 	t.Parallel()
 	plantSearches(t, "search")
 	proxy := run.Proxy(t, dovecot.IMAP, harness.ProxyOptions{})
@@ -117,7 +117,7 @@ func TestSearch(t *testing.T) {
 }
 
 // At the root of an account all mailboxes are searched.
-func TestSearchAccount(t *testing.T) {
+func TestSearchAtTheRootSearchesAllMailboxes(t *testing.T) {
 	t.Parallel()
 	plantSearches(t, "searchall")
 	m := run.Mount(t, append(trust(), imaps("searchall"))...)
@@ -129,7 +129,7 @@ func TestSearchAccount(t *testing.T) {
 }
 
 // Nonsense is EINVAL, and the log says where it is.
-func TestSearchNonsense(t *testing.T) {
+func TestQueryThatMakesNoSenseIsEINVAL(t *testing.T) {
 	t.Parallel()
 	plantSearches(t, "nonsense")
 	m := run.Mount(t, append(trust(), imaps("nonsense"))...)
@@ -150,7 +150,7 @@ func TestSearchNonsense(t *testing.T) {
 }
 
 // New mail is found as soon as it is listed, and mail that is gone is not.
-func TestSearchIsRefreshed(t *testing.T) {
+func TestSearchFollowsTheMailbox(t *testing.T) {
 	t.Parallel()
 	plantSearches(t, "searchnew")
 	m := run.Mount(t, append(trust(), "--refresh", "1s", imaps("searchnew"))...)
@@ -168,7 +168,7 @@ func TestSearchIsRefreshed(t *testing.T) {
 }
 
 // Without a server that searches, what is kept is searched: over POP3, and when the server can't be reached.
-func TestSearchWithoutServer(t *testing.T) {
+func TestSearchWithoutServerSearchesTheCache(t *testing.T) {
 	t.Parallel()
 	plantSearches(t, "searchkept")
 	proxy := run.Proxy(t, dovecot.IMAP, harness.ProxyOptions{})

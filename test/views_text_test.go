@@ -108,7 +108,7 @@ func plantTexts(t *testing.T, user string, n int) (markers []string, size int64)
 
 // grep -r in .text finds what any message says, once, each file is as long as its size says, and attachments stay on the
 // server. A second mount makes the same of it.
-func TestTextsAreFound(t *testing.T) {
+func TestGrepInTextsFindsWhatMessagesSay(t *testing.T) {
 	t.Parallel()
 	markers, size := plantTexts(t, "texts", 330)
 	proxy := run.Proxy(t, dovecot.IMAP, harness.ProxyOptions{RTT: 20 * time.Millisecond})
@@ -163,7 +163,7 @@ func firstDifference(a, b string) string {
 }
 
 // What a text looks like.
-func TestTextForm(t *testing.T) {
+func TestTextIsHeaderBodyAndListOfAttachments(t *testing.T) {
 	t.Parallel()
 	mail := "From: =?utf-8?Q?J=C3=B6rg?= <j@example.com>\r\nTo: b@example.com,\r\n c@example.com\r\nX-Other: x\r\n" +
 		"Date: Mon, 5 Jan 2026 09:30:00 +0000\r\nSubject: =?iso-8859-1?Q?Gr=FC=DFe?=\r\n" +
@@ -191,7 +191,7 @@ func TestTextForm(t *testing.T) {
 }
 
 // Nobody who walks a mailbox meets a view, and a folder of that name is still there.
-func TestViewsAreHidden(t *testing.T) {
+func TestNobodyWhoWalksAMailboxMeetsAView(t *testing.T) {
 	t.Parallel()
 	c := dovecot.Dial(t, "hidden")
 	c.Make("Box", "Box/.text", "Box/.search", ".parts")
@@ -226,7 +226,7 @@ func TestViewsAreHidden(t *testing.T) {
 
 // A structure that go-imap gives up the connection for costs the message it is of a fetch of the whole, and nobody else
 // anything.
-func TestGarbledStructure(t *testing.T) {
+func TestStructureThatCanNotBeParsedCostsOneFetch(t *testing.T) {
 	t.Parallel()
 	markers, _ := plantTexts(t, "garbled", 33)
 	bad := map[string]bool{"* 5 FETCH": true, "* 17 FETCH": true}
@@ -253,7 +253,7 @@ func TestGarbledStructure(t *testing.T) {
 }
 
 // Structures made to hurt are bounded, and harm nobody else.
-func TestViewBombs(t *testing.T) {
+func TestStructuresMadeToHurtAreBounded(t *testing.T) {
 	t.Parallel()
 	deep := func(n int) string {
 		var b strings.Builder
@@ -295,7 +295,7 @@ func TestViewBombs(t *testing.T) {
 }
 
 // What was seen can be seen when the server can't be reached, also after a remount.
-func TestViewsStay(t *testing.T) {
+func TestViewsStayWithoutServer(t *testing.T) {
 	t.Parallel()
 	plantTexts(t, "textsstay", 12)
 	proxy := run.Proxy(t, dovecot.IMAP, harness.ProxyOptions{})
