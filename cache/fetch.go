@@ -31,7 +31,7 @@ func (m *Mailbox) Bytes(ctx context.Context, ref Ref, off int64, n int) (data []
 	}
 	done = func() {}
 	if f != nil {
-		done = func() { m.release(bodyKey{mailbox: m, ref: ref}, f) }
+		done = func() { m.inflight.release(bodyKey{mailbox: m, ref: ref}, f) }
 	}
 	if m.account.store != nil {
 		m.account.disk.await(ctx, m.account.diskKey(m, ref))
@@ -50,7 +50,7 @@ func (m *Mailbox) Size(ctx context.Context, ref Ref) (int64, error) {
 	}
 	m.ahead(ref) // who wants to know before he has read is about to
 	if size := m.large(ref); size > 0 {
-		size, err := m.probe(ctx, ref, size)
+		size, err := m.sizeFromEnd(ctx, ref, size)
 		if !errors.Is(err, remote.ErrUnsupported) {
 			return size, err
 		}
@@ -90,7 +90,7 @@ func (m *Mailbox) get(ctx context.Context, key bodyKey, how leaseEvent) ([]byte,
 			return f.body, f, nil
 		}
 		if how == leaseBorrow {
-			m.release(key, f)
+			m.inflight.release(key, f)
 		}
 		if again || f.place == 0 || !away(err) || errors.Is(err, remote.ErrTimeout) {
 			return nil, nil, err
@@ -105,54 +105,28 @@ func (m *Mailbox) getOrStart(key bodyKey, how leaseEvent) ([]byte, *fetch) {
 		m.account.reads.fromMemory.Add(1)
 		return body, nil
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	f := m.inflight[key]
+	m.inflight.mu.Lock()
+	defer m.inflight.mu.Unlock()
+	f := m.inflight.fetches[key]
 	if f != nil {
 		m.fetchAloneLocked(key, f)
 	} else {
 		if body, ok := m.account.bodies.get(key); ok { // it came between the two looks
 			return body, nil
 		}
-		f = m.startLocked(key)
+		f = m.inflight.startLocked(key)
 		switch {
 		case key.header:
 			m.sendLocked(map[bodyKey]*fetch{key: f})
-		case m.reading == 0:
-			m.reading++
+		case m.inflight.foreground == 0:
+			m.inflight.foreground++
 			m.sendLocked(map[bodyKey]*fetch{key: f})
 		default:
 			m.batchLocked(key, f)
 		}
 	}
-	m.leaseLocked(key, f, how, nil)
+	m.inflight.leaseLocked(key, f, how, nil)
 	return nil, f
-}
-
-// release ends what a reader borrowed.
-func (m *Mailbox) release(key bodyKey, f *fetch) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.leaseLocked(key, f, leaseRelease, nil)
-}
-
-// startLocked begins a fetch that others can wait for.
-func (m *Mailbox) startLocked(key bodyKey) *fetch {
-	if m.inflight == nil {
-		m.inflight = map[bodyKey]*fetch{}
-	}
-	f := newFetch()
-	m.inflight[key] = f
-	return f
-}
-
-// attachLocked returns the fetch that is under way already; nil if none is.
-func (m *Mailbox) attachLocked(key bodyKey) *fetch {
-	f := m.inflight[key]
-	if f != nil {
-		m.leaseLocked(key, f, leaseRetain, nil)
-	}
-	return f
 }
 
 // A message that is far behind in what is being fetched ahead of another reader is fetched on its own for who waits for it,
@@ -164,11 +138,11 @@ const (
 
 // fetchAloneLocked has somebody who waits for a fetch wait no longer than he must.
 func (m *Mailbox) fetchAloneLocked(key bodyKey, f *fetch) {
-	if f.place == 0 || f.ahead > walk.SmallMessage || f.place-m.aheadDone < farBehind || time.Since(m.fetchedAlone) < aloneEvery {
+	if f.place == 0 || f.ahead > walk.SmallMessage || f.place-m.inflight.aheadDone < farBehind || time.Since(m.inflight.fetchedAlone) < aloneEvery {
 		return
 	}
-	m.fetchedAlone = time.Now()
-	m.leaseLocked(key, f, leaseRetain, nil) // by the cache in memory
+	m.inflight.fetchedAlone = time.Now()
+	m.inflight.leaseLocked(key, f, leaseRetain, nil) // by the cache in memory
 	a := m.account
 	a.run(func(ctx context.Context) {
 		asking, cancel := context.WithCancel(ctx)
@@ -193,47 +167,23 @@ func (m *Mailbox) fetchAloneLocked(key bodyKey, f *fetch) {
 	})
 }
 
-// finish ends a fetch for all who wait. What it brought is in memory before it leaves inflight.
-func (m *Mailbox) finish(key bodyKey, f *fetch, body []byte, err error) {
-	end := leaseKept
-	if err != nil {
-		end = leaseFailed
-	}
-	m.mu.Lock()
-	m.leaseLocked(key, f, end, body)
-	delete(m.inflight, key)
-	m.aheadDone += f.ahead
-	m.mu.Unlock()
-	m.account.bodies.ahead.Add(-f.ahead)
-	f.finish(body, err)
-}
-
-// failLocked ends fetches that no request was sent for.
-func (m *Mailbox) failLocked(fetches map[bodyKey]*fetch, err error) {
-	for key, f := range fetches {
-		m.leaseLocked(key, f, leaseFailed, nil)
-		delete(m.inflight, key)
-		f.finish(nil, err)
-	}
-}
-
 // together is how long a miss waits for others, once one is on its way already: many readers become one command, and a
 // single one waits for nobody.
 const together = time.Millisecond
 
 // batchLocked puts a fetch among those that are sent together.
 func (m *Mailbox) batchLocked(key bodyKey, f *fetch) {
-	if m.batched == nil {
-		m.batched = map[bodyKey]*fetch{}
+	if m.inflight.batched == nil {
+		m.inflight.batched = map[bodyKey]*fetch{}
 		time.AfterFunc(together, func() {
-			m.mu.Lock()
-			defer m.mu.Unlock()
-			m.reading++
-			m.sendLocked(m.batched)
-			m.batched = nil
+			m.inflight.mu.Lock()
+			defer m.inflight.mu.Unlock()
+			m.inflight.foreground++
+			m.sendLocked(m.inflight.batched)
+			m.inflight.batched = nil
 		})
 	}
-	m.batched[key] = f
+	m.inflight.batched[key] = f
 }
 
 // sendLocked begins the fetch that a reader waits for: of one header, or of bodies.
@@ -253,12 +203,12 @@ func (m *Mailbox) sendLocked(fetches map[bodyKey]*fetch) {
 		for validity, batch := range batches {
 			m.fetchBodies(ctx, remote.Foreground, batch, validity)
 		}
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		m.reading--
+		m.inflight.mu.Lock()
+		defer m.inflight.mu.Unlock()
+		m.inflight.foreground--
 	})
 	if !running {
-		m.failLocked(fetches, remote.ErrClosed)
+		m.inflight.failLocked(fetches, remote.ErrClosed)
 	}
 }
 
@@ -271,7 +221,7 @@ func (m *Mailbox) fetchHeader(ctx context.Context, key bodyKey, f *fetch) {
 	if header == nil {
 		header, err = m.account.remote.Header(ctx, m.at(key.ref.UIDValidity, remote.Foreground), key.ref.UID)
 	}
-	m.finish(key, f, header, err)
+	m.inflight.finish(key, f, header, err)
 }
 
 // fetchBodies fetches messages whose fetches have begun: from disk, and what is not there with one command from the server.
@@ -288,7 +238,7 @@ func (m *Mailbox) fetchBodies(ctx context.Context, prio remote.Priority, fetches
 				if f.push && a.SizesHold() {
 					m.pushFromDisk(key.ref, f, body)
 				} else {
-					m.finish(key, f, body, nil)
+					m.inflight.finish(key, f, body, nil)
 				}
 				continue
 			}
@@ -312,7 +262,7 @@ func (m *Mailbox) fetchBodies(ctx context.Context, prio remote.Priority, fetches
 		if a.store != nil {
 			a.disk.put(ctx, a.diskKey(m, ref), body) // first, since readers wait until it is written
 		}
-		m.finish(bodyKey{mailbox: m, ref: ref}, fetches[uid], body, nil)
+		m.inflight.finish(bodyKey{mailbox: m, ref: ref}, fetches[uid], body, nil)
 	})
 	a.contact.note(err)
 	if errors.Is(err, remote.ErrStale) || err == nil && answered.count() < len(missing) {
@@ -324,31 +274,31 @@ func (m *Mailbox) fetchBodies(ctx context.Context, prio remote.Priority, fetches
 			if failed == nil {
 				failed = fmt.Errorf("%w: UID %d in %s", remote.ErrNoMessage, uid, m.name)
 			}
-			m.finish(bodyKey{mailbox: m, ref: Ref{UIDValidity: validity, UID: uid}}, fetches[uid], nil, failed)
+			m.inflight.finish(bodyKey{mailbox: m, ref: Ref{UIDValidity: validity, UID: uid}}, fetches[uid], nil, failed)
 		}
 	}
 }
 
 // verify notes the size that a message really has.
 func (m *Mailbox) verify(ref Ref, size int64) {
-	m.mu.Lock()
+	m.sizes.mu.Lock()
 	t, _ := m.table.known()
 	i := -1
 	if t != nil && t.UIDValidity() == ref.UIDValidity {
 		i = t.Index(ref.UID)
 	}
 	if i < 0 {
-		m.mu.Unlock()
+		m.sizes.mu.Unlock()
 		return
 	}
 	announced, verified := t.SetSize(i, size)
 	if announced != size {
-		if m.sizes == nil {
-			m.sizes = map[remote.UID]int64{}
+		if m.sizes.wrong == nil {
+			m.sizes.wrong = map[remote.UID]int64{}
 		}
-		m.sizes[ref.UID] = size
+		m.sizes.wrong[ref.UID] = size
 	}
-	m.mu.Unlock()
+	m.sizes.mu.Unlock()
 	switch a := m.account; {
 	case announced != size:
 		if a.sizes.wrong.Add(1) == 1 {

@@ -45,32 +45,32 @@ func (m *Mailbox) fetchAhead(t *Table, uids []remote.UID, probe remote.UID) {
 	pushed := func(uid remote.UID) bool {
 		return probe != 0 && uid != probe && a.store != nil && a.pushes.push != nil
 	}
-	onDisk := map[remote.UID]bool{} // found out before m.mu is locked: the filesystem may have to be asked
+	onDisk := map[remote.UID]bool{} // found out before m.inflight.mu is locked: the filesystem may have to be asked
 	for _, uid := range uids {
 		if a.store != nil && !pushed(uid) {
 			onDisk[uid] = a.disk.has(a.diskKey(m, Ref{UIDValidity: validity, UID: uid}))
 		}
 	}
-	m.mu.Lock()
+	m.inflight.mu.Lock()
 	for _, uid := range uids {
 		key, push := bodyKey{mailbox: m, ref: Ref{UIDValidity: validity, UID: uid}}, pushed(uid)
-		if m.inflight[key] != nil || a.bodies.has(key) || onDisk[uid] {
+		if m.inflight.fetches[key] != nil || a.bodies.has(key) || onDisk[uid] {
 			continue
 		}
-		fetches[uid] = m.startLocked(key)
+		fetches[uid] = m.inflight.startLocked(key)
 		fetches[uid].ahead = t.Size(t.Index(uid))
 		a.bodies.ahead.Add(fetches[uid].ahead)
-		m.aheadAsked += fetches[uid].ahead
-		fetches[uid].place = m.aheadAsked
+		m.inflight.aheadAsked += fetches[uid].ahead
+		fetches[uid].place = m.inflight.aheadAsked
 		fetches[uid].push = push
 	}
-	m.mu.Unlock()
+	m.inflight.mu.Unlock()
 	if len(fetches) == 0 {
 		return
 	}
 	if !a.run(func(ctx context.Context) { m.fetchBodies(ctx, remote.Readahead, fetches, validity) }) {
 		for uid, f := range fetches {
-			m.finish(bodyKey{mailbox: m, ref: Ref{UIDValidity: validity, UID: uid}}, f, nil, remote.ErrClosed)
+			m.inflight.finish(bodyKey{mailbox: m, ref: Ref{UIDValidity: validity, UID: uid}}, f, nil, remote.ErrClosed)
 		}
 	}
 }

@@ -1,10 +1,8 @@
 package cache
 
-import "github.com/mailfs/mailfs/remote/buffer"
-
-// lease says who may read the bytes that a fetch brings, and so what becomes of their memory. It is guarded by the mutex of
-// the mailbox. Bodies come in buffers of package buffer: one that was pushed to the kernel and that nobody reads any more
-// goes back there (buffer.Recycle) and is overwritten by the next message; any other belongs to the garbage collector.
+// lease says who may read the bytes that a fetch brings, and so what becomes of their memory. It is guarded by
+// inflight.mu. Bodies come in buffers of package buffer: one that was pushed to the kernel and that nobody reads any more
+// goes back there (buffer.Put) and is overwritten by the next message; any other belongs to the garbage collector.
 //
 // What becomes of a lease, by state and event. In brackets is what the caller of next has to do; "-" changes nothing.
 //
@@ -19,7 +17,7 @@ import "github.com/mailfs/mailfs/remote/buffer"
 //	recycled    panic     panic     -                -                   -           -
 //	done        -         -         -                -                   -           -
 //
-// Borrow and retain come only while the fetch is in Mailbox.inflight, which it leaves at pushed, kept or failed.
+// Borrow and retain come only while the fetch is in inflight.fetches, which it leaves at pushed, kept or failed.
 type lease struct {
 	state   leaseState
 	readers int // that borrow the bytes now; counted while open and draining
@@ -104,14 +102,3 @@ func (l *lease) beforeEnd(e leaseEvent) leaseAction {
 
 // wanted tells whether a reader has come and is not done.
 func (l *lease) wanted() bool { return l.state == leaseRetained || l.readers > 0 }
-
-// leaseLocked notes an event in the lease of a fetch, and does what is to be done with the bytes. body is what the fetch
-// brought where it ends with this event, and nil else.
-func (m *Mailbox) leaseLocked(key bodyKey, f *fetch, e leaseEvent, body []byte) {
-	switch f.lease.next(e) {
-	case leaseAdd:
-		m.account.bodies.add(key, body)
-	case leaseRecycle:
-		buffer.Put(f.body)
-	}
-}

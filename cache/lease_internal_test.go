@@ -113,9 +113,9 @@ func TestThePushedMessageNobodyReadsGivesItsMemoryToTheNext(t *testing.T) {
 		"not pushed":                    {readers: 1},
 	} {
 		a := &Account{bodies: newBodies(1 << 20)}
-		m := &Mailbox{account: a, inflight: map[bodyKey]*fetch{}}
+		m := &Mailbox{account: a, inflight: inflight{bodies: a.bodies}}
 		key := bodyKey{mailbox: m, ref: Ref{UIDValidity: 1, UID: 2}}
-		f := m.startLocked(key)
+		f := m.inflight.startLocked(key)
 		body := buffer.Get(size)
 		f.finish(body, nil)
 		for range c.readers {
@@ -126,12 +126,12 @@ func TestThePushedMessageNobodyReadsGivesItsMemoryToTheNext(t *testing.T) {
 		if c.kept {
 			m.getOrStart(key, leaseRetain)
 		}
-		m.endFetch(key.ref, f, c.pushed)
+		m.inflight.endFetch(key, f, c.pushed)
 		for i := range c.readers {
 			if other := buffer.Get(size); same(other, body) {
 				t.Fatalf("%s: its memory is used again with %d readers", name, c.readers-i)
 			}
-			m.release(key, f)
+			m.inflight.release(key, f)
 		}
 		other := buffer.Get(size)
 		if again := same(other, body); again != c.again {

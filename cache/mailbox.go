@@ -45,15 +45,15 @@ type Mailbox struct {
 
 	syncing atomic.Pointer[progress] // nil while none runs
 
-	mu           sync.Mutex // guards what follows
-	inflight     map[bodyKey]*fetch
-	reading      int                  // commands under way for readers who wait
-	batched      map[bodyKey]*fetch   // that will be the next of them
-	aheadAsked   int64                // bytes asked for ahead of readers so far
-	aheadDone    int64                // of these, what has come, or won't
-	fetchedAlone time.Time            // when one of them was asked for on its own
-	larges       []*largeRead         // the one read last first
-	sizes        map[remote.UID]int64 // of messages whose announced size was wrong, in the present UIDVALIDITY
+	inflight inflight
+	larges   largeReads
+	sizes    wrongSizes
+}
+
+// wrongSizes are the sizes of messages that the server announced wrongly, in the present UIDVALIDITY.
+type wrongSizes struct {
+	mu    sync.Mutex // guards wrong, and that a new table takes over what is in it
+	wrong map[remote.UID]int64
 }
 
 // Change tells what became of a mailbox.
@@ -192,19 +192,19 @@ func (m *Mailbox) publish(old *Table, c table.Change) {
 			change.Vanished = append(change.Vanished, old.At(i))
 		}
 	}
-	m.mu.Lock()
+	m.sizes.mu.Lock()
 	if old == nil || t.UIDValidity() != old.UIDValidity() {
-		m.sizes = nil
+		m.sizes.wrong = nil
 	}
-	for uid, size := range m.sizes {
+	for uid, size := range m.sizes.wrong {
 		if i := t.Index(uid); i >= 0 {
 			t.SetSize(i, size)
 		} else {
-			delete(m.sizes, uid)
+			delete(m.sizes.wrong, uid)
 		}
 	}
 	m.table.set(t)
-	m.mu.Unlock()
+	m.sizes.mu.Unlock()
 	if old != nil && t.UIDValidity() != old.UIDValidity() { // it may come back, and mean other messages
 		m.account.bodies.forget(m, func(r Ref) bool { return r.UIDValidity != t.UIDValidity() })
 	}

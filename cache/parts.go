@@ -120,7 +120,7 @@ func (m *Mailbox) PartBytes(ctx context.Context, ref Ref, f PartFile) ([]byte, e
 	return m.getView(ctx, ref, f.view(), func(ctx context.Context, partFetch *fetch) {
 		content, ok := m.readView(ref, f.view())
 		if ok {
-			m.finish(m.viewKey(ref, f.view()), partFetch, content, nil)
+			m.inflight.finish(m.viewKey(ref, f.view()), partFetch, content, nil)
 			return
 		}
 		content, err := m.part(ctx, ref, f)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 
 	"github.com/mailfs/mailfs/remote"
 )
@@ -11,10 +12,10 @@ import (
 // Large messages are read in pieces: who looks at the first lines of 50 MB waits for one piece. Who reads on gets runs of
 // pieces ahead of him.
 const (
-	largeMessage = 1 << 20   // bytes; a smaller one is fetched whole
-	pieceSize    = 256 << 10 // bytes; what the kernel asks for at a time lies within one
-	runPieces    = 4         // pieces of one command
-	largeReads   = 4         // large messages of a mailbox that are being read, as far as is remembered
+	largeMessage  = 1 << 20   // bytes; a smaller one is fetched whole
+	pieceSize     = 256 << 10 // bytes; what the kernel asks for at a time lies within one
+	runPieces     = 4         // pieces of one command
+	maxLargeReads = 4         // large messages of a mailbox that are being read, as far as is remembered
 )
 
 // piecesAhead is how many pieces ahead of a reader are fetched after so many steps from piece to piece.
@@ -37,6 +38,46 @@ type largeRead struct {
 	file  *filling // what becomes the message on disk; nil if nothing does
 }
 
+// largeReads are the large messages of a mailbox that are being read.
+type largeReads struct {
+	mu    sync.Mutex   // guards what follows, and what is in it
+	reads []*largeRead // the one read last first
+}
+
+// ofLocked returns what is known of the reading of a message, and the file of the reading that had to make room for it, which
+// the caller gives up after it has unlocked mu; nil if none had to. walking: the reader walks through the mailbox, and will
+// read the message to its end, as cp -r does.
+func (l *largeReads) ofLocked(ref Ref, walking bool) (reading *largeRead, oldest *filling) {
+	i := slices.IndexFunc(l.reads, func(r *largeRead) bool { return r.ref == ref })
+	r := &largeRead{ref: ref}
+	if walking {
+		r.steps = 3
+	}
+	if i >= 0 {
+		r = l.reads[i]
+		l.reads = slices.Delete(l.reads, i, i+1)
+	} else if len(l.reads) == maxLargeReads {
+		oldest = l.reads[maxLargeReads-1].file
+		l.reads = l.reads[:maxLargeReads-1]
+	}
+	l.reads = slices.Insert(l.reads, 0, r)
+	return r, oldest
+}
+
+// step notes that a piece is read.
+func (r *largeRead) step(number uint32) {
+	switch number {
+	case r.last:
+	case r.last + 1:
+		if r.last > 0 {
+			r.steps++
+		}
+	default:
+		r.steps = 0
+	}
+	r.last = number
+}
+
 // large returns the size of a message that is to be read in pieces; 0 for one that is small, here whole, or on its way.
 func (m *Mailbox) large(ref Ref) int64 {
 	t := m.Known()
@@ -52,9 +93,9 @@ func (m *Mailbox) large(ref Ref) int64 {
 	if size < largeMessage || m.account.bodies.has(key) {
 		return 0
 	}
-	m.mu.Lock()
-	coming := m.inflight[key] != nil
-	m.mu.Unlock()
+	m.inflight.mu.Lock()
+	coming := m.inflight.fetches[key] != nil
+	m.inflight.mu.Unlock()
 	if coming || m.account.store != nil && m.account.disk.has(m.account.diskKey(m, ref)) {
 		return 0
 	}
@@ -88,22 +129,14 @@ func (m *Mailbox) fromPieces(ctx context.Context, ref Ref, size, off, n int64) (
 func (m *Mailbox) piece(ctx context.Context, ref Ref, size int64, number uint32) ([]byte, error) {
 	key := bodyKey{mailbox: m, ref: ref, piece: number}
 	last := max(uint32((size-1)/pieceSize)+1, number)
-	m.mu.Lock()
-	r, oldest := m.largeReadLocked(ref)
-	switch number {
-	case r.last:
-	case r.last + 1:
-		if r.last > 0 {
-			r.steps++
-		}
-	default:
-		r.steps = 0
-	}
-	r.last = number
+	m.larges.mu.Lock()
+	r, oldest := m.larges.ofLocked(ref, m.walks.Walking())
+	r.step(number)
+	m.inflight.mu.Lock()
 	end := min(number+piecesAhead(r.steps), last) + 1
 	for from := number; from < end; {
 		to := from
-		for to < end && to < from+runPieces && m.missingLocked(bodyKey{mailbox: m, ref: ref, piece: to}) {
+		for to < end && to < from+runPieces && m.inflight.missingLocked(bodyKey{mailbox: m, ref: ref, piece: to}) {
 			to++
 		}
 		switch {
@@ -117,41 +150,20 @@ func (m *Mailbox) piece(ctx context.Context, ref Ref, size int64, number uint32)
 		}
 		from = to
 	}
-	f := m.inflight[key]
-	m.mu.Unlock()
+	f := m.inflight.fetches[key]
+	m.inflight.mu.Unlock()
+	m.larges.mu.Unlock()
 	m.giveUp(oldest)
 	if f != nil {
-		err := m.account.wait(ctx, f)
-		return f.body, err
+		if err := m.account.wait(ctx, f); err != nil {
+			return nil, err
+		}
+		return f.body, nil
 	}
 	if piece, ok := m.account.bodies.get(key); ok {
 		return piece, nil
 	}
 	return m.piece(ctx, ref, size, number) // it had to go in between
-}
-
-// missingLocked tells whether something is neither here nor on its way.
-func (m *Mailbox) missingLocked(key bodyKey) bool {
-	return m.inflight[key] == nil && !m.account.bodies.has(key)
-}
-
-// largeReadLocked returns what is known of the reading of a message, and the file of the reading that had to make room for it,
-// which the caller gives up after it has unlocked m.mu; nil if none had to.
-func (m *Mailbox) largeReadLocked(ref Ref) (reading *largeRead, oldest *filling) {
-	i := slices.IndexFunc(m.larges, func(r *largeRead) bool { return r.ref == ref })
-	r := &largeRead{ref: ref}
-	if m.walks.Walking() { // cp -r reads it to its end
-		r.steps = 3
-	}
-	if i >= 0 {
-		r = m.larges[i]
-		m.larges = slices.Delete(m.larges, i, i+1)
-	} else if len(m.larges) == largeReads {
-		oldest = m.larges[largeReads-1].file
-		m.larges = m.larges[:largeReads-1]
-	}
-	m.larges = slices.Insert(m.larges, 0, r)
-	return r, oldest
 }
 
 // giveUp gives a file up on the account's own time: whoever writes to it may have to wait for the disk.
@@ -161,7 +173,7 @@ func (m *Mailbox) giveUp(file *filling) {
 	}
 }
 
-// fetchPiecesLocked begins to fetch the pieces from..to-1 with one command.
+// fetchPiecesLocked begins to fetch the pieces from..to-1 with one command. m.larges and m.inflight are locked.
 func (m *Mailbox) fetchPiecesLocked(prio remote.Priority, r *largeRead, size int64, from, to uint32) {
 	a := m.account
 	fetches := map[bodyKey]*fetch{}
@@ -170,7 +182,7 @@ func (m *Mailbox) fetchPiecesLocked(prio remote.Priority, r *largeRead, size int
 	}
 	for n := from; n < to; n++ {
 		key := bodyKey{mailbox: m, ref: r.ref, piece: n}
-		fetches[key] = m.startLocked(key)
+		fetches[key] = m.inflight.startLocked(key)
 	}
 	running := a.run(func(ctx context.Context) {
 		off, n := int64(from-1)*pieceSize, int64(to-from)*pieceSize
@@ -192,14 +204,14 @@ func (m *Mailbox) fetchPiecesLocked(prio remote.Priority, r *largeRead, size int
 			key := bodyKey{mailbox: m, ref: r.ref, piece: n}
 			piece := data[:min(pieceSize, len(data))]
 			data = data[len(piece):]
-			m.finish(key, fetches[key], piece, err)
+			m.inflight.finish(key, fetches[key], piece, err)
 			if err == nil {
 				m.fill(r, n, piece)
 			}
 		}
 	})
 	if !running {
-		m.failLocked(fetches, remote.ErrClosed)
+		m.inflight.failLocked(fetches, remote.ErrClosed)
 	}
 }
 
@@ -210,27 +222,27 @@ func (m *Mailbox) fill(r *largeRead, number uint32, piece []byte) {
 		return
 	}
 	key := a.diskKey(m, r.ref)
-	m.mu.Lock()
+	m.larges.mu.Lock()
 	file := r.file
-	m.mu.Unlock()
+	m.larges.mu.Unlock()
 	if file.put(number, piece) {
 		a.disk.finish(key, file)
-		m.mu.Lock()
+		m.larges.mu.Lock()
 		r.file = nil
-		m.mu.Unlock()
+		m.larges.mu.Unlock()
 	}
 }
 
-// probeSize is how many bytes are asked for to find the end of a message.
-const probeSize = 64
+// endBytes is how many bytes are asked for to find the end of a message.
+const endBytes = 64
 
-// probe finds the size of a large message from its end. What is not where it was announced is fetched whole.
-func (m *Mailbox) probe(ctx context.Context, ref Ref, size int64) (int64, error) {
-	end, err := m.account.remote.Piece(ctx, m.at(ref.UIDValidity, remote.Foreground), ref.UID, size-1, probeSize)
+// sizeFromEnd finds the size of a large message from its end. What is not where it was announced is fetched whole.
+func (m *Mailbox) sizeFromEnd(ctx context.Context, ref Ref, size int64) (int64, error) {
+	end, err := m.account.remote.Piece(ctx, m.at(ref.UIDValidity, remote.Foreground), ref.UID, size-1, endBytes)
 	if err != nil {
 		return 0, err
 	}
-	if n := int64(len(end)); 0 < n && n < probeSize {
+	if n := int64(len(end)); 0 < n && n < endBytes {
 		m.verify(ref, size-1+n)
 		return size - 1 + n, nil
 	}

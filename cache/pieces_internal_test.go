@@ -34,17 +34,18 @@ func TestALargeMessageIsKeptInWhateverOrderItsPiecesCome(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := a.Mailbox(remote.Mailbox{Name: "INBOX"})
-	m.inflight = map[bodyKey]*fetch{}
 	size, ref := int64(len(s.body)), Ref{UIDValidity: 1, UID: 2}
 	last := uint32((size + pieceSize - 1) / pieceSize)
-	m.mu.Lock()
-	r, _ := m.largeReadLocked(ref)
+	m.larges.mu.Lock()
+	m.inflight.mu.Lock()
+	r, _ := m.larges.ofLocked(ref, false)
 	var fetches []*fetch
 	for n := uint32(1); n <= last; n++ {
 		m.fetchPiecesLocked(remote.Foreground, r, size, n, n+1)
-		fetches = append(fetches, m.inflight[bodyKey{mailbox: m, ref: ref, piece: n}])
+		fetches = append(fetches, m.inflight.fetches[bodyKey{mailbox: m, ref: ref, piece: n}])
 	}
-	m.mu.Unlock()
+	m.inflight.mu.Unlock()
+	m.larges.mu.Unlock()
 	for _, f := range fetches[1:] {
 		<-f.done
 	}

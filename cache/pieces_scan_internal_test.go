@@ -27,7 +27,7 @@ func TestLargeMessagesAreReadWhileTheStoreIsScanned(t *testing.T) {
 		scanning := &accountDir{path: a.store.path, scanned: make(chan struct{})}
 		a.store = scanning
 		m := a.Mailbox(remote.Mailbox{Name: "INBOX"})
-		for uid := remote.UID(1); uid <= 2*largeReads+1; uid++ {
+		for uid := remote.UID(1); uid <= 2*maxLargeReads+1; uid++ {
 			piece, err := m.piece(t.Context(), Ref{UIDValidity: 1, UID: uid}, int64(len(s.body)), 1)
 			if err != nil || !bytes.Equal(piece, s.body[:pieceSize]) {
 				t.Errorf("UID %d: %d bytes, %v", uid, len(piece), err)
@@ -39,7 +39,7 @@ func TestLargeMessagesAreReadWhileTheStoreIsScanned(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	if files, _ := onDisk(t, dir+"/bodies"); files > largeReads {
-		t.Errorf("there are files of %d messages that were not read to the end, and %d at most may go on", files, largeReads)
+	if files, _ := onDisk(t, dir+"/bodies"); files > maxLargeReads {
+		t.Errorf("there are files of %d messages that were not read to the end, and %d at most may go on", files, maxLargeReads)
 	}
 }

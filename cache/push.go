@@ -34,7 +34,7 @@ func (a *Account) OnPushed(push func(Pushed) bool) {
 			case <-ctx.Done():
 				return
 			case p := <-a.pushes.queue:
-				p.Mailbox.endFetch(p.Entry.Ref, p.fetch, !p.late() && push(p))
+				p.Mailbox.inflight.endFetch(bodyKey{mailbox: p.Mailbox, ref: p.Entry.Ref}, p.fetch, !p.late() && push(p))
 			}
 		}
 	})
@@ -42,33 +42,27 @@ func (a *Account) OnPushed(push func(Pushed) bool) {
 
 // late tells whether a reader has asked already, and will soon have all of the message.
 func (p Pushed) late() bool {
-	p.Mailbox.mu.Lock()
-	defer p.Mailbox.mu.Unlock()
-	return p.fetch.lease.wanted() && len(p.Body) <= oneRead
+	return p.Mailbox.inflight.wanted(p.fetch) && len(p.Body) <= oneRead
 }
 
 // pushToKernel finishes a fetch whose body is to be written to disk, then pushed. Readers who ask before the push has ended
 // get the body all the same, since the fetch stays in inflight until then.
 func (m *Mailbox) pushToKernel(ctx context.Context, ref Ref, f *fetch, body []byte) {
 	a := m.account
-	m.mu.Lock()
-	m.aheadDone += f.ahead
-	m.mu.Unlock()
+	m.inflight.came(f)
 	j := job{key: a.diskKey(m, ref), body: body, then: func() { m.queuePush(ref, f, body) }}
 	promised := a.disk.promise(ctx, j)
 	f.finish(body, nil)
 	if promised {
 		a.disk.queue <- j
 	} else {
-		m.endFetch(ref, f, false)
+		m.inflight.endFetch(bodyKey{mailbox: m, ref: ref}, f, false)
 	}
 }
 
 // pushFromDisk is pushToKernel for a body that was on disk.
 func (m *Mailbox) pushFromDisk(ref Ref, f *fetch, body []byte) {
-	m.mu.Lock()
-	m.aheadDone += f.ahead
-	m.mu.Unlock()
+	m.inflight.came(f)
 	f.finish(body, nil)
 	m.queuePush(ref, f, body)
 }
@@ -85,19 +79,5 @@ func (m *Mailbox) queuePush(ref Ref, f *fetch, body []byte) {
 			}
 		}
 	}
-	m.endFetch(ref, f, false)
-}
-
-// endFetch ends a fetch whose body was to be pushed. pushed: the kernel has the body.
-func (m *Mailbox) endFetch(ref Ref, f *fetch, pushed bool) {
-	end := leaseKept
-	if pushed {
-		end = leasePushed
-	}
-	key := bodyKey{mailbox: m, ref: ref}
-	m.account.bodies.ahead.Add(-f.ahead)
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.leaseLocked(key, f, end, f.body)
-	delete(m.inflight, key)
+	m.inflight.endFetch(bodyKey{mailbox: m, ref: ref}, f, false)
 }

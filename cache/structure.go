@@ -138,7 +138,7 @@ func (m *Mailbox) fetchStructures(ctx context.Context, at remote.Place, fetches 
 		if err == nil && !bytes.Equal(v, m.indexedView(ref, structureView)) {
 			m.indexView(ref, structureView, v)
 		}
-		m.finish(m.viewKey(ref, structureView), fetches[uid], v, err)
+		m.inflight.finish(m.viewKey(ref, structureView), fetches[uid], v, err)
 	})
 }
 
@@ -156,17 +156,17 @@ func (m *Mailbox) localBody(ref Ref) ([]byte, bool) {
 // fetchMessages fetches messages as for a reader of them and calls got for each, one after the other.
 func (m *Mailbox) fetchMessages(ctx context.Context, at remote.Place, uids []remote.UID, got func(remote.UID, []byte, error)) {
 	fetches, started := map[remote.UID]*fetch{}, map[remote.UID]*fetch{}
-	m.mu.Lock()
+	m.inflight.mu.Lock()
 	for _, uid := range uids {
 		key := bodyKey{mailbox: m, ref: Ref{UIDValidity: at.UIDValidity, UID: uid}}
-		if f := m.attachLocked(key); f != nil {
+		if f := m.inflight.attachLocked(key); f != nil {
 			fetches[uid] = f
 			continue
 		}
-		started[uid] = m.startLocked(key)
+		started[uid] = m.inflight.startLocked(key)
 		fetches[uid] = started[uid]
 	}
-	m.mu.Unlock()
+	m.inflight.mu.Unlock()
 	if len(started) > 0 {
 		m.fetchBodies(ctx, at.Priority, started, at.UIDValidity)
 	}

@@ -56,7 +56,7 @@ func (m *Mailbox) fetchTexts(ctx context.Context, at remote.Place, fetches map[r
 		ref := Ref{UIDValidity: at.UIDValidity, UID: uid}
 		if text, ok := m.readView(ref, textView); ok {
 			m.keepSize(ref, textView, int64(len(text)))
-			m.finish(m.viewKey(ref, textView), f, text, nil)
+			m.inflight.finish(m.viewKey(ref, textView), f, text, nil)
 			continue
 		}
 		missing = append(missing, uid)
@@ -114,7 +114,7 @@ func (t *textFetch) fail(uid remote.UID, err error) {
 		err = fmt.Errorf("text of UID %d in %s: %w", uid, t.m.name, err)
 	}
 	ref := Ref{UIDValidity: t.at.UIDValidity, UID: uid}
-	t.m.finish(t.m.viewKey(ref, textView), t.fetches[uid], nil, err)
+	t.m.inflight.finish(t.m.viewKey(ref, textView), t.fetches[uid], nil, err)
 }
 
 // alike are messages whose texts need the same sections.

@@ -42,7 +42,7 @@ func (m *Mailbox) readView(ref Ref, v view) ([]byte, bool) {
 
 // finishView ends the fetch of a view for all who wait, and writes the view to disk.
 func (m *Mailbox) finishView(ref Ref, v view, f *fetch, content []byte, err error) {
-	m.finish(m.viewKey(ref, v), f, content, err)
+	m.inflight.finish(m.viewKey(ref, v), f, content, err)
 	if err == nil && m.account.store != nil {
 		m.account.disk.write(m.viewOnDisk(ref, v), content)
 	}
@@ -55,19 +55,19 @@ func (m *Mailbox) getView(ctx context.Context, ref Ref, v view, run func(context
 	if content, ok := m.account.bodies.get(key); ok {
 		return content, nil
 	}
-	m.mu.Lock()
-	f := m.inflight[key]
+	m.inflight.mu.Lock()
+	f := m.inflight.fetches[key]
 	if f == nil {
 		if content, ok := m.account.bodies.get(key); ok { // a fetch has ended since the first look
-			m.mu.Unlock()
+			m.inflight.mu.Unlock()
 			return content, nil
 		}
-		f = m.startLocked(key)
+		f = m.inflight.startLocked(key)
 		if !m.account.run(func(ctx context.Context) { run(ctx, f) }) {
-			m.failLocked(map[bodyKey]*fetch{key: f}, remote.ErrClosed)
+			m.inflight.failLocked(map[bodyKey]*fetch{key: f}, remote.ErrClosed)
 		}
 	}
-	m.mu.Unlock()
+	m.inflight.mu.Unlock()
 	if err := m.account.wait(ctx, f); err != nil {
 		return nil, err
 	}
@@ -123,20 +123,20 @@ func (m *Mailbox) fetchViewsAhead(validity uint32, uids []remote.UID, v view,
 	run func(context.Context, remote.Place, map[remote.UID]*fetch)) {
 	a := m.account
 	fetches := map[remote.UID]*fetch{}
-	m.mu.Lock()
+	m.inflight.mu.Lock()
 	for _, uid := range uids {
 		key := m.viewKey(Ref{UIDValidity: validity, UID: uid}, v)
-		if m.inflight[key] == nil && !a.bodies.has(key) {
-			fetches[uid] = m.startLocked(key)
+		if m.inflight.fetches[key] == nil && !a.bodies.has(key) {
+			fetches[uid] = m.inflight.startLocked(key)
 		}
 	}
-	m.mu.Unlock()
+	m.inflight.mu.Unlock()
 	if len(fetches) == 0 {
 		return
 	}
 	if !a.run(func(ctx context.Context) { run(ctx, m.at(validity, remote.Readahead), fetches) }) {
 		for uid, f := range fetches {
-			m.finish(m.viewKey(Ref{UIDValidity: validity, UID: uid}, v), f, nil, remote.ErrClosed)
+			m.inflight.finish(m.viewKey(Ref{UIDValidity: validity, UID: uid}, v), f, nil, remote.ErrClosed)
 		}
 	}
 }
