@@ -28,21 +28,21 @@ type directory struct {
 
 	mu         sync.Mutex // guards what follows; held while the kernel is told to forget the attributes
 	kernelAttr directoryAttr
-	listed     *contents
+	listed     *contents // of the newest listing; nil before the first
 }
 
 // directoryAttr are those attributes of a directory that change. The zero value says that the kernel holds none, or
 // will ask before it uses them.
 type directoryAttr struct {
 	modified time.Time
-	links    uint32
+	links    uint32 // 2 and one for each folder in the directory
 }
 
 // contents is what tells one listing of a directory from another.
 type contents struct {
 	folder   *folder
-	validity uint32
-	changed  time.Time
+	validity uint32    // UIDVALIDITY; 0 where the directory is no mailbox
+	changed  time.Time // when the messages changed last; zero where the directory is no mailbox
 }
 
 var (

@@ -3,13 +3,19 @@
 //
 // # The tree
 //
-//	/                                where several accounts are mounted: root; else that account's directory
-//	/.mailfs/status.json             statusDir, viewFile
-//	/ACCOUNT/FOLDER/                 directory, directory: an account, a folder, which is a mailbox or holds folders, or both
-//	.../DATE_FROM_SUBJECT_UID.eml    message
-//	.../.text/NAME.txt               texts, viewFile
-//	.../.parts/NAME/PART             parts, messageParts, viewFile
-//	.../.search/QUERY/               searches, found; in it messages, and folders of the same kind
+//	/                      root; a mount of one account has its directory here
+//	    .mailfs/           statusDir
+//	        status.json    viewFile
+//	    ACCOUNT/           directory
+//	        FOLDER/        directory, which holds folders, and messages where it is a mailbox
+//	            NAME.eml   message
+//	            .text/     texts
+//	                NAME.txt   viewFile
+//	            .parts/    parts
+//	                NAME/  messageParts
+//	                    PART   viewFile
+//	            .search/   searches, also in ACCOUNT
+//	                QUERY/ found, which holds messages, and below ACCOUNT folders like it
 //
 // .mailfs, .text, .parts and .search are found, but never listed: a program that walks the tree meets each message once.
 //
@@ -21,15 +27,14 @@
 //
 // # What the kernel keeps
 //
-// Names and attributes are kept for an hour, since mailfs tells the kernel of every change. Nobody tells it of changes in
-// views: there it keeps names for 10 seconds. That a name does not exist is kept for one second. Attributes are
-// not kept at all while a size is uncertain. A listing is kept until the directory changes; see
-// directory.OpendirHandle for the exceptions. The bytes of a file never change, so the kernel keeps them as long as it has
-// room.
+// The kernel keeps names and attributes for an hour, since mailfs tells it of every change. Only of changes in views mailfs
+// does not tell it: there it keeps names for 10 seconds. It keeps for one second that a name does not exist, and does not
+// keep the attributes of a file whose size is uncertain. It keeps a listing until the directory changes; for exceptions see
+// directory.OpendirHandle. The bytes of a file never change, so it keeps them as long as it has room.
 //
-// Once the sizes that the servers announce have proved to be right, open(2) is answered by ENOSYS: from then on the
-// kernel opens every file of the mount without asking, see message.mayOpen. If a size is wrong after that, it is
-// corrected while the file is read, see message.bytes.
+// Once the sizes that the servers announce have proved to be right, mailfs answers a request to open a file by ENOSYS. From
+// then on the kernel opens every file of the mount without asking, see message.mayOpen. A size that turns out to be wrong
+// after that is corrected while the file is read, see message.bytes.
 //
 // The cache also pushes bytes into the kernel before anybody reads them, see pushcache.go.
 //
@@ -38,7 +43,7 @@
 // To forget a name, the kernel waits for everybody who is in its directory, also for a process that waits for an answer of
 // mailfs. To take or to forget bytes, it waits for the reads of these bytes that are under way. So neither is ever done by
 // a handler, nor under a mutex that a handler takes: names are forgotten by the goroutine of notifier, bytes are pushed by a
-// goroutine of the cache. Only to forget attributes the kernel waits for nobody; a handler may have it do so.
+// goroutine of the cache. To forget attributes, the kernel waits for nobody, so a handler may have it do that.
 //
 // # Goroutines
 //

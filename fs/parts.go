@@ -74,16 +74,13 @@ func (d *messageParts) inode(name string) uint64 {
 	return d.fsys.inodes.hashed("part", in.account.cache.Name(), in.path, called)
 }
 
+// files returns what the directory holds. It may wait for the server.
 func (d *messageParts) files(ctx context.Context) ([]cache.PartFile, syscall.Errno) {
 	files, err := d.parts.mailbox.Parts(ctx, d.ref)
-	if err == nil {
-		return files, 0
+	if err != nil {
+		return nil, d.fsys.viewErrno("listing", d.where(), err)
 	}
-	e := openErrno(err)
-	if e == syscall.EIO || e == syscall.EFBIG {
-		d.fsys.log.Warn("listing parts", "directory", d.where(), "error", err)
-	}
-	return nil, e
+	return files, 0
 }
 
 func (d *messageParts) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {

@@ -6,17 +6,17 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
-// interruptible is a filesystem whose requests only signals interrupt that may be meant to end the caller. The kernel
-// interrupts a request for any signal: also for that of Ctrl-Z, of a window that changes its size, of a timer of the Go
-// runtime, and for none at all when the machine goes to sleep. Few programs expect EINTR of a file.
+// interruptible is a filesystem in which a request ends early only for a signal that may be meant to end the caller. The
+// kernel interrupts a request for any signal: also for that of Ctrl-Z, of a window that changes its size, of a timer of the
+// Go runtime, and for none at all when the machine goes to sleep. Few programs expect EINTR of a file.
 type interruptible struct{ fuse.RawFileSystem }
 
 // signalPoll is how often mailfs looks at the signals of a caller whose request was interrupted: the kernel interrupts a
 // request only once.
 const signalPoll = 50 * time.Millisecond
 
-// retryInterrupted makes a request, and once more if it is interrupted: until it is answered, or there is a signal that may
-// be meant to end the caller. What the cache asked of the server for it goes on meanwhile.
+// retryInterrupted makes a request. If it is interrupted, it makes the request once more, which ends when it is answered or
+// a signal is pending that may be meant to end the caller. What the cache has asked the server goes on meanwhile.
 func retryInterrupted(interrupted <-chan struct{}, caller *fuse.InHeader, request func(<-chan struct{}) fuse.Status) fuse.Status {
 	pid := caller.Pid // read now: the header belongs to another request as soon as this one is answered
 	status := request(interrupted)

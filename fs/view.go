@@ -47,6 +47,16 @@ func (f *filesystem) viewDirectory(out *fuse.Attr, modified time.Time) {
 	out.Nlink = 1
 }
 
+// viewErrno turns an error into the errno that a program sees of what a view shows of a message. It logs errors that say
+// too little; doing is what failed, where the file in the tree.
+func (f *filesystem) viewErrno(doing, where string, err error) syscall.Errno {
+	e := openErrno(err)
+	if e == syscall.EIO || e == syscall.EFBIG {
+		f.log.Warn(doing+" a view", "file", where, "error", err)
+	}
+	return e
+}
+
 // modified returns when a mailbox has changed last, as far as the cache knows.
 func (f *filesystem) modified(m *cache.Mailbox) time.Time {
 	if t := m.Known(); t != nil {

@@ -83,9 +83,5 @@ func (f *viewFile) bytes(ctx context.Context, off int64, n int) ([]byte, func(),
 }
 
 func (f *viewFile) errno(doing string, err error) syscall.Errno {
-	e := openErrno(err)
-	if e == syscall.EIO || e == syscall.EFBIG {
-		f.fsys.log.Warn(doing+" a view", "file", f.where, "error", err)
-	}
-	return e
+	return f.fsys.viewErrno(doing, f.where, err)
 }
