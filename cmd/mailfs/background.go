@@ -23,11 +23,11 @@ func newBackgroundCommand() *cobra.Command {
 			var j config.Job
 			parent, err := process.Receive(&j)
 			if err != nil {
-				return config.WrongUsage("this command is for mailfs itself; see mailfs help mount")
+				return config.WrongUsage("only mailfs itself runs this command; see mailfs help mount")
 			}
 			if err := serveBackground(cmd.Context(), &j, parent); err != nil {
 				if !errors.Is(err, context.Canceled) {
-					parent.Fail(line(err)) // after the mount was ready only the log has it
+					parent.Fail(line(err)) // does nothing after Ready: then the error is in the log only
 				}
 				return &statusError{status: 1}
 			}
@@ -54,7 +54,7 @@ func serveBackground(ctx context.Context, j *config.Job, parent *process.Parent)
 		defer stop()
 		j.Accounts = accounts
 	}
-	// A crash leaves its trace in the log file.
+	// The trace of a crash goes to the log file.
 	ready := func(func() cache.Status) error { return parent.Ready(output, j.Demo) }
 	err = serve(ctx, j, log, parent.Warn, ready)
 	if err != nil {
@@ -66,7 +66,8 @@ func serveBackground(ctx context.Context, j *config.Job, parent *process.Parent)
 	return err
 }
 
-// backgroundLog logs to the job's log file, or to the system's log where there is one.
+// backgroundLog returns a logger to the job's log file, which is the second result, or to the system's log. Without either,
+// nothing is logged.
 func backgroundLog(j *config.Job) (*slog.Logger, *os.File, error) {
 	options := &slog.HandlerOptions{Level: j.LogLevel}
 	if j.LogFile != "" {
@@ -77,11 +78,11 @@ func backgroundLog(j *config.Job) (*slog.Logger, *os.File, error) {
 		return slog.New(slog.NewTextHandler(file, options)), file, nil
 	}
 	system, err := syslog.New(syslog.LOG_DAEMON|syslog.LOG_WARNING, "mailfs")
-	if err != nil { // containers have none
+	if err != nil { // a container has none
 		return slog.New(slog.DiscardHandler), nil, nil
 	}
 	options.ReplaceAttr = func(groups []string, a slog.Attr) slog.Attr {
-		if len(groups) == 0 && a.Key == slog.TimeKey { // the system's log has its own
+		if len(groups) == 0 && a.Key == slog.TimeKey { // the system's log adds the time itself
 			return slog.Attr{}
 		}
 		return a

@@ -242,7 +242,7 @@ func (c *checking) trace(step dial.Step) {
 			s.TLS, s.Warning = describeTLS(step.TLS)
 		case step.Name == dial.StepConnect && c.account.InTheClear():
 			if server := c.account.Server(); !server.Loopback() {
-				s.Warning = "without TLS everybody on the way can read mail and password"
+				s.Warning = "without TLS anybody on the network can read mail and password"
 			}
 		}
 	})
@@ -333,7 +333,7 @@ func describeTLS(state *tls.ConnectionState) (t *checkTLS, warning string) {
 		}
 	}
 	if left := time.Until(ends); left < expiryNotice {
-		warning = fmt.Sprintf("%s ends on %s, in %s; tell who runs the server", what, ends.Local().Format(time.DateOnly),
+		warning = fmt.Sprintf("%s ends on %s, in %s; tell the server's administrator", what, ends.Local().Format(time.DateOnly),
 			days(left))
 	}
 	return t, warning

@@ -18,7 +18,7 @@ import (
 	"github.com/mailfs/mailfs/remote/dial"
 )
 
-// statusError ends the process with a status of its own. Without an error it ends silently.
+// statusError ends the process with an exit status. With err nil nothing is printed.
 type statusError struct {
 	status int
 	err    error
@@ -35,11 +35,11 @@ func (e *statusError) Unwrap() error { return e.err }
 
 // accountError is an error of one account, with what a line about it has to name.
 type accountError struct {
-	name    string // empty when there is only one account
+	name    string // in the configuration; empty for an account that was given as a URL
 	server  dial.Server
 	timeout time.Duration
-	step    string // where it failed, if that is known; see dial.Step
-	advice  string // what to do when the server refuses the login
+	step    string // of dial.Step, at which the connection failed; empty when unknown
+	advice  string // what the user can do when the server refuses the login
 	err     error
 }
 
@@ -61,10 +61,10 @@ func failed(a *config.Account, err error) *accountError {
 func (e *accountError) Error() string { return line(e) }
 func (e *accountError) Unwrap() error { return e.err }
 
-// maxLine bounds, in bytes, a line for people; servers can say a lot.
+// maxLine is the longest line for people, in bytes: what servers say is of any length.
 const maxLine = 500
 
-// line turns an error into one line for people, which says what happened and, where that helps, what to do about it.
+// line turns an error into one line for people. It says what happened and, where that helps, what to do.
 func line(err error) string {
 	var a *accountError
 	text := ""
@@ -79,7 +79,7 @@ func line(err error) string {
 	return oneLine(text)
 }
 
-// oneLine makes one line of text, without anything that a terminal would act upon, of bounded length.
+// oneLine makes one line of text, of at most maxLine bytes, without control characters: a terminal would act upon them.
 func oneLine(text string) string {
 	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool { return unicode.IsControl(r) }), " ")
 	if len(text) > maxLine {
@@ -147,9 +147,9 @@ func (e *accountError) explainSilence() string {
 		return fmt.Sprintf("connected, but no greeting within %s; if the server speaks TLS from the first byte, write %ss:// "+
 			"instead of %[2]s://", e.timeout, protocol)
 	case e.step != "" && e.step != dial.StepConnect:
-		return fmt.Sprintf("the server fell silent: no answer within %s; try again later, or wait longer with --timeout", e.timeout)
+		return fmt.Sprintf("the server stopped answering: nothing came within %s; try again later, or wait longer with --timeout", e.timeout)
 	}
-	return fmt.Sprintf("no answer within %s; check host and port (a firewall swallows what it refuses), or wait longer "+
+	return fmt.Sprintf("no answer within %s; check host and port (a firewall may drop the connection without an answer), or wait longer "+
 		"with --timeout", e.timeout)
 }
 
@@ -172,7 +172,7 @@ func (e *accountError) explainTLS() string {
 		return fmt.Sprintf("the certificate is not valid before %s; check this machine's clock",
 			invalid.Cert.NotBefore.Format(time.DateOnly))
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		return fmt.Sprintf("the certificate expired on %s; check this machine's clock, or tell who runs the server",
+		return fmt.Sprintf("the certificate expired on %s; check this machine's clock, or ask the server's administrator",
 			invalid.Cert.NotAfter.Format(time.DateOnly))
 	case errors.As(err, &invalid):
 		return "the certificate can't be used: " + strings.TrimPrefix(invalid.Error(), "x509: ")
@@ -220,7 +220,7 @@ func (e *accountError) explainNetwork() string {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "connection refused: nothing listens there; check host and port"
 	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETDOWN):
-		return "no way to this host; check the network"
+		return "there is no route to this host; check the network"
 	case errors.Is(err, remote.ErrLost), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
 		errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return e.explainEnd()
@@ -240,7 +240,7 @@ func (e *accountError) explainEnd() string {
 	case strings.HasPrefix(said, "the server says"):
 		return join(text, said) + "; try again later"
 	case e.step == dial.StepMailboxes:
-		return text + "; try again later, or tell who runs it"
+		return text + "; try again later, or tell the server's administrator"
 	}
 	return text + "; check the port, or try again later"
 }

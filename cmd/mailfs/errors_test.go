@@ -119,7 +119,7 @@ func TestLines(t *testing.T) {
 			"certificate signed by an authority this machine doesn't know; if you trust it, give it with --ca-file"},
 		{"expired", config.Account{URL: "imaps://u@" + listen(t, speakTLS(old)), Roots: oldCA},
 			"the certificate expired on " + day(now.Add(-24*hour)) +
-				"; check this machine's clock, or tell who runs the server"},
+				"; check this machine's clock, or ask the server's administrator"},
 		{"not yet", config.Account{URL: "imaps://u@" + listen(t, speakTLS(young)), Roots: youngCA},
 			"the certificate is not valid before " + day(now.Add(24*hour)) + "; check this machine's clock"},
 		{"another host", config.Account{URL: "pop3s://u@" + listen(t, speakTLS(other)), Roots: otherCA},
@@ -134,7 +134,7 @@ func TestLines(t *testing.T) {
 		{"unknown host", config.Account{URL: "imaps://u@no-such-host.invalid"},
 			"unknown host; check its spelling in the URL"},
 		{"silent", config.Account{URL: "imap://u@" + listen(t, silent), Connection: config.Connection{TLS: "off", Timeout: config.Duration(200 * time.Millisecond)}},
-			"no answer within 200ms; check host and port (a firewall swallows what it refuses), or wait longer with --timeout"},
+			"no answer within 200ms; check host and port (a firewall may drop the connection without an answer), or wait longer with --timeout"},
 		{"hangs up", config.Account{URL: "imap://u@" + listen(t, func(net.Conn) {}), Connection: config.Connection{TLS: "off"}},
 			"the server ended the connection; check the port, or try again later"},
 		{"wrong password", config.Account{URL: "pop3://u@" + listen(t, says("+OK hi\r\n", "-ERR no\r\n")), Connection: config.Connection{TLS: "off"},

@@ -30,10 +30,10 @@ func main() {
 }
 
 // run executes the command line and returns the exit status: 0, 1 for a failure, 2 for wrong usage, 130 when
-// interrupted, or the status of the command that was run inside of a demo.
+// interrupted, or the status of the command that a demo has run.
 func run(args []string) int {
 	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
-	if !signal.Ignored(syscall.SIGHUP) { // nohup
+	if !signal.Ignored(syscall.SIGHUP) { // nohup has it ignored
 		signals = append(signals, syscall.SIGHUP)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), signals...)
@@ -100,7 +100,7 @@ func newRootCommand() *cobra.Command {
 	return root
 }
 
-// group has a command that only holds others show its help, and refuse what is none of them.
+// group makes a command that only holds other commands show its help, and refuse a word that names none of them.
 func group(c *cobra.Command) {
 	c.SuggestionsMinimumDistance = 2
 	c.Args = func(cmd *cobra.Command, args []string) error {
@@ -115,7 +115,7 @@ func group(c *cobra.Command) {
 	c.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 }
 
-// knownCommand refuses to help with what is no command.
+// knownCommand refuses to show help for a word that names no command.
 func knownCommand(cmd *cobra.Command, args []string) error {
 	if _, rest, err := cmd.Root().Find(args); err != nil || len(rest) > 0 {
 		return config.WrongUsage("unknown command %q; see mailfs --help", strings.Join(args, " "))
@@ -123,14 +123,14 @@ func knownCommand(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// arguments refuses less than least or more than most arguments.
+// arguments accepts from least to most arguments.
 func arguments(least, most int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		switch {
 		case len(args) < least:
-			return config.WrongUsage("something is missing; usage: %s", cmd.UseLine())
+			return config.WrongUsage("an argument is missing; usage: %s", cmd.UseLine())
 		case len(args) > most:
-			return config.WrongUsage("%q is too much; usage: %s", args[most], cmd.UseLine())
+			return config.WrongUsage("%q is one argument too many; usage: %s", args[most], cmd.UseLine())
 		}
 		return nil
 	}

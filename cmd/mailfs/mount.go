@@ -64,11 +64,11 @@ func mount(ctx context.Context, f *config.Flags, url, mountpoint string) error {
 		return err
 	}
 	if j.LogFile != "" && process.Within(j.LogFile, j.Mountpoint) {
-		return fmt.Errorf("%s: the log file would be hidden by the mount", j.LogFile)
+		return fmt.Errorf("%s: the mount would hide the log file", j.LogFile)
 	}
 	for _, a := range j.Accounts {
 		if a.Store != "" && process.Within(a.Store, j.Mountpoint) {
-			return fmt.Errorf("%s: the cache would be hidden by the mount", filepath.Dir(a.Store))
+			return fmt.Errorf("%s: the mount would hide the cache", filepath.Dir(a.Store))
 		}
 	}
 	if err := process.MayMount(j.AllowOther); err != nil {
@@ -77,7 +77,7 @@ func mount(ctx context.Context, f *config.Flags, url, mountpoint string) error {
 	for i := range j.Accounts {
 		a := &j.Accounts[i]
 		if s := a.Server(); a.InTheClear() && !s.Loopback() {
-			warn(s.Address() + ": without TLS everybody on the way can read mail and password")
+			warn(s.Address() + ": without TLS anybody on the network can read mail and password")
 		}
 		if a.User == "" {
 			if a.User, err = askUser(ctx, a.Label()); err != nil {

@@ -159,7 +159,7 @@ func TestEmptyAnswer(t *testing.T) {
 	eventually(t, "it asks", func() bool { return strings.Contains(tty.text(), "Password") && !tty.echoes(t) })
 	fmt.Fprint(tty, "\n")
 	cmd.Wait()
-	if code := cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(stderr.String(), "an empty password is none") {
+	if code := cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(stderr.String(), "the password is empty") {
 		t.Errorf("exit status %d, %q", code, &stderr)
 	}
 }

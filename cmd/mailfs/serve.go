@@ -109,7 +109,7 @@ func serve(ctx context.Context, j *config.Job, log *slog.Logger, warn func(strin
 		close(ended)
 	}()
 	if err := ready(func() cache.Status { return explained(j, store.Status()) }); err != nil {
-		log.Info("unmounting: nobody waits for the mount", "error", err)
+		log.Info("unmounting: the process that asked for the mount is gone", "error", err)
 		return errors.Join(detach(j.Mountpoint, server), err)
 	}
 	for {

@@ -88,7 +88,7 @@ func setup(ctx context.Context, out io.Writer, resolver *net.Resolver, f *setupF
 	}
 	if best < 0 {
 		return fmt.Errorf("no IMAP or POP3 server of %s was found, neither announced nor at the usual names; "+
-			"ask who runs the mail for its name, and test it with mailfs check imaps://HOST", domain)
+			"ask your mail provider for its name, and test it with mailfs check imaps://HOST", domain)
 	}
 	server := found[best].server
 	server.User = address

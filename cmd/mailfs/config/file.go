@@ -123,7 +123,7 @@ func (a *Account) checkTable() error {
 	switch {
 	case a.Name == "", len(a.Name) > 255, strings.HasPrefix(a.Name, "."), strings.Contains(a.Name, "/"),
 		!utf8.ValidString(a.Name), strings.ContainsFunc(a.Name, unicode.IsControl):
-		return errors.New("the name can't be a directory's: it may be 255 bytes, has no / and doesn't begin with a dot")
+		return errors.New("the name becomes that of a directory: it may have 255 bytes, has no / and does not begin with a dot")
 	case a.URL == "":
 		return errors.New("url is missing")
 	case a.PasswordCommand != "" && a.TokenCommand != "", a.OAuth != nil && a.TokenCommand != "",

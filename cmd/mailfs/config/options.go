@@ -261,9 +261,9 @@ func (f *Flags) check() error {
 	case f.Connections < 1 || f.Connections > maxConnections:
 		return WrongUsage("--connections %d: it is a number from 1 to %d", f.Connections, maxConnections)
 	case f.UID != uint32(os.Getuid()) && !f.AllowOther:
-		return WrongUsage("--uid %d: without --allow-other nobody gets in but who mounts", f.UID)
+		return WrongUsage("--uid %d: only the user who mounts may use the mount; add --allow-other", f.UID)
 	case f.Timeout == 0:
-		return WrongUsage("--timeout 0: nothing can be waited for")
+		return WrongUsage("--timeout 0: it must be longer than 0")
 	}
 	return nil
 }
@@ -272,7 +272,7 @@ func (f *Flags) check() error {
 func (f *Flags) oneCommand(accounts int) error {
 	switch {
 	case f.PasswordCommand != "" && f.TokenCommand != "":
-		return WrongUsage("either --password-command or --token-command: there is one way to sign in")
+		return WrongUsage("either --password-command or --token-command: use only one of them")
 	case f.PasswordCommand != "" && accounts > 1:
 		return WrongUsage("--password-command is for one account; write password_command in the tables of the configuration")
 	case f.TokenCommand != "" && accounts > 1:

@@ -125,7 +125,7 @@ type permissions uint32
 func (p *permissions) Set(s string) error {
 	n, err := strconv.ParseUint(strings.TrimPrefix(s, "0o"), 8, 32)
 	if err != nil || n > 0o777 {
-		return fmt.Errorf("%q is no file mode; write it in octal, as 0400", s)
+		return fmt.Errorf("%q is not a file mode; write it in octal, as 0400", s)
 	}
 	*p = permissions(n)
 	return nil
@@ -178,7 +178,7 @@ type TLSMode string
 
 func (m *TLSMode) Set(s string) error {
 	if s != "auto" && s != "off" {
-		return fmt.Errorf("%q is no way to use TLS; it is auto or off", s)
+		return fmt.Errorf("%q is not a value of tls; write auto or off", s)
 	}
 	*m = TLSMode(s)
 	return nil
@@ -197,7 +197,7 @@ type logLevel slog.Level
 func (l *logLevel) Set(s string) error {
 	var level slog.Level
 	if !slices.Contains([]string{"debug", "info", "warn", "error"}, s) || level.UnmarshalText([]byte(s)) != nil {
-		return fmt.Errorf("%q is no level; it is debug, info, warn or error", s)
+		return fmt.Errorf("%q is not a log level; write debug, info, warn or error", s)
 	}
 	*l = logLevel(level)
 	return nil

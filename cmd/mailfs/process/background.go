@@ -1,5 +1,5 @@
-// Package process has what concerns processes and mounts: the background process that serves a mount, the kernel's list of
-// mounts, unmounting, systemd's notifications, and the pages of the heap.
+// Package process deals with processes and mounts: the background process that serves a mount, the kernel's list of mounts,
+// unmounting, systemd's notifications, and the pages of the heap.
 package process
 
 import (
@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// notice is what a background process tells its parent until it is ready: any number of warnings, then one of the rest.
+// notice is a message of the background process to its parent: first any number of warnings, then either an error or Ready.
 type notice struct {
 	Warning string
 	Error   string
@@ -31,14 +31,14 @@ const BackgroundCommand = "background"
 // Background is a process that serves a mount.
 type Background struct {
 	process *exec.Cmd
-	// lifeline is the pipe that brought the job. The background process of a demo ends when this pipe is closed: it ends
-	// with its parent, also when that is killed.
+	// lifeline is the pipe that carried the job. The background process of a demo ends when this pipe is closed, also when
+	// that is because its parent was killed.
 	lifeline *os.File
 	ended    chan struct{} // closed when the process has ended
 }
 
-// Start starts a background process, sends it a job and returns when the process has mounted at mountpoint. What the process
-// warns of goes to warn, the error with which it ends is the error. When ctx ends first, the process is ended too.
+// Start starts a background process, sends it a job and returns when the process has mounted at mountpoint. warn gets the
+// warnings of the process. When ctx ends before that, Start ends the process.
 func Start(ctx context.Context, mountpoint string, job any, warn func(string)) (*Background, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -53,7 +53,7 @@ func Start(ctx context.Context, mountpoint string, job any, warn func(string)) (
 	toChild, notices, complaints := pipes[0], pipes[1], pipes[2]
 	defer notices.r.Close()
 
-	cmd := exec.Command(self, BackgroundCommand, mountpoint) // the mountpoint is there for ps
+	cmd := exec.Command(self, BackgroundCommand, mountpoint) // the process does not read mountpoint; ps shows it
 	cmd.Args[0] = "mailfs"
 	cmd.Dir = "/"
 	cmd.Env = Environment()
@@ -71,7 +71,7 @@ func Start(ctx context.Context, mountpoint string, job any, warn func(string)) (
 	b := &Background{process: cmd, lifeline: toChild.w, ended: make(chan struct{})}
 	said := LimitedBuffer{Left: MaxComplaint}
 	quiet := make(chan struct{})
-	go func() { // ends when the process is ready or has ended: it lets go of its standard error then
+	go func() { // ends when the process is ready or has ended: either closes its standard error
 		io.Copy(&said, complaints.r)
 		complaints.r.Close()
 		close(quiet)
@@ -98,26 +98,26 @@ func Start(ctx context.Context, mountpoint string, job any, warn func(string)) (
 	switch {
 	case errors.Is(err, context.Canceled):
 		return nil, context.Canceled
-	case errors.Is(err, errWithoutWord) || errors.Is(err, syscall.EPIPE):
-		err = fmt.Errorf("%w (%s)", errWithoutWord, cmd.ProcessState)
+	case errors.Is(err, errNoReason) || errors.Is(err, syscall.EPIPE):
+		err = fmt.Errorf("%w (%s)", errNoReason, cmd.ProcessState)
 	}
-	if _, why, ok := strings.Cut(first, "fusermount3: "); ok { // it knows best
+	if _, why, ok := strings.Cut(first, "fusermount3: "); ok { // the error of the process only says that fusermount3 failed
 		err = fmt.Errorf("mounting at %s: %s", mountpoint, why)
-	} else if first != "" { // the beginning of a crash
+	} else if first != "" { // the first line of a crash
 		err = fmt.Errorf("%w: %s", err, first)
 	}
 	return nil, err
 }
 
-// errWithoutWord: the background process is gone and did not say why.
-var errWithoutWord = errors.New("the background process ended unexpectedly")
+// errNoReason: the background process has ended and sent no error.
+var errNoReason = errors.New("the background process ended unexpectedly")
 
 // await reads notices until the process is ready.
 func await(notices *gob.Decoder, warn func(string)) error {
 	for {
 		var n notice
 		if err := notices.Decode(&n); err != nil {
-			return errWithoutWord
+			return errNoReason
 		}
 		switch {
 		case n.Warning != "":
@@ -133,7 +133,7 @@ func await(notices *gob.Decoder, warn func(string)) error {
 // endWithin is how long a background process may take to unmount and end.
 const endWithin = 15 * time.Second
 
-// End has the process unmount and end, and waits for that.
+// End makes the process unmount and end, and waits until it has ended.
 func (b *Background) End() {
 	b.lifeline.Close()
 	b.process.Process.Signal(syscall.SIGTERM)
@@ -145,7 +145,7 @@ func (b *Background) End() {
 	}
 }
 
-// Release leaves the process to itself.
+// Release lets the process go on after this one has ended.
 func (b *Background) Release() error { return b.lifeline.Close() }
 
 // Ended is closed when the process has ended.

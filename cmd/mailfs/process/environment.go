@@ -8,8 +8,8 @@ import (
 // PasswordVariable names the environment variable with a password. mailfs reads it once and never hands it on.
 const PasswordVariable = "MAILFS_PASSWORD"
 
-// Environment is this process's environment for a command that it runs: without the password, and without the socket on
-// which systemd hears only from this process.
+// Environment returns the environment for a command that this process runs: its own, without the password and without the
+// socket of systemd, which is for this process only.
 func Environment() []string {
 	var env []string
 	for _, e := range os.Environ() {

@@ -10,9 +10,9 @@ import (
 // hugePage is how large a huge page is, in bytes, on most machines.
 const hugePage = 2 << 20
 
-// EnlargePages has the first so many bytes of the heap come in huge pages, if the system has some to give: one page fault
-// in place of 500, and one entry in the processor's tables. The collector has no setting for that, so they are taken from
-// it, advised, and given back to it untouched; it uses the addresses again. A system without has no use for the advice.
+// EnlargePages makes the kernel use huge pages for the first bytes of the heap, if it has any: a huge page costs one page fault
+// in place of 500, and one entry in the processor's tables. Go's allocator has no setting for this. So EnlargePages allocates the
+// bytes, advises the kernel about their addresses and frees them untouched; the allocator uses the addresses again.
 func EnlargePages(bytes int64) {
 	heap := make([]byte, bytes+hugePage)
 	start := -uintptr(unsafe.Pointer(unsafe.SliceData(heap))) % hugePage

@@ -24,8 +24,8 @@ func Mounts(want func(mountpoint string) bool) ([]string, error) {
 	return at, nil
 }
 
-// MountsOfUser lists the mountpoints of the mounts of mailfs that this user has made, in no order. The list is the kernel's:
-// another user can't be in it.
+// MountsOfUser lists the mountpoints of the mounts of mailfs that this user has made. The kernel notes who has mounted: no other
+// user's mount can be in the list.
 func MountsOfUser() ([]string, error) {
 	mine := fmt.Sprintf("user_id=%d", os.Geteuid())
 	var at []string
@@ -41,7 +41,7 @@ func MountsOfUser() ([]string, error) {
 	return at, nil
 }
 
-// uppermost returns the type of the file system that a path shows; empty if nothing is mounted exactly there.
+// uppermost returns the type of the file system that is mounted last at a path; empty if nothing is mounted exactly there.
 func uppermost(path string) (string, error) {
 	infos, err := mountinfo.GetMounts(func(i *mountinfo.Info) (skip, stop bool) { return i.Mountpoint != path, false })
 	if err != nil {
@@ -53,8 +53,8 @@ func uppermost(path string) (string, error) {
 	return infos[len(infos)-1].FSType, nil
 }
 
-// abort ends the connection of a mount that does not answer, with all that wait for it: a process among them that is to
-// end can't before. That it can't be done is no reason not to unmount.
+// abort ends the connection of a mount that does not answer. Every process that waits for an answer gets an error; until then it
+// can't even be killed. Unmounting goes on where abort fails.
 func abort(path string) {
 	infos, err := mountinfo.GetMounts(func(i *mountinfo.Info) (skip, stop bool) {
 		return i.Mountpoint != path || i.FSType != fsType, false

@@ -14,21 +14,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// fsType is what the kernel calls a mount of ours.
+// fsType is the type of file system that the kernel lists for a mount of mailfs.
 const fsType = "fuse.mailfs"
 
-// probe asks a file system for a sign of life. It may hang.
+// probe asks the file system at a path whether it answers. The call may hang.
 func probe(path string) error {
 	var st unix.Statx_t
-	// The kernel would answer from what it remembers. Statfs would ask for the quota, which may take the network's time.
+	// FORCE_SYNC, or the kernel would answer from its cache. Statfs would make mailfs ask the server for the quota.
 	return unix.Statx(unix.AT_FDCWD, path, unix.AT_STATX_FORCE_SYNC|unix.AT_NO_AUTOMOUNT, unix.STATX_BASIC_STATS, &st)
 }
 
-// errBusy: something is in use below the mountpoint.
+// errBusy: a process uses something below the mountpoint.
 var errBusy = errors.New("busy")
 
-// unmount takes away the uppermost mount at a path: at once, or lazily, when nobody uses it any more. Root asks the
-// kernel, everybody else fusermount3.
+// unmount unmounts the uppermost mount at a path. With lazy, a mount in use disappears from the path at once and ends after its
+// last user. Root asks the kernel, other users ask fusermount3.
 func unmount(path string, lazy bool) error {
 	if os.Geteuid() == 0 {
 		flags := unix.UMOUNT_NOFOLLOW
@@ -60,8 +60,8 @@ func unmount(path string, lazy bool) error {
 	return errors.New(cmp.Or(strings.TrimPrefix(first, "fusermount3: "), "fusermount3: "+err.Error()))
 }
 
-// holders names the processes that have something below a path open or as working directory, as far as /proc tells this
-// user. It reads links only, which doesn't touch the mount.
+// holders names the processes that use something below a path: as an open file, as their working directory, root or program. It
+// finds those that /proc shows this user. Reading links in /proc does not touch the mount.
 func holders(path string) []string {
 	processes, err := os.ReadDir("/proc")
 	if err != nil {
@@ -82,6 +82,7 @@ func holders(path string) []string {
 	return found
 }
 
+// holds tells whether a process uses something below a path. proc is its directory in /proc.
 func holds(proc, path string) bool {
 	links := []string{filepath.Join(proc, "cwd"), filepath.Join(proc, "root"), filepath.Join(proc, "exe")}
 	if open, err := os.ReadDir(filepath.Join(proc, "fd")); err == nil {
@@ -97,7 +98,7 @@ func holds(proc, path string) bool {
 	return false
 }
 
-// fuseReady tells whether this machine lets this user mount at all.
+// fuseReady returns an error where this user can't mount on this machine.
 func fuseReady() error {
 	err := unix.Access("/dev/fuse", unix.R_OK|unix.W_OK)
 	switch {

@@ -11,19 +11,19 @@ import (
 	"strings"
 )
 
-// fsType is what macOS calls every mount of macFUSE; there is no telling whose it is.
+// fsType is the type that macOS lists for every mount of macFUSE, of mailfs or not.
 const fsType = "macfuse"
 
-// probe asks a file system for a sign of life. It may hang.
+// probe asks the file system at a path whether it answers. The call may hang.
 func probe(path string) error {
 	_, err := os.Lstat(path)
 	return err
 }
 
-// errBusy: something is in use below the mountpoint.
+// errBusy: a process uses something below the mountpoint.
 var errBusy = errors.New("busy")
 
-// unmount takes away the mount at a path, with what uses it when lazy.
+// unmount unmounts what is mounted at a path. With lazy, a mount in use is unmounted by force.
 func unmount(path string, lazy bool) error {
 	args := []string{path}
 	if lazy {
@@ -41,8 +41,8 @@ func unmount(path string, lazy bool) error {
 	return nil
 }
 
-// holders is not known without /proc.
+// holders finds nothing: there is no /proc.
 func holders(string) []string { return nil }
 
-// fuseReady is found out by mounting.
+// fuseReady finds nothing wrong: only mounting shows whether it works.
 func fuseReady() error { return nil }

@@ -11,26 +11,26 @@ import (
 	"time"
 )
 
-// ErrNoMountpoint: the command line has an empty word in place of a mountpoint.
+// ErrNoMountpoint: the path of a mountpoint is empty.
 var ErrNoMountpoint = errors.New("MOUNTPOINT is empty")
 
-// Resolve returns the absolute path of a mountpoint, symbolic links followed, without touching what may be
-// mounted there: a dead mount answers nothing but errors, a hung one nothing at all.
+// Resolve returns the absolute path of a mountpoint, with symbolic links followed. It does not touch what may be mounted there: a
+// dead mount answers with errors, a hung one not at all.
 func Resolve(path string) (string, error) {
-	if path == "" { // of a variable that holds nothing, and not the working directory
+	if path == "" { // from an unset variable, as in "$DIR"; it does not mean the working directory
 		return "", ErrNoMountpoint
 	}
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return "", fmt.Errorf("finding %s: %w", path, err)
 	}
-	for range 40 { // as many links as the kernel follows
+	for range 40 { // the kernel follows 40 links as well
 		dir, err := filepath.EvalSymlinks(filepath.Dir(path))
 		if err != nil {
 			return "", FileError(filepath.Dir(path), err)
 		}
 		path = filepath.Join(dir, filepath.Base(path))
-		target, err := os.Readlink(path) // of a mountpoint the kernel answers itself: not a link
+		target, err := os.Readlink(path) // for a mountpoint the kernel answers itself that it is no link
 		if err != nil {
 			return path, nil
 		}
@@ -42,8 +42,8 @@ func Resolve(path string) (string, error) {
 	return "", fmt.Errorf("%s: too many symbolic links", path)
 }
 
-// Prepare returns the mountpoint as the kernel will name it, after it has cleared away what a dead process of
-// ours left there. It refuses what can't be mounted on.
+// Prepare clears away a dead mount of mailfs at a path, and returns the path as the kernel will list it. The error says why
+// mailfs can't mount there.
 func Prepare(path string, warn func(string)) (string, error) {
 	path, err := Resolve(path)
 	if err != nil {
@@ -71,17 +71,18 @@ func Prepare(path string, warn func(string)) (string, error) {
 		return "", err
 	}
 	if len(outer) > 0 {
-		return "", fmt.Errorf("%s: it lies inside of another mount of mail (%s)", path, outer[0])
+		return "", fmt.Errorf("%s: it lies inside another mount of mail (%s)", path, outer[0])
 	}
 	return path, nil
 }
 
-// Within tells whether a path is a directory or lies below it.
+// Within tells whether a path is dir or lies below dir.
 func Within(path, dir string) bool {
 	return path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
 }
 
-// MayMount refuses what the machine will not allow, in better words than fusermount3 and the kernel have.
+// MayMount returns an error where this machine does not let this user mount, in plainer words than fusermount3 and the kernel
+// would. allowOther is set for a mount that other users may enter.
 func MayMount(allowOther bool) error {
 	if err := fuseReady(); err != nil {
 		return err
@@ -104,8 +105,8 @@ func MayMount(allowOther bool) error {
 // aliveWithin is how long a mount may take to answer before it counts as hung.
 const aliveWithin = 2 * time.Second
 
-// ClearDead unmounts what processes of ours that are gone have left at a mountpoint, and tells whether there was
-// anything. A mount that answers is an error.
+// ClearDead unmounts the mounts at a path whose processes are gone, and tells whether there were any. A mount of mailfs that
+// answers is an error.
 func ClearDead(path string) (cleared bool, err error) {
 	for {
 		kind, err := uppermost(path)
@@ -130,7 +131,8 @@ func ClearDead(path string) (cleared bool, err error) {
 	}
 }
 
-// FileError says in one line why a file or a directory can't be used; errors of package os repeat call and path.
+// FileError returns the error of a file or a directory as "PATH: REASON". Errors of package os have the call and the path in the
+// text.
 func FileError(path string, err error) error {
 	var p *os.PathError
 	if errors.As(err, &p) {

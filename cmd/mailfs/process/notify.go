@@ -7,29 +7,29 @@ import (
 	"time"
 )
 
-// notifyVariable names the socket on which systemd wants to hear how a service is doing; see sd_notify(3).
+// notifyVariable names the environment variable with the socket for systemd's notifications; see sd_notify(3).
 const notifyVariable = "NOTIFY_SOCKET"
 
-// statusEvery is how often systemd is told what goes on, when that changes.
+// statusEvery is how often systemd gets a new status, if the status has changed.
 const statusEvery = 2 * time.Second
 
-// Supervisor is systemd, if it has started this process as a service of Type=notify.
+// Supervisor sends systemd the state of this process, if systemd has started the process as a service of Type=notify.
 type Supervisor struct {
-	socket *net.UnixAddr // nil where nobody supervises
-	told   string
+	socket *net.UnixAddr // nil: this process is no such service
+	told   string        // the last state that was sent
 }
 
-// NewSupervisor finds the supervisor. Commands that this process starts don't get to know it.
+// NewSupervisor takes the socket from the environment: commands that this process starts do not get it.
 func NewSupervisor() *Supervisor {
 	name := os.Getenv(notifyVariable)
 	os.Unsetenv(notifyVariable)
 	if name == "" {
 		return &Supervisor{}
 	}
-	return &Supervisor{socket: &net.UnixAddr{Name: name, Net: "unixgram"}} // @ at the start is Go's word for abstract, too
+	return &Supervisor{socket: &net.UnixAddr{Name: name, Net: "unixgram"}} // systemd and Go both write an abstract socket with @ at the start
 }
 
-// tell sends a state. A supervisor that does not listen does not keep mail from being served.
+// tell sends a state. Errors are dropped: mail is served also while systemd does not listen.
 func (s *Supervisor) tell(state string) {
 	if s.socket == nil || state == s.told {
 		return
@@ -44,7 +44,7 @@ func (s *Supervisor) tell(state string) {
 	}
 }
 
-// Follow tells that the mount is ready, then what goes on, until ctx ends; then that it stops.
+// Follow sends that the mount is ready, then the lines of status while they change, and when ctx ends that the mount stops.
 func (s *Supervisor) Follow(ctx context.Context, mountpoint string, status func() string) {
 	if s.socket == nil {
 		return

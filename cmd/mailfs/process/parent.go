@@ -18,7 +18,7 @@ type Parent struct {
 	tell    *gob.Encoder
 }
 
-// Receive reads the job that Start has sent. The background process calls it before it opens anything.
+// Receive reads the job that Start has sent into job. The background process calls it before it opens any file.
 func Receive(job any) (*Parent, error) {
 	closeInherited()
 	notices := os.NewFile(noticeFD, "notices")
@@ -31,12 +31,11 @@ func Receive(job any) (*Parent, error) {
 // Warn has the parent print a warning.
 func (p *Parent) Warn(text string) { p.tell.Encode(notice{Warning: text}) }
 
-// Fail tells the parent why there will be no mount. After Ready nobody hears it.
+// Fail tells the parent why there will be no mount. After Ready it does nothing.
 func (p *Parent) Fail(text string) { p.tell.Encode(notice{Error: text}) }
 
-// Ready lets go of everything that belongs to the parent, its terminal for one, and tells the parent that the mount is ready.
-// Standard error goes to errorOutput from then on, nowhere if that is nil. keepInput keeps standard input, which a context of
-// Lifeline reads.
+// Ready closes everything that belongs to the parent, as its terminal, and tells the parent that the mount is ready. From then on
+// standard error is errorOutput, or nothing where that is nil. keepInput leaves standard input open, which Lifeline reads.
 func (p *Parent) Ready(errorOutput *os.File, keepInput bool) error {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
@@ -60,8 +59,8 @@ func (p *Parent) Ready(errorOutput *os.File, keepInput bool) error {
 	return p.notices.Close()
 }
 
-// Lifeline returns a context that ends when the parent has ended or has called End. The goroutine that waits for that ends
-// with it.
+// Lifeline returns a context that ends when the parent has ended or has called End. A goroutine waits for that, as long as the
+// process lasts.
 func (p *Parent) Lifeline(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
 	go func() {
@@ -71,8 +70,8 @@ func (p *Parent) Lifeline(ctx context.Context) (context.Context, context.CancelF
 	return ctx, cancel
 }
 
-// closeInherited closes descriptors that a shell or a build tool has left open for whoever they start: somebody waits
-// for their end. Those of the Go runtime are marked to be closed on exec, which tells them apart.
+// closeInherited closes the descriptors that this process has inherited beside the known ones: a shell or a build tool may wait
+// until they are closed. The descriptors of the Go runtime are kept; they are marked close-on-exec, inherited ones are not.
 func closeInherited() {
 	syscall.CloseOnExec(noticeFD)
 	open, err := os.ReadDir("/dev/fd")

@@ -6,5 +6,5 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// redirect makes a descriptor stand for a file.
+// redirect makes the descriptor fd refer to a file.
 func redirect(file *os.File, fd int) error { return unix.Dup3(int(file.Fd()), fd, 0) }

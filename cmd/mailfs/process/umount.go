@@ -9,16 +9,16 @@ import (
 	"time"
 )
 
-// goneWithin is how long the kernel may take until an unmounted mount is off its list.
+// goneWithin is how long the kernel may list a mount after it was unmounted.
 const goneWithin = 10 * time.Second
 
-// Umount takes away every mount of ours at a mountpoint and returns when the kernel lists none any more.
+// Umount unmounts every mount of mailfs at a mountpoint and returns when the kernel lists none any more.
 func Umount(ctx context.Context, mountpoint string, lazy bool) error {
 	path, err := Resolve(mountpoint)
 	if err != nil {
 		return err
 	}
-	if err := os.Chdir("/"); err != nil { // or a mount that this was started in would be in use by this
+	if err := os.Chdir("/"); err != nil { // this process would keep the mount busy if it was started inside
 		return fmt.Errorf("leaving the mount: %w", err)
 	}
 	for unmounted := false; ; unmounted = true {
@@ -27,7 +27,7 @@ func Umount(ctx context.Context, mountpoint string, lazy bool) error {
 		case err != nil:
 			return err
 		case kind == fsType:
-		case unmounted: // the last one of ours is gone
+		case unmounted: // the last mount of mailfs there is gone
 			return nil
 		case kind == "":
 			return fmt.Errorf("%s: no mail is mounted there", path)
@@ -47,11 +47,11 @@ func Umount(ctx context.Context, mountpoint string, lazy bool) error {
 	}
 }
 
-// passesWithin is how long a mount may be in use by nobody: a file that was just closed, or by a process that is about to
-// become another program, is so for a moment.
+// passesWithin is how long the kernel may call a mount busy that no process uses: it does for a moment after a file was closed,
+// and while a process executes another program.
 const passesWithin = 500 * time.Millisecond
 
-// unmountPatiently takes away the uppermost mount at a path. One that is in use it says by whom.
+// unmountPatiently unmounts the uppermost mount at a path. The error names the processes that use the mount.
 func unmountPatiently(ctx context.Context, path string, lazy bool) error {
 	deadline := time.After(passesWithin)
 	for {
@@ -76,7 +76,7 @@ func unmountPatiently(ctx context.Context, path string, lazy bool) error {
 	}
 }
 
-// busy says that a mount is in use, and by whom.
+// busy is the error of a mount in use. who are the processes that use it.
 func busy(path string, who []string) error {
 	text := "something is in use there"
 	if len(who) > 0 {
@@ -88,7 +88,7 @@ func busy(path string, who []string) error {
 	return fmt.Errorf("%s: busy: %s; end that, or unmount with --lazy", path, text)
 }
 
-// awaitFewer waits until fewer than n mounts of ours are at a path.
+// awaitFewer waits until the kernel lists fewer than n mounts of mailfs at a path.
 func awaitFewer(ctx context.Context, path string, n int) error {
 	deadline := time.After(goneWithin)
 	for {
@@ -106,8 +106,8 @@ func awaitFewer(ctx context.Context, path string, n int) error {
 	}
 }
 
-// Detach takes away a mount that is in use: processes that use it get errors from then on. A mount that somebody else has
-// taken away already is no error.
+// Detach unmounts a mount that is in use: from then on the processes that use it get errors. It is no error if the mount is gone
+// already.
 func Detach(mountpoint string) error {
 	if kind, err := uppermost(mountpoint); err == nil && kind != fsType {
 		return nil

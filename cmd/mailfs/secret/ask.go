@@ -11,8 +11,8 @@ import (
 	"golang.org/x/term"
 )
 
-// Ask prints a question on the terminal and returns the line that is typed, which shows unless it is secret. It returns
-// ErrNoTerminal where there is none.
+// Ask prints a question on the terminal and returns the line that the user types. The terminal shows what is typed, unless
+// secret is set. The error is ErrNoTerminal where there is no terminal.
 func Ask(ctx context.Context, question string, secret bool) (string, error) {
 	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
 	if err != nil {
@@ -30,7 +30,7 @@ func Ask(ctx context.Context, question string, secret bool) (string, error) {
 		err  error
 	}
 	answered := make(chan answer, 1)
-	go func() { // a read of a terminal knows no context; the process ends soon after it was given up
+	go func() { // reading a terminal can't be interrupted: after ctx has ended this goroutine lasts as long as the process, which ends soon
 		var a answer
 		if secret {
 			var b []byte
@@ -49,16 +49,16 @@ func Ask(ctx context.Context, question string, secret bool) (string, error) {
 		}
 		return a.text, nil
 	case <-ctx.Done():
-		term.Restore(fd, before) // or the shell would go on without echo
+		term.Restore(fd, before) // or the terminal would not show what is typed in the shell
 		fmt.Fprintln(tty)
 		return "", ctx.Err()
 	}
 }
 
-// ErrNoTerminal: there is nobody to ask.
+// ErrNoTerminal: this process has no terminal to ask on.
 var ErrNoTerminal = errors.New("there is no terminal")
 
-// readLine reads one line byte by byte, so that nothing of the next one is taken.
+// readLine reads one line, byte by byte: the next line must stay unread.
 func readLine(r io.Reader) (string, error) {
 	var text []byte
 	for b := make([]byte, 1); ; {

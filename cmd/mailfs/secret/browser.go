@@ -18,11 +18,11 @@ import (
 	"github.com/mailfs/mailfs/cmd/mailfs/process"
 )
 
-// loginWithin bounds the wait for somebody at a browser.
+// loginWithin is how long mailfs waits for the user to sign in with a browser.
 const loginWithin = 10 * time.Minute
 
-// browser has somebody sign in with a browser on this machine, which is sent back to a port of this process with a code
-// (RFC 8252, section 7.3), proven to be for this process by RFC 7636.
+// browser has the user sign in with a browser on this machine. The provider sends the browser to a port of this process, with
+// a code in the URL (RFC 8252, section 7.3). Only this process can use the code (PKCE, RFC 7636).
 func browser(ctx context.Context, a *config.Account, out io.Writer, client *oauth2.Config) (*oauth2.Token, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -39,7 +39,7 @@ func browser(ctx context.Context, a *config.Account, out io.Writer, client *oaut
 		ReadHeaderTimeout: 10 * time.Second,
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			q := r.URL.Query()
-			if r.URL.Path != "/" || q.Get("state") != state { // a browser asks for more than it is sent to
+			if r.URL.Path != "/" || q.Get("state") != state { // a browser asks for other pages as well, as for an icon
 				http.NotFound(w, r)
 				return
 			}
@@ -63,7 +63,7 @@ func browser(ctx context.Context, a *config.Account, out io.Writer, client *oaut
 	defer func() {
 		limited, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
-		if server.Shutdown(limited) != nil { // lets the page go out
+		if server.Shutdown(limited) != nil { // Shutdown waits until the browser has the page
 			server.Close()
 		}
 		<-served
@@ -89,7 +89,7 @@ func browser(ctx context.Context, a *config.Account, out io.Writer, client *oaut
 	}
 }
 
-// openBrowser shows a page if this session has a browser.
+// openBrowser shows a page in the user's browser, if this session has a display.
 func openBrowser(url string) {
 	program := "xdg-open"
 	if runtime.GOOS == "darwin" {

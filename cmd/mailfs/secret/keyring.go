@@ -14,13 +14,13 @@ import (
 	"github.com/mailfs/mailfs/cmd/mailfs/config"
 )
 
-// What is kept in the system's keyring, and under which name: there is one entry per server and user.
+// The services under which the system's keyring keeps entries, one for each server and user.
 const (
-	keyringPassword = "mailfs"
+	keyringPassword = "mailfs"       // a password
 	keyringRefresh  = "mailfs OAuth" // a refresh token (RFC 6749, section 1.5)
 )
 
-// ErrNoKeyring says why a machine has nowhere to keep a password.
+// ErrNoKeyring: this session has no keyring.
 var ErrNoKeyring = errors.New("there is no keyring in this session (no D-Bus session bus with a Secret Service, as GNOME Keyring " +
 	"or KWallet are); use password_command or token_command in the configuration")
 
@@ -49,8 +49,8 @@ func clearKeyring(ctx context.Context, kind, label string) error {
 	return withKeyring(ctx, func() error { return keyring.Delete(kind, label) })
 }
 
-// withKeyring runs one operation on the keyring, which may have to ask its owner to unlock it and knows no context. One
-// that is given up goes on until the keyring answers.
+// withKeyring runs one operation on the keyring and waits for it until ctx ends. The operation can't be cancelled: it lasts until
+// the keyring answers, which may have to ask the user to be unlocked.
 func withKeyring(ctx context.Context, do func() error) error {
 	if !HasKeyring() {
 		return ErrNoKeyring
@@ -64,11 +64,12 @@ func withKeyring(ctx context.Context, do func() error) error {
 		}
 		return err
 	case <-ctx.Done():
-		return fmt.Errorf("the keyring does not answer (is it waiting to be unlocked?): %w", ctx.Err())
+		return fmt.Errorf("the keyring does not answer (it may have to be unlocked): %w", ctx.Err())
 	}
 }
 
-// HasKeyring tells whether there may be a keyring. Without a session bus, godbus would start one that nobody ends.
+// HasKeyring tells whether there may be a keyring. Without this check godbus would start a session bus where there is none, and
+// nobody would end it.
 func HasKeyring() bool {
 	if runtime.GOOS == "darwin" || os.Getenv("DBUS_SESSION_BUS_ADDRESS") != "" {
 		return true
@@ -77,7 +78,7 @@ func HasKeyring() bool {
 	return err == nil
 }
 
-// Forget removes what the keyring keeps for an account, and tells whether there was anything.
+// Forget removes all entries of an account from the keyring, and tells whether there were any.
 func Forget(ctx context.Context, a *config.Account) (removed bool, err error) {
 	for _, kind := range []string{keyringPassword, keyringRefresh} {
 		switch err := clearKeyring(ctx, kind, a.Label()); {

@@ -19,7 +19,7 @@ import (
 	"github.com/mailfs/mailfs/remote"
 )
 
-// client is mailfs in the words of package oauth2.
+// client turns the table oauth of an account into the configuration of package oauth2.
 func client(o *config.OAuth) *oauth2.Config {
 	return &oauth2.Config{
 		ClientID: o.ClientID, ClientSecret: o.ClientSecret, Scopes: o.Scopes,
@@ -29,8 +29,8 @@ func client(o *config.OAuth) *oauth2.Config {
 	}
 }
 
-// oauthContext makes package oauth2 use a client that ends within a time and trusts the account's certificates beside
-// the system's.
+// oauthContext returns a context that makes package oauth2 use an HTTP client with the account's timeout. The client trusts the
+// account's certificates beside the system's.
 func oauthContext(ctx context.Context, a *config.Account) context.Context {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.DisableKeepAlives = true // a token is asked for once in an hour
@@ -43,8 +43,8 @@ func oauthContext(ctx context.Context, a *config.Account) context.Context {
 	return context.WithValue(ctx, oauth2.HTTPClient, &http.Client{Transport: transport, Timeout: time.Duration(a.Timeout)})
 }
 
-// renew gets an access token for the refresh token in the keyring. Its errors wrap remote.ErrLogin when that is void,
-// and remote.ErrUnreachable when the provider can't be asked.
+// renew gets an access token for the refresh token in the keyring. The errors wrap remote.ErrLogin when the refresh token is
+// void, and remote.ErrUnreachable when the provider can't be asked.
 func renew(ctx context.Context, a *config.Account) (*oauth2.Token, error) {
 	refresh, err := readKeyring(ctx, keyringRefresh, a.Label())
 	switch {
@@ -65,7 +65,8 @@ func renew(ctx context.Context, a *config.Account) (*oauth2.Token, error) {
 	return token, nil
 }
 
-// notRenewed tells a void refresh token from a provider that can't be asked now.
+// notRenewed turns an error of renewing into remote.ErrLogin when the refresh token is void, and into remote.ErrUnreachable when
+// the provider can't be asked.
 func notRenewed(ctx context.Context, a *config.Account, err error) error {
 	refused, ok := errors.AsType[*oauth2.RetrieveError](err)
 	switch {
@@ -79,7 +80,7 @@ func notRenewed(ctx context.Context, a *config.Account, err error) error {
 	return fmt.Errorf("%w: %s", remote.ErrUnreachable, providerSays(a, err))
 }
 
-// providerSays puts an error of the provider of tokens into a line, without the long way on which it came.
+// providerSays turns an error of the OAuth provider into a line for people, without what the packages on the way have added.
 func providerSays(a *config.Account, err error) string {
 	where := a.OAuth.TokenURL
 	asked, isNetwork := errors.AsType[*url.Error](err)
@@ -89,7 +90,7 @@ func providerSays(a *config.Account, err error) string {
 	if u, e := url.Parse(where); e == nil {
 		where = u.Host
 	}
-	where += ", which gives tokens, "
+	where += " (the OAuth provider) "
 	if refused, ok := errors.AsType[*oauth2.RetrieveError](err); ok {
 		switch {
 		case refused.ErrorDescription != "":
@@ -114,13 +115,13 @@ func providerSays(a *config.Account, err error) string {
 	return fmt.Sprintf("%scan't be reached: %s", where, strings.TrimPrefix(err.Error(), "tls: "))
 }
 
-// expiresSoon tells whether a token is not worth being tried any more.
+// expiresSoon tells whether a token expires within a minute.
 func expiresSoon(t *oauth2.Token) bool {
 	return !t.Expiry.IsZero() && time.Until(t.Expiry) < time.Minute
 }
 
-// authorize has somebody permit mailfs to read their mail, in a browser, and returns the refresh token and the first
-// access token: with a device code (RFC 8628) where the provider has them.
+// authorize has the user permit mailfs to read mail, in a browser, and returns the refresh token and the first access token. A
+// device code (RFC 8628) is used where the provider has them.
 func authorize(ctx context.Context, a *config.Account, out io.Writer) (refresh, access string, err error) {
 	client := client(a.OAuth)
 	var token *oauth2.Token
@@ -139,6 +140,7 @@ func authorize(ctx context.Context, a *config.Account, out io.Writer) (refresh, 
 	return token.RefreshToken, token.AccessToken, nil
 }
 
+// deviceCode has the user enter a code in a browser, on any machine, and waits until that is done (RFC 8628).
 func deviceCode(ctx context.Context, a *config.Account, out io.Writer, client *oauth2.Config) (*oauth2.Token, error) {
 	oauth := oauthContext(ctx, a)
 	code, err := client.DeviceAuth(oauth)
@@ -161,7 +163,7 @@ func deviceCode(ctx context.Context, a *config.Account, out io.Writer, client *o
 	return nil, errors.New(providerSays(a, err))
 }
 
-// printable is a text of the provider without anything that a terminal would act upon.
+// printable returns a text of the provider without control characters: a terminal would act upon them.
 func printable(text string) string {
 	return strings.Join(strings.FieldsFunc(text, unicode.IsControl), " ")
 }

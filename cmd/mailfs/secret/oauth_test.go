@@ -40,13 +40,13 @@ func TestProviderSays(t *testing.T) {
 	nobody := closed.Addr().String()
 	closed.Close()
 	for url, want := range map[string]string{
-		provider.URL + "/page":             host + ", which gives tokens, gives an answer that can't be understood; check the addresses in the table oauth",
-		provider.URL + "/client":           host + `, which gives tokens, says "invalid_client: no such client Trace ID: 1"`,
-		provider.URL + "/nothing":          host + `, which gives tokens, says "404 Not Found"; check the addresses in the table oauth`,
-		provider.URL + "/silent":           host + ", which gives tokens, does not answer within 1s",
-		"http://" + nobody:                 nobody + ", which gives tokens, can't be reached: connect: connection refused",
-		"https://no-such-host.invalid/":    "no-such-host.invalid, which gives tokens, is an unknown host; check the addresses in the table oauth",
-		"https://" + host + "/without/tls": host + ", which gives tokens, can't be reached: http: server gave HTTP response to HTTPS client",
+		provider.URL + "/page":             host + " (the OAuth provider) gives an answer that can't be understood; check the addresses in the table oauth",
+		provider.URL + "/client":           host + ` (the OAuth provider) says "invalid_client: no such client Trace ID: 1"`,
+		provider.URL + "/nothing":          host + ` (the OAuth provider) says "404 Not Found"; check the addresses in the table oauth`,
+		provider.URL + "/silent":           host + " (the OAuth provider) does not answer within 1s",
+		"http://" + nobody:                 nobody + " (the OAuth provider) can't be reached: connect: connection refused",
+		"https://no-such-host.invalid/":    "no-such-host.invalid (the OAuth provider) is an unknown host; check the addresses in the table oauth",
+		"https://" + host + "/without/tls": host + " (the OAuth provider) can't be reached: http: server gave HTTP response to HTTPS client",
 	} {
 		a := &config.Account{Name: "w", URL: "imaps://u@h", User: "u", Connection: config.Connection{Timeout: config.Duration(time.Second)},
 			OAuth: &config.OAuth{ClientID: "c", DeviceURL: url, TokenURL: provider.URL + "/token"}}

@@ -1,5 +1,5 @@
-// Package secret has how mailfs comes by what an account signs in with: passwords and tokens, from the environment, commands,
-// the system's keyring, the terminal and the browser.
+// Package secret finds the passwords and tokens with which accounts sign in: in the environment, from commands, in the system's
+// keyring, on the terminal and in the browser.
 package secret
 
 import (
@@ -17,7 +17,7 @@ import (
 	"github.com/mailfs/mailfs/remote"
 )
 
-// ErrNoPassword says what to do where nobody can be asked.
+// ErrNoPassword: an account has no password, and there is no terminal to ask for it.
 var ErrNoPassword = fmt.Errorf("%w: there is no password, and no terminal to ask for one; set %s, keep it in the keyring "+
 	"with mailfs login, or give a command that prints it (--password-command, or password_command in the configuration)",
 	remote.ErrLogin, process.PasswordVariable)
@@ -25,18 +25,18 @@ var ErrNoPassword = fmt.Errorf("%w: there is no password, and no terminal to ask
 // maxPassword is how much of a command's output is kept, in bytes.
 const maxPassword = 64 << 10
 
-// runPasswordCommand runs a command with the shell and returns the first line of its output, any bytes but the line's
-// end: the password or the token, as kind says. Its errors wrap remote.ErrLogin and show what the command wrote to its standard error, never its output.
-func runPasswordCommand(ctx context.Context, kind, command string) (string, error) {
+// runCommand runs a command with the shell and returns the first line of its output, without the end of the line. kind is
+// what that is: "password" or "token". The errors wrap remote.ErrLogin. They show the command's standard error, never its output.
+func runCommand(ctx context.Context, kind, command string) (string, error) {
 	limited := ctx
-	if deadline, ok := ctx.Deadline(); ok { // some of the time is left, to say that it was this that took too long
+	if deadline, ok := ctx.Deadline(); ok { // the command gets 9/10 of the time; in the rest the error can name the command
 		var cancel context.CancelFunc
 		limited, cancel = context.WithTimeout(ctx, time.Until(deadline)*9/10)
 		defer cancel()
 	}
 	cmd := exec.CommandContext(limited, "sh", "-c", command)
 	cmd.Env = process.Environment()
-	cmd.WaitDelay = 50 * time.Millisecond // for what it left behind that holds its output open
+	cmd.WaitDelay = 50 * time.Millisecond // a process that the command left behind may hold the output open
 	out, complaint := process.LimitedBuffer{Left: maxPassword}, process.LimitedBuffer{Left: process.MaxComplaint}
 	cmd.Stdout, cmd.Stderr = &out, &complaint
 	err := cmd.Run()
@@ -53,7 +53,7 @@ func runPasswordCommand(ctx context.Context, kind, command string) (string, erro
 		return "", ctx.Err()
 	case limited.Err() != nil:
 		return "", fmt.Errorf("%w: the %s command did not end in time%s", remote.ErrLogin, kind, said)
-	case errors.Is(err, exec.ErrWaitDelay): // it ended well, and what it left in the background goes on
+	case errors.Is(err, exec.ErrWaitDelay): // the command ended well; what it left in the background goes on
 	case errors.As(err, &exit):
 		return "", fmt.Errorf("%w: the %s command failed (%s)%s", remote.ErrLogin, kind, exit, said)
 	case err != nil:
@@ -81,18 +81,19 @@ func newPassword(ctx context.Context, a *config.Account) (string, error) {
 	case errors.Is(err, ErrNoTerminal):
 		return "", fmt.Errorf("there is no terminal to ask for the password; set %s", process.PasswordVariable)
 	case err == nil && password == "":
-		return "", errors.New("an empty password is none; nothing was changed")
+		return "", errors.New("the password is empty; nothing was changed")
 	}
 	return password, err
 }
 
-// FillPasswords finds the password of each account that has no other source than the environment, the keyring or the
-// terminal. A single account without any is ErrNoPassword; one of several stays without, and is refused when it signs in.
+// FillPasswords finds the password of each account that has neither a command nor OAuth: in the environment, in the keyring or on
+// the terminal. If there is a single account and no password for it, the error is ErrNoPassword. One of several accounts stays
+// without a password, and its sign-in fails.
 func FillPasswords(ctx context.Context, accounts []config.Account, warn func(string)) error {
 	fromEnvironment := os.Getenv(process.PasswordVariable)
 	os.Unsetenv(process.PasswordVariable)
 
-	var without []*config.Account // without a command
+	var without []*config.Account // that have neither a command nor OAuth
 	for i := range accounts {
 		if a := &accounts[i]; a.PasswordCommand == "" && a.TokenCommand == "" && a.OAuth == nil {
 			without = append(without, &accounts[i])
@@ -105,7 +106,7 @@ func FillPasswords(ctx context.Context, accounts []config.Account, warn func(str
 	case len(without) == 1:
 		without[0].SetPassword(fromEnvironment)
 	case len(without) > 1:
-		warn(process.PasswordVariable + " is not used: nobody can tell for which of the accounts it is; write password_command")
+		warn(process.PasswordVariable + " is not used: it could be for any of several accounts; write password_command in the configuration")
 	}
 
 	for _, a := range without {
@@ -113,7 +114,7 @@ func FillPasswords(ctx context.Context, accounts []config.Account, warn func(str
 			continue
 		}
 		if _, err := readKeyring(ctx, keyringPassword, a.Label()); err == nil {
-			continue // it is asked at each sign-in
+			continue // each sign-in reads the keyring again
 		} else if !errors.Is(err, errNotKept) && !errors.Is(err, ErrNoKeyring) {
 			warn(err.Error())
 		}
@@ -125,7 +126,7 @@ func FillPasswords(ctx context.Context, accounts []config.Account, warn func(str
 		case err != nil:
 			return err
 		case password == "":
-			return fmt.Errorf("%s: an empty password is none", a.Label())
+			return fmt.Errorf("%s: the password is empty", a.Label())
 		default:
 			a.SetPassword(password)
 		}

@@ -39,7 +39,7 @@ func TestPasswordCommand(t *testing.T) {
 			}
 			ctx, cancel := context.WithTimeout(context.Background(), limit)
 			defer cancel()
-			got, err := runPasswordCommand(ctx, "password", c.command)
+			got, err := runCommand(ctx, "password", c.command)
 			if c.says == "" {
 				if err != nil || got != c.password {
 					t.Errorf("it is %.100q (%v), want %.100q", got, err, c.password)

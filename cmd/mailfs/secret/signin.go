@@ -15,18 +15,20 @@ import (
 	"github.com/mailfs/mailfs/remote/dial"
 )
 
-// credentials gives an account's password or token at each sign-in, from wherever the account has it.
+// credentials gives an account's password or token at each sign-in.
 type credentials struct {
 	account *config.Account
 
-	mu      sync.Mutex // guards what follows, and has one token renewed at a time: a refresh token may be good only once
-	given   string
-	refused bool          // the server refused the password that the account came with
-	token   *oauth2.Token // the last one
-	used    bool          // by more than one sign-in
+	// mu guards what follows. It is held while a token is renewed: a refresh token may be good only once. Only sign-ins of the
+	// account wait for it.
+	mu      sync.Mutex
+	given   string        // the last password that password returned
+	refused bool          // the server has refused account.Password
+	token   *oauth2.Token // the last one; nil before the first sign-in, and after a refusal
+	used    bool          // more than one sign-in has used token
 }
 
-// Server is an account in the words of package remote, with the way to sign in to it.
+// Server returns the server of an account for package remote/dial, with the functions that give its password or token.
 func Server(a *config.Account) dial.Server {
 	s := a.Server()
 	c := &credentials{account: a}
@@ -35,7 +37,7 @@ func Server(a *config.Account) dial.Server {
 	case a.HasPassword:
 		s.Password = c.password
 	case a.TokenCommand != "":
-		s.Token = func(ctx context.Context) (string, error) { return runPasswordCommand(ctx, "token", a.TokenCommand) }
+		s.Token = func(ctx context.Context) (string, error) { return runCommand(ctx, "token", a.TokenCommand) }
 	case a.OAuth != nil:
 		s.Token = c.access
 	default:
@@ -44,7 +46,8 @@ func Server(a *config.Account) dial.Server {
 	return s
 }
 
-// password returns the password. One that the server refused gives way to one that came into the keyring since.
+// password returns the password. If the server has refused account.Password, a password that has come into the keyring since
+// takes its place.
 func (c *credentials) password(ctx context.Context) (string, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -59,7 +62,7 @@ func (c *credentials) password(ctx context.Context) (string, error) {
 			}
 		}
 	case a.PasswordCommand != "":
-		c.given, err = runPasswordCommand(ctx, "password", a.PasswordCommand)
+		c.given, err = runCommand(ctx, "password", a.PasswordCommand)
 	default:
 		c.given, err = readKeyring(ctx, keyringPassword, a.Label())
 		if errors.Is(err, errNotKept) || errors.Is(err, ErrNoKeyring) {
@@ -71,7 +74,7 @@ func (c *credentials) password(ctx context.Context) (string, error) {
 	return c.given, err
 }
 
-// access returns an access token: the last one, or a new one when that expires.
+// access returns an access token: the last one, or a new one if that has expired or soon will.
 func (c *credentials) access(ctx context.Context) (string, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -87,7 +90,7 @@ func (c *credentials) access(ctx context.Context) (string, error) {
 	return token.AccessToken, nil
 }
 
-// again tells, after a refusal, whether another sign-in would try something else.
+// again notes that the server has refused the sign-in, and tells whether another sign-in would use another password or token.
 func (c *credentials) again() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -105,17 +108,18 @@ func (c *credentials) again() bool {
 	return false
 }
 
-// Grant is what somebody has given to sign in to an account with: a password, or by OAuth the permission to read mail.
+// Grant is what the user has given mailfs to sign in to an account with: a password, or by OAuth the permission to read mail.
 type Grant struct {
-	// Proof is what the server wants: the password or an access token.
+	// Proof is what the server asks for: the password or an access token.
 	Proof string
-	// What says in a line of text what is kept.
+	// What names the grant in a line for people.
 	What string
 
-	kind, keep string // of the entry in the keyring, and its content
+	kind, keep string // the service of the entry in the keyring, and its content
 }
 
-// Obtain asks for the password of an account, or has somebody permit mailfs to read mail, in a browser. out gets what to do.
+// Obtain asks for the password of an account, or has the user permit mailfs to read mail, in a browser. It prints to out what the
+// user has to do.
 func Obtain(ctx context.Context, out io.Writer, a *config.Account) (*Grant, error) {
 	if a.OAuth != nil {
 		refresh, access, err := authorize(ctx, a, out)
