@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/mailfs/mailfs/cache/disk"
 	"github.com/mailfs/mailfs/cache/walk"
 	"github.com/mailfs/mailfs/remote"
 )
@@ -18,13 +19,12 @@ type Account struct {
 	remote  remote.Account
 	options Options
 	bodies  *bodies
-	disk    *disk
+	disk    *disk.Bodies
 	log     *slog.Logger
 	tasks   tasks
 
 	// The account's place on disk; index and store are nil where nothing is kept.
-	index  *index
-	store  *accountDir
+	store  *disk.Store
 	unkept error // why nothing is kept, where it should have been
 	keep   bool  // AccountOptions.Keep
 	views  viewKeeper
@@ -72,18 +72,18 @@ func newAccount(c *Cache, name string, r remote.Account) *Account {
 }
 
 func (a *Account) close() error {
-	if a.index != nil {
-		a.index.closing()
+	if a.store != nil {
+		a.store.Ending()
 	}
 	a.tasks.stop()
 	err := a.remote.Close()
 	a.tasks.group.Wait()
-	if a.index != nil {
+	if a.store != nil {
 		a.saveLost()
 		if !a.Stored() {
-			a.index.removeUnused()
+			a.store.RemoveUnused()
 		}
-		err = errors.Join(err, a.index.close())
+		err = errors.Join(err, a.store.Close())
 	}
 	return err
 }
@@ -100,8 +100,8 @@ func (a *Account) Mailboxes(ctx context.Context) ([]remote.Mailbox, error) {
 	return a.mailboxes.get(ctx, a, a.options.Refresh, func(ctx context.Context) ([]remote.Mailbox, error) {
 		list, err := a.remote.Mailboxes(ctx)
 		a.contact.note(err)
-		if err == nil && a.index != nil {
-			a.index.saveMailboxes(list)
+		if err == nil && a.store != nil {
+			a.store.SaveMailboxes(list)
 		}
 		return list, err
 	})
@@ -113,7 +113,7 @@ func (a *Account) Mailbox(m remote.Mailbox) *Mailbox {
 	defer a.mu.Unlock()
 	mb := a.byName[m.Name]
 	if mb == nil {
-		mb = &Mailbox{account: a, name: m.Name, hash: mailboxHash(m.Name), role: m.Role, log: a.log.With("mailbox", m.Name)}
+		mb = &Mailbox{account: a, name: m.Name, hash: disk.HashOf(m.Name), role: m.Role, log: a.log.With("mailbox", m.Name)}
 		mb.inflight.bodies = a.bodies
 		a.byName[m.Name] = mb
 	}

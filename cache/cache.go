@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/mailfs/mailfs/cache/disk"
 	"github.com/mailfs/mailfs/remote"
 )
 
@@ -27,7 +28,7 @@ type Options struct {
 type Cache struct {
 	options  Options
 	bodies   *bodies
-	disk     *disk
+	disk     *disk.Bodies
 	accounts []*Account
 }
 
@@ -36,7 +37,7 @@ func New(o Options) *Cache {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Cache{options: o, bodies: newBodies(o.Memory), disk: newDisk(o.Disk, o.Log)}
+	return &Cache{options: o, bodies: newBodies(o.Memory), disk: disk.NewBodies(o.Disk, o.Log)}
 }
 
 // AccountOptions of one account.
@@ -80,6 +81,6 @@ func (c *Cache) Close() error {
 	for _, a := range c.accounts {
 		errs = append(errs, a.close())
 	}
-	c.disk.close()
+	c.disk.Close()
 	return errors.Join(errs...)
 }

@@ -34,7 +34,7 @@ func (m *Mailbox) Bytes(ctx context.Context, ref Ref, off int64, n int) (data []
 		done = func() { m.inflight.release(bodyKey{mailbox: m, ref: ref}, f) }
 	}
 	if m.account.store != nil {
-		m.account.disk.await(ctx, m.account.diskKey(m, ref))
+		m.account.disk.Await(ctx, m.account.diskKey(m, ref))
 	}
 	off = min(off, int64(len(body)))
 	return body[off:min(off+int64(n), int64(len(body)))], done, nil
@@ -159,7 +159,7 @@ func (m *Mailbox) fetchAloneLocked(key bodyKey, f *fetch) {
 			func(_ remote.UID, body []byte) {
 				m.verify(key.ref, int64(len(body)))
 				if a.store != nil {
-					a.disk.put(ctx, a.diskKey(m, key.ref), body)
+					a.disk.Put(ctx, a.diskKey(m, key.ref), body)
 				}
 				a.bodies.add(key, body)
 				f.finish(body, nil)
@@ -215,8 +215,8 @@ func (m *Mailbox) sendLocked(fetches map[bodyKey]*fetch) {
 func (m *Mailbox) fetchHeader(ctx context.Context, key bodyKey, f *fetch) {
 	var header []byte
 	var err error
-	if index := m.account.index; index != nil {
-		header = index.header(m.name, key.ref)
+	if store := m.account.store; store != nil {
+		header = store.Header(m.name, key.ref)
 	}
 	if header == nil {
 		header, err = m.account.remote.Header(ctx, m.at(key.ref.UIDValidity, remote.Foreground), key.ref.UID)
@@ -231,8 +231,8 @@ func (m *Mailbox) fetchBodies(ctx context.Context, prio remote.Priority, fetches
 	for _, uid := range slices.Sorted(maps.Keys(fetches)) { // the order in which readers come, as a rule
 		f, key := fetches[uid], bodyKey{mailbox: m, ref: Ref{UIDValidity: validity, UID: uid}}
 		if a.store != nil {
-			a.disk.await(ctx, a.diskKey(m, key.ref))
-			if body, ok := a.disk.read(a.diskKey(m, key.ref)); ok {
+			a.disk.Await(ctx, a.diskKey(m, key.ref))
+			if body, ok := a.disk.Read(a.diskKey(m, key.ref)); ok {
 				a.reads.fromDisk.Add(1)
 				m.verify(key.ref, int64(len(body)))
 				if f.push && a.SizesHold() {
@@ -260,7 +260,7 @@ func (m *Mailbox) fetchBodies(ctx context.Context, prio remote.Priority, fetches
 			return
 		}
 		if a.store != nil {
-			a.disk.put(ctx, a.diskKey(m, ref), body) // first, since readers wait until it is written
+			a.disk.Put(ctx, a.diskKey(m, ref), body) // first, since readers wait until it is written
 		}
 		m.inflight.finish(bodyKey{mailbox: m, ref: ref}, fetches[uid], body, nil)
 	})

@@ -48,7 +48,7 @@ func (m *Mailbox) fetchAhead(t *Table, uids []remote.UID, probe remote.UID) {
 	onDisk := map[remote.UID]bool{} // found out before m.inflight.mu is locked: the filesystem may have to be asked
 	for _, uid := range uids {
 		if a.store != nil && !pushed(uid) {
-			onDisk[uid] = a.disk.has(a.diskKey(m, Ref{UIDValidity: validity, UID: uid}))
+			onDisk[uid] = a.disk.Has(a.diskKey(m, Ref{UIDValidity: validity, UID: uid}))
 		}
 	}
 	m.inflight.mu.Lock()

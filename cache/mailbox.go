@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/mailfs/mailfs/cache/disk"
 	"github.com/mailfs/mailfs/cache/message"
 	"github.com/mailfs/mailfs/cache/table"
 	"github.com/mailfs/mailfs/cache/walk"
@@ -24,7 +25,7 @@ type (
 type Mailbox struct {
 	account *Account
 	name    string
-	hash    [8]byte // what stands for the name on disk
+	hash    disk.Hash // what stands for the name on disk
 	role    remote.Role
 	log     *slog.Logger
 
@@ -81,8 +82,8 @@ func (m *Mailbox) Known() *Table {
 // load takes what the store knows of the mailbox.
 func (m *Mailbox) load() {
 	m.loading.Do(func() {
-		if index := m.account.index; index != nil {
-			if t, version := index.load(m.name); t != nil {
+		if store := m.account.store; store != nil {
+			if t, version := store.Load(m.name); t != nil {
 				m.version = version
 				m.table.set(t)
 			}
@@ -179,7 +180,7 @@ func (m *Mailbox) wentBack(from remote.UID, to remote.Version) {
 	a, first := m.account, Ref{UIDValidity: to.UIDValidity, UID: to.UIDNext}
 	a.bodies.forget(m, func(r Ref) bool { return r.UIDValidity == first.UIDValidity && r.UID >= first.UID })
 	if a.store != nil && !a.keep {
-		a.disk.forgetFrom(a.store, m.name, first)
+		a.disk.ForgetFrom(a.store, m.hash, first)
 	}
 }
 

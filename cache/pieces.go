@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/mailfs/mailfs/cache/disk"
 	"github.com/mailfs/mailfs/remote"
 )
 
@@ -33,9 +34,9 @@ func piecesAhead(steps int) uint32 {
 // largeRead is a large message that is being read.
 type largeRead struct {
 	ref   Ref
-	last  uint32   // piece that was read last
-	steps int      // from one piece to the next
-	file  *filling // what becomes the message on disk; nil if nothing does
+	last  uint32            // piece that was read last
+	steps int               // from one piece to the next
+	file  *disk.PartialFile // what becomes the message on disk; nil if nothing does
 }
 
 // largeReads are the large messages of a mailbox that are being read.
@@ -47,7 +48,7 @@ type largeReads struct {
 // ofLocked returns what is known of the reading of a message, and the file of the reading that had to make room for it, which
 // the caller gives up after it has unlocked mu; nil if none had to. walking: the reader walks through the mailbox, and will
 // read the message to its end, as cp -r does.
-func (l *largeReads) ofLocked(ref Ref, walking bool) (reading *largeRead, oldest *filling) {
+func (l *largeReads) ofLocked(ref Ref, walking bool) (reading *largeRead, oldest *disk.PartialFile) {
 	i := slices.IndexFunc(l.reads, func(r *largeRead) bool { return r.ref == ref })
 	r := &largeRead{ref: ref}
 	if walking {
@@ -96,7 +97,7 @@ func (m *Mailbox) large(ref Ref) int64 {
 	m.inflight.mu.Lock()
 	coming := m.inflight.fetches[key] != nil
 	m.inflight.mu.Unlock()
-	if coming || m.account.store != nil && m.account.disk.has(m.account.diskKey(m, ref)) {
+	if coming || m.account.store != nil && m.account.disk.Has(m.account.diskKey(m, ref)) {
 		return 0
 	}
 	return size
@@ -167,9 +168,9 @@ func (m *Mailbox) piece(ctx context.Context, ref Ref, size int64, number uint32)
 }
 
 // giveUp gives a file up on the account's own time: whoever writes to it may have to wait for the disk.
-func (m *Mailbox) giveUp(file *filling) {
-	if file != nil && !m.account.run(func(context.Context) { file.abandon() }) {
-		file.abandon()
+func (m *Mailbox) giveUp(file *disk.PartialFile) {
+	if file != nil && !m.account.run(func(context.Context) { file.Abandon() }) {
+		file.Abandon()
 	}
 }
 
@@ -178,7 +179,7 @@ func (m *Mailbox) fetchPiecesLocked(prio remote.Priority, r *largeRead, size int
 	a := m.account
 	fetches := map[bodyKey]*fetch{}
 	if r.file == nil && from == 1 && a.store != nil { // before any piece comes: they may come in any order
-		r.file = a.disk.fill(a.diskKey(m, r.ref), size)
+		r.file = a.disk.NewPartialFile(a.diskKey(m, r.ref), size, pieceSize)
 	}
 	for n := from; n < to; n++ {
 		key := bodyKey{mailbox: m, ref: r.ref, piece: n}
@@ -221,12 +222,11 @@ func (m *Mailbox) fill(r *largeRead, number uint32, piece []byte) {
 	if a.store == nil {
 		return
 	}
-	key := a.diskKey(m, r.ref)
 	m.larges.mu.Lock()
 	file := r.file
 	m.larges.mu.Unlock()
-	if file.put(number, piece) {
-		a.disk.finish(key, file)
+	if file.Put(number, piece) {
+		file.Finish()
 		m.larges.mu.Lock()
 		r.file = nil
 		m.larges.mu.Unlock()

@@ -51,8 +51,8 @@ func TestALargeMessageIsKeptInWhateverOrderItsPiecesCome(t *testing.T) {
 	}
 	close(s.later)
 	a.tasks.group.Wait()
-	a.disk.await(t.Context(), a.diskKey(m, ref))
-	if got, ok := a.disk.read(a.diskKey(m, ref)); !ok || !bytes.Equal(got, s.body) {
+	a.disk.Await(t.Context(), a.diskKey(m, ref))
+	if got, ok := a.disk.Read(a.diskKey(m, ref)); !ok || !bytes.Equal(got, s.body) {
 		t.Errorf("on disk are %d bytes (%v), want %d", len(got), ok, len(s.body))
 	}
 }

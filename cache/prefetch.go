@@ -98,10 +98,10 @@ func (m *Mailbox) prefetchMissing(ctx context.Context) error {
 	var bytes int64
 	for i := t.Len() - 1; i >= 0; i-- {
 		e := t.At(i)
-		if e.Time.Before(oldest) || a.disk.has(a.diskKey(m, e.Ref)) {
+		if e.Time.Before(oldest) || a.disk.Has(a.diskKey(m, e.Ref)) {
 			continue
 		}
-		if !a.store.pinned && !a.disk.room(bytes+e.Size) {
+		if !a.disk.Room(a.store, bytes+e.Size) {
 			a.prefetchFull.Do(func() {
 				a.log.Warn("prefetch ends: the cache is full", "mailbox", m.name, "budget", a.options.Disk)
 			})
@@ -135,7 +135,7 @@ func (m *Mailbox) prefetchBatch(ctx context.Context, validity uint32, uids []rem
 	return a.remote.Bodies(ctx, m.at(validity, remote.Background), uids, func(uid remote.UID, body []byte) {
 		ref := Ref{UIDValidity: validity, UID: uid}
 		m.verify(ref, int64(len(body)))
-		a.disk.put(ctx, a.diskKey(m, ref), body)
+		a.disk.Put(ctx, a.diskKey(m, ref), body)
 	})
 }
 

@@ -50,11 +50,10 @@ func (p Pushed) late() bool {
 func (m *Mailbox) pushToKernel(ctx context.Context, ref Ref, f *fetch, body []byte) {
 	a := m.account
 	m.inflight.came(f)
-	j := job{key: a.diskKey(m, ref), body: body, then: func() { m.queuePush(ref, f, body) }}
-	promised := a.disk.promise(ctx, j)
+	write := a.disk.Promise(ctx, a.diskKey(m, ref), body, func() { m.queuePush(ref, f, body) })
 	f.finish(body, nil)
-	if promised {
-		a.disk.queue <- j
+	if write != nil {
+		write()
 	} else {
 		m.inflight.endFetch(bodyKey{mailbox: m, ref: ref}, f, false)
 	}

@@ -186,8 +186,8 @@ func (m *Mailbox) localHeader(ref Ref) ([]byte, bool) {
 	if header, ok := m.account.bodies.get(bodyKey{mailbox: m, ref: ref, header: true}); ok {
 		return header, true
 	}
-	if index := m.account.index; index != nil {
-		if header := index.header(m.name, ref); len(header) > 0 {
+	if store := m.account.store; store != nil {
+		if header := store.Header(m.name, ref); len(header) > 0 {
 			return header, true
 		}
 	}

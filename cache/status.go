@@ -51,7 +51,7 @@ type SyncStatus struct {
 // Status tells what the cache is doing. It waits for nothing.
 func (c *Cache) Status() Status {
 	s := Status{Time: time.Now(), Memory: c.bodies.usage()}
-	s.Disk.Messages, s.Disk.Bytes = c.disk.usage()
+	s.Disk.Messages, s.Disk.Bytes = c.disk.Usage()
 	s.Disk.Budget = c.options.Disk
 	for _, a := range c.accounts {
 		s.Accounts = append(s.Accounts, a.status())
@@ -66,7 +66,7 @@ func (a *Account) status() AccountStatus {
 		Fetched: stats.Bodies, FromMemory: a.reads.fromMemory.Load(), FromDisk: a.reads.fromDisk.Load(),
 	}
 	if a.store != nil {
-		s.Store = a.store.path
+		s.Store = a.store.Dir()
 	}
 	if err := a.contact.lastError.Load(); err != nil {
 		s.Failure, s.Error = *err, (*err).Error()

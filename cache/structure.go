@@ -150,7 +150,7 @@ func (m *Mailbox) localBody(ref Ref) ([]byte, bool) {
 	if m.account.store == nil {
 		return nil, false
 	}
-	return m.account.disk.read(m.account.diskKey(m, ref))
+	return m.account.disk.Read(m.account.diskKey(m, ref))
 }
 
 // fetchMessages fetches messages as for a reader of them and calls got for each, one after the other.

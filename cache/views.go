@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 
+	"github.com/mailfs/mailfs/cache/disk"
 	"github.com/mailfs/mailfs/cache/walk"
 	"github.com/mailfs/mailfs/remote"
 )
@@ -28,8 +29,8 @@ const (
 func (m *Mailbox) viewKey(ref Ref, v view) bodyKey { return bodyKey{mailbox: m, ref: ref, view: v} }
 
 // viewOnDisk is the key of a view on disk, where each view has a mailbox of its own.
-func (m *Mailbox) viewOnDisk(ref Ref, v view) diskKey {
-	return diskKey{account: m.account.store, mailbox: mailboxHash(m.name + "\x00" + string(v)), ref: ref}
+func (m *Mailbox) viewOnDisk(ref Ref, v view) disk.Key {
+	return m.account.store.Key(disk.HashOf(m.name+"\x00"+string(v)), ref)
 }
 
 // readView returns a view from disk, if it is there.
@@ -37,14 +38,14 @@ func (m *Mailbox) readView(ref Ref, v view) ([]byte, bool) {
 	if m.account.store == nil {
 		return nil, false
 	}
-	return m.account.disk.read(m.viewOnDisk(ref, v))
+	return m.account.disk.Read(m.viewOnDisk(ref, v))
 }
 
 // finishView ends the fetch of a view for all who wait, and writes the view to disk.
 func (m *Mailbox) finishView(ref Ref, v view, f *fetch, content []byte, err error) {
 	m.inflight.finish(m.viewKey(ref, v), f, content, err)
 	if err == nil && m.account.store != nil {
-		m.account.disk.write(m.viewOnDisk(ref, v), content)
+		m.account.disk.Write(m.viewOnDisk(ref, v), content)
 	}
 }
 

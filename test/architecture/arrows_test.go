@@ -63,7 +63,7 @@ var libraries = map[string][]string{
 	"github.com/emersion/go-imap":   {"remote/imap", "remote/imap/wire", "cmd/mailfs/demo"},
 	"github.com/knadh/go-pop3":      {"remote/pop3"},
 	"github.com/emersion/go-smtp":   {"remote/smtp"},
-	"go.etcd.io/bbolt":              {"cache", "cache/disk"},
+	"go.etcd.io/bbolt":              {"cache/disk"},
 	"github.com/zalando/go-keyring": {"cmd/mailfs", "cmd/mailfs/secret"},
 	"golang.org/x/oauth2":           {"cmd/mailfs", "cmd/mailfs/secret"},
 	"github.com/BurntSushi/toml":    {"cmd/mailfs", "cmd/mailfs/config"},

@@ -3,26 +3,35 @@ package cache
 import (
 	"context"
 	"errors"
-	"os"
-	"path/filepath"
+	"sync"
+	"time"
 
+	"github.com/mailfs/mailfs/cache/disk"
 	"github.com/mailfs/mailfs/cache/message"
 	"github.com/mailfs/mailfs/cache/table"
 	"github.com/mailfs/mailfs/remote"
 )
 
+// What the command needs to know of stores, see package disk.
+type StoreInfo = disk.Info
+
+// Errors of opening and of removing a store.
+var (
+	ErrStoreNewer = disk.ErrNewer
+	ErrStoreHeld  = disk.ErrHeld
+)
+
+// Stores returns the stores below a directory.
+func Stores(dir string) ([]StoreInfo, error) { return disk.List(dir) }
+
+// ClearStore removes a store. ErrStoreHeld: a process uses it, and it stays.
+func ClearStore(dir string) error { return disk.Clear(dir) }
+
 // attach gives the account its place on disk. Where another process has it, or the disk is full, the account does
 // without, which is logged. ErrStoreNewer: a newer version of mailfs wrote it, and it is left alone.
 func (a *Account) attach(dir, label string) error {
-	bodies := filepath.Join(dir, bodiesDir)
-	var index *index
-	err := error(os.ErrNotExist)
-	for tries := 0; tries < 3 && errors.Is(err, os.ErrNotExist); tries++ { // another process may remove it if it held nothing
-		if err = os.MkdirAll(bodies, 0o700); err == nil {
-			index, err = openIndex(dir, a.keep, a.log)
-		}
-	}
-	if errors.Is(err, ErrStoreHeld) || full(err) {
+	store, err := disk.Open(dir, disk.Options{Label: label, Pinned: a.keep}, a.log)
+	if errors.Is(err, ErrStoreHeld) || disk.CannotWrite(err) {
 		a.unkept = err
 		a.log.Warn("nothing is kept on disk: "+err.Error(), "store", dir)
 		return nil
@@ -30,29 +39,17 @@ func (a *Account) attach(dir, label string) error {
 	if err != nil {
 		return err
 	}
-	if err := putLabel(dir, label); err != nil && !full(err) {
-		return errors.Join(err, index.close())
-	}
-	a.index, a.store = index, &accountDir{path: bodies, pinned: a.keep, scanned: make(chan struct{})}
-	if list := index.mailboxes(); list != nil {
+	a.store = store
+	if list := store.Mailboxes(); list != nil {
 		a.mailboxes.set(list)
 	}
-	a.run(func(context.Context) { a.disk.scan(a.store) })
+	a.run(func(context.Context) { a.disk.Scan(store) })
 	return nil
 }
 
 // Unkept returns why the account does without a store that it could have: another process has it, or the disk is full. It is
 // nil otherwise.
 func (a *Account) Unkept() error { return a.unkept }
-
-// putLabel says in a store whose it is.
-func putLabel(dir, label string) error {
-	path := filepath.Join(dir, labelFile)
-	if b, err := os.ReadFile(path); err == nil && string(b) == label+"\n" {
-		return nil
-	}
-	return os.WriteFile(path, []byte(label+"\n"), 0o600)
-}
 
 // Stored tells whether the store knows the account: its mail can be listed, and read as far as it was read, without the
 // server.
@@ -61,9 +58,7 @@ func (a *Account) Stored() bool {
 	return ok
 }
 
-func (a *Account) diskKey(m *Mailbox, ref Ref) diskKey {
-	return diskKey{account: a.store, mailbox: m.hash, ref: ref}
-}
+func (a *Account) diskKey(m *Mailbox, ref Ref) disk.Key { return a.store.Key(m.hash, ref) }
 
 // keeping returns what stays in a mailbox: what is on the server, and for an account that keeps also what is on disk.
 func (a *Account) keeping(m *Mailbox, d *table.Draft, present *remote.UIDSet) *remote.UIDSet {
@@ -72,7 +67,7 @@ func (a *Account) keeping(m *Mailbox, d *table.Draft, present *remote.UIDSet) *r
 	}
 	for _, r := range d.Absent(present).Ranges() {
 		for uid := r.First; uid <= r.Last; uid++ {
-			if a.disk.has(a.diskKey(m, Ref{UIDValidity: d.UIDValidity(), UID: uid})) {
+			if a.disk.Has(a.diskKey(m, Ref{UIDValidity: d.UIDValidity(), UID: uid})) {
 				present.Add(uid)
 			}
 		}
@@ -80,40 +75,40 @@ func (a *Account) keeping(m *Mailbox, d *table.Draft, present *remote.UIDSet) *r
 	return present
 }
 
-// save brings a table that a synchronisation made into the store: what was listed is there after the next kill -9.
+// save brings a table that a synchronisation made into the store: what was listed is there after the next kill -9. moved says
+// that the mailbox has another version than before.
 func (m *Mailbox) save(old, t *Table, version remote.Version, moved bool, c table.Change) {
 	a := m.account
-	if a.index == nil || t == old && !moved && a.index.holds(m.name) {
+	if a.store == nil || t == old && !moved && a.store.Saved(m.name) {
 		return
 	}
-	var dirty, gone []remote.UID
+	u := disk.Update{Table: t, Version: version, All: old == nil || old.UIDValidity() != t.UIDValidity()}
 	for _, e := range c.Vanished {
-		gone = append(gone, e.UID)
+		u.Gone = append(u.Gone, e.UID)
 	}
-	dirty = append(append(dirty, c.Added...), gone...)
+	u.Dirty = append(append(u.Dirty, c.Added...), u.Gone...)
 	for _, e := range c.Flagged {
-		dirty = append(dirty, e.UID)
+		u.Dirty = append(u.Dirty, e.UID)
 	}
-	all := old == nil || old.UIDValidity() != t.UIDValidity()
 	m.saving.Lock()
 	defer m.saving.Unlock()
-	a.index.save(m.name, t, version, dirty, gone, all)
-	if all {
-		a.run(func(context.Context) { a.disk.forget(a.store, m.name, t.UIDValidity()) })
+	a.store.Save(m.name, u)
+	if u.All {
+		a.run(func(context.Context) { a.disk.Forget(a.store, m.hash, t.UIDValidity()) })
 	}
 }
 
 // saveSize brings the size of a message into the store.
 func (m *Mailbox) saveSize(t *Table, uid remote.UID) {
 	a := m.account
-	if a.index == nil {
+	if a.store == nil {
 		return
 	}
 	a.run(func(context.Context) {
 		m.saving.Lock()
 		defer m.saving.Unlock()
 		if now, _ := m.table.known(); now == t { // else the next table has it
-			a.index.saveRows(m.name, t, []remote.UID{uid})
+			a.store.SaveRows(m.name, t, []remote.UID{uid})
 		}
 	})
 }
@@ -131,7 +126,7 @@ type headerKeeper struct {
 // keepHeaders returns nil, which keeps nothing, where there is no store.
 func (m *Mailbox) keepHeaders() *headerKeeper {
 	a := m.account
-	if a.index == nil {
+	if a.store == nil {
 		return nil
 	}
 	done := make(chan struct{})
@@ -143,7 +138,7 @@ func (m *Mailbox) keepHeaders() *headerKeeper {
 		k.done = done
 		if !a.run(func(context.Context) {
 			defer close(done)
-			a.index.saveHeaders(m.name, validity, batch)
+			a.store.SaveHeaders(m.name, validity, batch)
 		}) {
 			close(done)
 		}
@@ -176,11 +171,59 @@ func (k *headerKeeper) flush(validity uint32) {
 // saveLost brings into the store what a damaged index has lost. Nothing else runs any more.
 func (a *Account) saveLost() {
 	if list, ok := a.mailboxes.known(); ok {
-		a.index.saveMailboxes(list)
+		a.store.SaveMailboxes(list)
 	}
 	for _, m := range a.byName {
-		if t, ok := m.table.known(); ok && !a.index.holds(m.name) {
-			a.index.save(m.name, t, m.version, nil, nil, true)
+		if t, ok := m.table.known(); ok && !a.store.Saved(m.name) {
+			a.store.Save(m.name, disk.Update{Table: t, Version: m.version, All: true})
 		}
 	}
+}
+
+// viewKeeper collects what is to be written of views, so that it is written together.
+type viewKeeper struct {
+	mu      sync.Mutex                      // guards pending
+	pending map[string]map[disk.View][]byte // by mailbox; nil while nothing is to be written
+}
+
+// viewsTogether is how long to wait for more to write.
+const viewsTogether = time.Second
+
+// indexView has the store remember something of a view.
+func (m *Mailbox) indexView(ref Ref, v view, value []byte) {
+	a := m.account
+	if a.store == nil {
+		return
+	}
+	k := &a.views
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.pending == nil {
+		k.pending = map[string]map[disk.View][]byte{}
+		a.run(func(ctx context.Context) { // does nothing where the account is closed
+			select {
+			case <-ctx.Done():
+			case <-time.After(viewsTogether):
+			}
+			k.mu.Lock()
+			pending := k.pending
+			k.pending = nil
+			k.mu.Unlock()
+			for mailbox, views := range pending {
+				a.store.SaveViews(mailbox, views)
+			}
+		})
+	}
+	if k.pending[m.name] == nil {
+		k.pending[m.name] = map[disk.View][]byte{}
+	}
+	k.pending[m.name][disk.View{Ref: ref, Name: string(v)}] = value
+}
+
+// indexedView returns what the store remembers of a view; nil if it remembers nothing.
+func (m *Mailbox) indexedView(ref Ref, v view) []byte {
+	if m.account.store == nil {
+		return nil
+	}
+	return m.account.store.View(m.name, disk.View{Ref: ref, Name: string(v)})
 }

@@ -1,4 +1,4 @@
-package cache
+package disk
 
 import (
 	"bytes"
@@ -11,17 +11,18 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/mailfs/mailfs/cache/table"
 	"github.com/mailfs/mailfs/remote"
 )
 
-func openDisk(t *testing.T, dir string, budget int64) (*disk, func(i int) diskKey) {
+func openBodies(t *testing.T, dir string, budget int64) (*Bodies, func(i int) Key) {
 	t.Helper()
-	account := &accountDir{path: dir, scanned: make(chan struct{})}
-	d := newDisk(budget, slog.New(slog.DiscardHandler))
-	t.Cleanup(d.close)
-	d.scan(account)
-	return d, func(i int) diskKey {
-		return diskKey{account, mailboxHash("INBOX"), Ref{UIDValidity: 7, UID: remote.UID(i)}}
+	s := &Store{bodies: dir, scanned: make(chan struct{})}
+	b := NewBodies(budget, slog.New(slog.DiscardHandler))
+	t.Cleanup(b.Close)
+	b.Scan(s)
+	return b, func(i int) Key {
+		return s.Key(HashOf("INBOX"), table.Ref{UIDValidity: 7, UID: remote.UID(i)})
 	}
 }
 
@@ -48,17 +49,17 @@ func onDisk(t *testing.T, dir string) (files int, size int64) {
 
 func TestDiskKeepsBodiesOverARestart(t *testing.T) {
 	dir := t.TempDir()
-	d, key := openDisk(t, dir, 1<<20)
+	d, key := openBodies(t, dir, 1<<20)
 	for i := range 10 {
-		d.write(key(i), body(i, 8*i))
+		d.Write(key(i), body(i, 8*i))
 	}
-	d, key = openDisk(t, dir, 1<<20)
+	d, key = openBodies(t, dir, 1<<20)
 	for i := range 10 {
-		if b, ok := d.read(key(i)); !ok || !bytes.Equal(b, body(i, 8*i)) {
+		if b, ok := d.Read(key(i)); !ok || !bytes.Equal(b, body(i, 8*i)) {
 			t.Errorf("%d: %q, %v", i, b, ok)
 		}
 	}
-	if _, ok := d.read(key(11)); ok {
+	if _, ok := d.Read(key(11)); ok {
 		t.Error("a body that was never written was read")
 	}
 }
@@ -66,13 +67,13 @@ func TestDiskKeepsBodiesOverARestart(t *testing.T) {
 func TestDiskStaysWithinItsBudget(t *testing.T) {
 	dir := t.TempDir()
 	const budget, size = 100_000, 8000
-	d, key := openDisk(t, dir, budget)
+	d, key := openBodies(t, dir, budget)
 	var readers sync.WaitGroup
 	for r := range 8 {
 		readers.Go(func() {
 			for i := range 50 {
-				d.write(key(r*1000+i), body(i, size))
-				if _, used := d.usage(); used > budget {
+				d.Write(key(r*1000+i), body(i, size))
+				if _, used := d.Usage(); used > budget {
 					t.Errorf("%d bytes in use", used)
 				}
 			}
@@ -80,41 +81,41 @@ func TestDiskStaysWithinItsBudget(t *testing.T) {
 	}
 	readers.Wait()
 	files, used := onDisk(t, dir)
-	if messages, counted := d.usage(); counted != used || files != messages || used > budget || used < budget-2*size {
+	if messages, counted := d.Usage(); counted != used || files != messages || used > budget || used < budget-2*size {
 		t.Errorf("%d files of %d bytes, counted %d of %d", files, used, messages, counted)
 	}
-	if d, _ = openDisk(t, dir, budget/2); true {
+	if d, _ = openBodies(t, dir, budget/2); true {
 		if _, used := onDisk(t, dir); used > budget/2 {
 			t.Errorf("a smaller budget left %d bytes", used)
 		}
-		if _, counted := d.usage(); counted > budget/2 {
+		if _, counted := d.Usage(); counted > budget/2 {
 			t.Errorf("counted %d", counted)
 		}
 	}
 }
 
 func TestDiskDropsWhatWasNotReadForLongest(t *testing.T) {
-	d, key := openDisk(t, t.TempDir(), 3*(800+trailerLength))
+	d, key := openBodies(t, t.TempDir(), 3*(800+trailerLength))
 	for i := range 3 {
-		d.write(key(i), body(i, 800))
+		d.Write(key(i), body(i, 800))
 	}
-	d.read(key(0))
-	d.write(key(3), body(3, 800))
+	d.Read(key(0))
+	d.Write(key(3), body(3, 800))
 	for i, want := range []bool{true, false, true, true} {
-		if _, ok := d.read(key(i)); ok != want {
+		if _, ok := d.Read(key(i)); ok != want {
 			t.Errorf("%d is there: %v", i, ok)
 		}
 	}
 }
 
 // sealed is what the file of a body holds.
-func (k diskKey) sealed(body []byte) []byte {
+func (k Key) sealed(body []byte) []byte {
 	return append(body[:len(body):len(body)], k.trailer(int64(len(body)), crc32.Checksum(body, castagnoli))...)
 }
 
 func TestDiskNoticesDamage(t *testing.T) {
 	dir := t.TempDir()
-	d, key := openDisk(t, dir, 1<<20)
+	d, key := openBodies(t, dir, 1<<20)
 	whole := key(1).sealed(body(1, 800))
 	for what, damaged := range map[string][]byte{
 		"empty": {}, "cut": whole[:500], "cut in the trailer": whole[:len(whole)-1],
@@ -130,54 +131,54 @@ func TestDiskNoticesDamage(t *testing.T) {
 	}
 }
 
-func damage(t *testing.T, d *disk, k diskKey, what string, content []byte) {
+func damage(t *testing.T, d *Bodies, k Key, what string, content []byte) {
 	t.Helper()
-	d.write(k, body(1, 800))
+	d.Write(k, body(1, 800))
 	if err := os.WriteFile(k.path(), content, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if b, ok := d.read(k); ok {
+	if b, ok := d.Read(k); ok {
 		t.Errorf("%s: %d bytes were served", what, len(b))
 	}
 	if _, err := os.Lstat(k.path()); err == nil {
 		t.Errorf("%s: the damaged file is still there", what)
 	}
-	d.write(k, body(1, 800))
-	if b, ok := d.read(k); !ok || !bytes.Equal(b, body(1, 800)) {
+	d.Write(k, body(1, 800))
+	if b, ok := d.Read(k); !ok || !bytes.Equal(b, body(1, 800)) {
 		t.Errorf("%s: not replaced", what)
 	}
 }
 
 func TestDiskRemovesWhatARunLeftHalfWritten(t *testing.T) {
 	dir := t.TempDir()
-	d, key := openDisk(t, dir, 1<<20)
-	d.write(key(1), body(1, 80))
+	d, key := openBodies(t, dir, 1<<20)
+	d.Write(key(1), body(1, 80))
 	left := filepath.Join(dir, "new-0-0-0")
 	if err := os.WriteFile(left, []byte("half"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	d, _ = openDisk(t, dir, 1<<20)
+	d, _ = openBodies(t, dir, 1<<20)
 	if files, _ := onDisk(t, dir); files != 1 {
 		t.Errorf("%d files", files)
 	}
-	if n, _ := d.usage(); n != 1 {
+	if n, _ := d.Usage(); n != 1 {
 		t.Errorf("%d bodies", n)
 	}
 }
 
 func TestDiskForgetsOtherUIDValidities(t *testing.T) {
 	dir := t.TempDir()
-	d, key := openDisk(t, dir, 1<<20)
+	d, key := openBodies(t, dir, 1<<20)
 	other := key(1)
 	other.ref.UIDValidity = 8
 	elsewhere := key(1)
-	elsewhere.mailbox = mailboxHash("Archive")
-	for _, k := range []diskKey{key(1), key(2), other, elsewhere} {
-		d.write(k, body(1, 80))
+	elsewhere.mailbox = HashOf("Archive")
+	for _, k := range []Key{key(1), key(2), other, elsewhere} {
+		d.Write(k, body(1, 80))
 	}
-	d.forget(key(1).account, "INBOX", 8)
-	for k, want := range map[diskKey]bool{key(1): false, key(2): false, other: true, elsewhere: true} {
-		if _, ok := d.read(k); ok != want {
+	d.Forget(key(1).store, key(1).mailbox, 8)
+	for k, want := range map[Key]bool{key(1): false, key(2): false, other: true, elsewhere: true} {
+		if _, ok := d.Read(k); ok != want {
 			t.Errorf("%s: %v", k.path(), ok)
 		}
 	}
@@ -187,21 +188,21 @@ func TestDiskForgetsOtherUIDValidities(t *testing.T) {
 }
 
 func BenchmarkDisk(b *testing.B) {
-	account := &accountDir{path: b.TempDir(), scanned: make(chan struct{})}
-	d := newDisk(1<<30, slog.New(slog.DiscardHandler))
-	b.Cleanup(d.close)
-	d.scan(account)
+	s := &Store{bodies: b.TempDir(), scanned: make(chan struct{})}
+	d := NewBodies(1<<30, slog.New(slog.DiscardHandler))
+	b.Cleanup(d.Close)
+	d.Scan(s)
 	content := body(1, 8000)
 	i := 0
 	b.Run("write", func(b *testing.B) {
 		for b.Loop() {
 			i++
-			d.write(diskKey{account, mailboxHash("INBOX"), Ref{UIDValidity: 1, UID: remote.UID(i)}}, content)
+			d.Write(s.Key(HashOf("INBOX"), table.Ref{UIDValidity: 1, UID: remote.UID(i)}), content)
 		}
 	})
 	b.Run("read", func(b *testing.B) {
 		for b.Loop() {
-			d.read(diskKey{account, mailboxHash("INBOX"), Ref{UIDValidity: 1, UID: remote.UID(1)}})
+			d.Read(s.Key(HashOf("INBOX"), table.Ref{UIDValidity: 1, UID: remote.UID(1)}))
 		}
 	})
 }

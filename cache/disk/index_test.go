@@ -1,4 +1,4 @@
-package cache
+package disk
 
 import (
 	"errors"
@@ -13,22 +13,21 @@ import (
 
 	"go.etcd.io/bbolt"
 
-	"github.com/mailfs/mailfs/cache/message"
 	"github.com/mailfs/mailfs/cache/table"
 	"github.com/mailfs/mailfs/remote"
 )
 
-func openTestIndex(t testing.TB, dir string) *index {
+func openTestStore(t testing.TB, dir string) *Store {
 	t.Helper()
-	x, err := openIndex(dir, false, slog.New(slog.DiscardHandler))
+	x, err := openStore(dir, false, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { x.close() })
+	t.Cleanup(func() { x.Close() })
 	return x
 }
 
-func named(m *remote.Message) (string, time.Time) { return message.Name(m, remote.RoleNone) }
+func named(m *remote.Message) (string, time.Time) { return "a-message_" + m.Key + ".eml", m.Date }
 
 // synthetic returns the i-th of many ordinary messages.
 func synthetic(i int) remote.Message {
@@ -57,7 +56,7 @@ func build(messages ...remote.Message) *table.Table {
 }
 
 // same compares all that tables say.
-func same(t testing.TB, got, want *Table) {
+func same(t testing.TB, got, want *table.Table) {
 	t.Helper()
 	if got == nil || got.UIDValidity() != want.UIDValidity() || !got.Changed().Equal(want.Changed()) || got.Len() != want.Len() {
 		t.Fatalf("got %+v", got)
@@ -71,11 +70,11 @@ func same(t testing.TB, got, want *Table) {
 
 func TestIndexKeepsTablesOverARestart(t *testing.T) {
 	dir := t.TempDir()
-	x := openTestIndex(t, dir)
+	x := openTestStore(t, dir)
 	version := remote.Version{UIDValidity: 1, UIDNext: 10_001, ModSeq: 99, Messages: 10_000}
 	first := build(many(10_000)...)
 	first.SetSize(5, 12345)
-	x.save("INBOX", first, version, nil, nil, true)
+	x.Save("INBOX", Update{Table: first, Version: version, All: true})
 
 	// A message comes, others go or change flags: only what holds them is written.
 	d := table.NewDraft(first, 1)
@@ -86,52 +85,52 @@ func TestIndexKeepsTablesOverARestart(t *testing.T) {
 	d.Keep(present)
 	d.Flag(remote.FlagChange{UID: 4000, Flags: []string{`\Answered`}})
 	second, _ := d.Finish(time.Now())
-	x.save("INBOX", second, version, []remote.UID{m.UID, 17, 9000, 4000}, []remote.UID{17, 9000}, false)
-	x.close()
+	x.Save("INBOX", Update{Table: second, Version: version, Dirty: []remote.UID{m.UID, 17, 9000, 4000}, Gone: []remote.UID{17, 9000}})
+	x.Close()
 
-	x = openTestIndex(t, dir)
-	got, v := x.load("INBOX")
+	x = openTestStore(t, dir)
+	got, v := x.Load("INBOX")
 	same(t, got, second)
 	if v != version {
 		t.Errorf("%+v", v)
 	}
-	if none, _ := x.load("Archive"); none != nil {
+	if none, _ := x.Load("Archive"); none != nil {
 		t.Error("a mailbox that was never saved was loaded")
 	}
 }
 
 func TestIndexOfPOP3(t *testing.T) {
-	x := openTestIndex(t, t.TempDir())
+	x := openTestStore(t, t.TempDir())
 	var messages []remote.Message
 	for i := range 3000 {
 		m := synthetic(i)
 		m.UID, m.Key = remote.KeyOfUIDL(fmt.Sprintf("%08x", i))
 		messages = append(messages, m)
 	}
-	table := build(messages...)
-	x.save("INBOX", table, remote.Version{UIDValidity: 1}, nil, nil, true)
-	got, _ := x.load("INBOX")
-	same(t, got, table)
+	listing := build(messages...)
+	x.Save("INBOX", Update{Table: listing, Version: remote.Version{UIDValidity: 1}, All: true})
+	got, _ := x.Load("INBOX")
+	same(t, got, listing)
 }
 
 func TestIndexKeepsHeaders(t *testing.T) {
-	x := openTestIndex(t, t.TempDir())
+	x := openTestStore(t, t.TempDir())
 	listed := build(many(3)...)
-	x.saveHeaders("INBOX", 1, map[remote.UID][]byte{1: []byte("one"), 2: []byte("two")})
-	x.save("INBOX", listed, remote.Version{}, nil, []remote.UID{2}, true)
+	x.SaveHeaders("INBOX", 1, map[remote.UID][]byte{1: []byte("one"), 2: []byte("two")})
+	x.Save("INBOX", Update{Table: listed, Gone: []remote.UID{2}, All: true})
 	for uid, want := range map[remote.UID]string{1: "one", 2: "", 3: ""} {
-		if got := x.header("INBOX", Ref{UIDValidity: 1, UID: uid}); string(got) != want {
+		if got := x.Header("INBOX", table.Ref{UIDValidity: 1, UID: uid}); string(got) != want {
 			t.Errorf("%d: %q", uid, got)
 		}
 	}
-	if got := x.header("INBOX", Ref{UIDValidity: 2, UID: 1}); got != nil {
+	if got := x.Header("INBOX", table.Ref{UIDValidity: 2, UID: 1}); got != nil {
 		t.Errorf("of another UIDVALIDITY: %q", got)
 	}
-	x.saveHeaders("INBOX", 2, map[remote.UID][]byte{1: []byte("one of two")})
-	x.saveHeaders("INBOX", 3, map[remote.UID][]byte{1: []byte("one of three")})
-	x.save("INBOX", table.Empty(2), remote.Version{UIDValidity: 2}, nil, nil, true)
+	x.SaveHeaders("INBOX", 2, map[remote.UID][]byte{1: []byte("one of two")})
+	x.SaveHeaders("INBOX", 3, map[remote.UID][]byte{1: []byte("one of three")})
+	x.Save("INBOX", Update{Table: table.Empty(2), Version: remote.Version{UIDValidity: 2}, All: true})
 	for validity, want := range map[uint32]string{1: "", 2: "one of two", 3: ""} {
-		if got := x.header("INBOX", Ref{UIDValidity: validity, UID: 1}); string(got) != want {
+		if got := x.Header("INBOX", table.Ref{UIDValidity: validity, UID: 1}); string(got) != want {
 			t.Errorf("of UIDVALIDITY %d after it became 2: %q", validity, got)
 		}
 	}
@@ -139,24 +138,24 @@ func TestIndexKeepsHeaders(t *testing.T) {
 
 func TestIndexForgetsMailboxesThatAreGone(t *testing.T) {
 	dir := t.TempDir()
-	x := openTestIndex(t, dir)
+	x := openTestStore(t, dir)
 	list := []remote.Mailbox{{Name: "INBOX", Path: []string{"INBOX"}, Selectable: true}, {Name: "a/ü", Path: []string{"a", "ü"}, Role: remote.RoleSent}}
-	x.saveMailboxes(list)
-	x.save("a/ü", build(many(3)...), remote.Version{UIDValidity: 1}, nil, nil, true)
-	if got := x.mailboxes(); !reflect.DeepEqual(got, list) {
+	x.SaveMailboxes(list)
+	x.Save("a/ü", Update{Table: build(many(3)...), Version: remote.Version{UIDValidity: 1}, All: true})
+	if got := x.Mailboxes(); !reflect.DeepEqual(got, list) {
 		t.Errorf("%+v", got)
 	}
-	x.saveMailboxes(list[:1])
-	if got, _ := x.load("a/ü"); got != nil {
+	x.SaveMailboxes(list[:1])
+	if got, _ := x.Load("a/ü"); got != nil {
 		t.Error("the table of a mailbox that is gone is still there")
 	}
 }
 
 func TestIndexSaysWhoHoldsIt(t *testing.T) {
 	dir := t.TempDir()
-	openTestIndex(t, dir)
-	_, err := openIndex(dir, false, slog.New(slog.DiscardHandler))
-	if !errors.Is(err, ErrStoreHeld) {
+	openTestStore(t, dir)
+	_, err := openStore(dir, false, slog.New(slog.DiscardHandler))
+	if !errors.Is(err, ErrHeld) {
 		t.Fatal(err)
 	}
 	if want := fmt.Sprintf("(process %d)", os.Getpid()); !strings.Contains(err.Error(), want) {
@@ -167,13 +166,13 @@ func TestIndexSaysWhoHoldsIt(t *testing.T) {
 // A process that is ending may take longer than one that just happens to hold the store is waited for.
 func TestIndexWaitsForWhoIsEnding(t *testing.T) {
 	dir := t.TempDir()
-	x := openTestIndex(t, dir)
-	x.closing()
+	x := openTestStore(t, dir)
+	x.Ending()
 	next := make(chan error)
 	go func() {
-		y, err := openIndex(dir, false, slog.New(slog.DiscardHandler))
+		y, err := openStore(dir, false, slog.New(slog.DiscardHandler))
 		if err == nil {
-			err = y.close()
+			err = y.Close()
 		}
 		next <- err
 	}()
@@ -181,7 +180,7 @@ func TestIndexWaitsForWhoIsEnding(t *testing.T) {
 	case err := <-next:
 		t.Errorf("the store is still held: %v", err)
 	case <-time.After(2 * lockWait):
-		x.close()
+		x.Close()
 		if err := <-next; err != nil {
 			t.Error(err)
 		}
@@ -191,12 +190,12 @@ func TestIndexWaitsForWhoIsEnding(t *testing.T) {
 // TestIndexSurvivesDamage damages an index in many ways: it must serve what was saved, or nothing, and go on.
 func TestIndexSurvivesDamage(t *testing.T) {
 	dir := t.TempDir()
-	x := openTestIndex(t, dir)
-	table := build(many(2000)...)
-	x.saveMailboxes([]remote.Mailbox{{Name: "INBOX"}})
-	x.save("INBOX", table, remote.Version{UIDValidity: 1}, nil, nil, true)
-	x.saveHeaders("INBOX", 1, map[remote.UID][]byte{1: []byte("one")})
-	x.close()
+	x := openTestStore(t, dir)
+	listing := build(many(2000)...)
+	x.SaveMailboxes([]remote.Mailbox{{Name: "INBOX"}})
+	x.Save("INBOX", Update{Table: listing, Version: remote.Version{UIDValidity: 1}, All: true})
+	x.SaveHeaders("INBOX", 1, map[remote.UID][]byte{1: []byte("one")})
+	x.Close()
 	whole, err := os.ReadFile(filepath.Join(dir, "index.db"))
 	if err != nil {
 		t.Fatal(err)
@@ -207,23 +206,23 @@ func TestIndexSurvivesDamage(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, "index.db"), content, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		x, err := openIndex(dir, false, slog.New(slog.DiscardHandler))
+		x, err := openStore(dir, false, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatalf("%s: %v", what, err)
 		}
-		defer x.close()
-		if got, _ := x.load("INBOX"); got != nil {
-			same(t, got, table)
+		defer x.Close()
+		if got, _ := x.Load("INBOX"); got != nil {
+			same(t, got, listing)
 		}
-		if list := x.mailboxes(); len(list) > 0 && list[0].Name != "INBOX" {
+		if list := x.Mailboxes(); len(list) > 0 && list[0].Name != "INBOX" {
 			t.Errorf("%s: %v", what, list)
 		}
-		if h := x.header("INBOX", Ref{UIDValidity: 1, UID: 1}); len(h) > 0 && string(h) != "one" {
+		if h := x.Header("INBOX", table.Ref{UIDValidity: 1, UID: 1}); len(h) > 0 && string(h) != "one" {
 			t.Errorf("%s: header %q", what, h)
 		}
-		x.save("INBOX", table, remote.Version{UIDValidity: 1}, nil, nil, false)
-		got, _ := x.load("INBOX")
-		same(t, got, table)
+		x.Save("INBOX", Update{Table: listing, Version: remote.Version{UIDValidity: 1}})
+		got, _ := x.Load("INBOX")
+		same(t, got, listing)
 	}
 	for _, cut := range []int{0, 1, 100, 4096, 8192, len(whole) / 2, len(whole) - 4096, len(whole) - 1} {
 		try(fmt.Sprintf("cut at %d", cut), whole[:cut])
@@ -240,15 +239,15 @@ func TestIndexSurvivesDamage(t *testing.T) {
 
 func TestIndexOfANewerVersionIsRefused(t *testing.T) {
 	dir := t.TempDir()
-	x := openTestIndex(t, dir)
+	x := openTestStore(t, dir)
 	err := x.db.Update(func(tx *bbolt.Tx) error {
 		return put(tx.Bucket(accountBucket), formatKey, []byte{indexFormat + 1})
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	x.close()
-	if _, err := openIndex(dir, false, slog.New(slog.DiscardHandler)); !errors.Is(err, ErrStoreNewer) {
+	x.Close()
+	if _, err := openStore(dir, false, slog.New(slog.DiscardHandler)); !errors.Is(err, ErrNewer) {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "index.db.damaged")); err == nil {
@@ -257,10 +256,10 @@ func TestIndexOfANewerVersionIsRefused(t *testing.T) {
 }
 
 func BenchmarkIndexLoad100k(b *testing.B) {
-	x := openTestIndex(b, b.TempDir())
-	x.save("INBOX", build(many(100_000)...), remote.Version{UIDValidity: 1}, nil, nil, true)
+	x := openTestStore(b, b.TempDir())
+	x.Save("INBOX", Update{Table: build(many(100_000)...), Version: remote.Version{UIDValidity: 1}, All: true})
 	for b.Loop() {
-		if t, _ := x.load("INBOX"); t.Len() != 100_000 {
+		if t, _ := x.Load("INBOX"); t.Len() != 100_000 {
 			b.Fatal("not loaded")
 		}
 	}
