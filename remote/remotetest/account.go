@@ -1,5 +1,5 @@
-// Package remotetest holds what tests need of package remote: [Account] is an account in memory, for tests of the packages
-// that read mail through remote.Account.
+// Package remotetest holds what tests need of package remote: [Suite] is what every protocol must pass, and [Account] is an
+// account in memory, for tests of the packages that read mail through remote.Account.
 package remotetest
 
 import (
