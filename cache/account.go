@@ -136,13 +136,6 @@ func (a *Account) changed(c Change) {
 	a.changes.tell(c)
 }
 
-// enoughSizes is how many announced sizes must have been right before the others are relied on.
-const enoughSizes = 16
-
-// SizesHold tells whether the sizes that the server announces have been compared with enough bodies to be relied on, and
-// never were wrong.
-func (a *Account) SizesHold() bool { return a.sizes.holds(enoughSizes) }
-
 type quota struct {
 	used, limit int64
 	err         error // ErrUnsupported where the server does not tell, which is remembered too; else nil

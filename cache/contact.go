@@ -37,9 +37,3 @@ func (c *contact) note(err error) {
 func away(err error) bool {
 	return errors.Is(err, remote.ErrUnreachable) || errors.Is(err, remote.ErrTimeout) || errors.Is(err, remote.ErrLost)
 }
-
-// evidence counts how often what the server announces turned out to be right, and how often wrong.
-type evidence struct{ right, wrong atomic.Int64 }
-
-// holds tells whether what the server announces was right often enough to be relied on, and never wrong.
-func (e *evidence) holds(enough int64) bool { return e.wrong.Load() == 0 && e.right.Load() >= enough }

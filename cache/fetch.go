@@ -13,9 +13,9 @@ import (
 	"github.com/mailfs/mailfs/remote"
 )
 
-// Bytes returns up to n bytes of a message from offset off; fewer only at its end. The caller must not change them, and
-// not look at them after a call of done, which may be left out. All who wait for a message share one fetch; ctx ends the
-// wait, not the fetch. ErrNoMessage: it is gone. ErrStale: the mailbox was replaced.
+// Bytes returns up to n bytes of a message from offset off; fewer only at the end of the message. The caller must not change
+// the bytes, and not read them after it has called done, which may be left out. All that wait for a message share one fetch;
+// ctx ends the wait, not the fetch. ErrNoMessage: the message is gone. ErrStale: the mailbox was replaced.
 func (m *Mailbox) Bytes(ctx context.Context, ref Ref, off int64, n int) (data []byte, done func(), err error) {
 	m.account.reads.note()
 	m.ahead(ref)
@@ -48,7 +48,7 @@ func (m *Mailbox) Size(ctx context.Context, ref Ref) (int64, error) {
 			return e.Size, nil
 		}
 	}
-	m.ahead(ref) // who wants to know before he has read is about to
+	m.ahead(ref) // a reader that asks for the size first is about to read
 	if size := m.large(ref); size > 0 {
 		size, err := m.sizeFromEnd(ctx, ref, size)
 		if !errors.Is(err, remote.ErrUnsupported) {
@@ -70,15 +70,15 @@ func (m *Mailbox) Header(ctx context.Context, ref Ref) ([]byte, error) {
 	return m.getToKeep(ctx, bodyKey{mailbox: m, ref: ref, header: true})
 }
 
-// getToKeep returns a body or a header from memory, from disk, or from the server, once for all who wait for it.
+// getToKeep is get for a caller that may hold the bytes for good.
 func (m *Mailbox) getToKeep(ctx context.Context, key bodyKey) ([]byte, error) {
 	body, _, err := m.get(ctx, key, leaseRetain)
 	return body, err
 }
 
-// get returns a body or a header and, where the caller has to release it, the fetch that brought it. how is leaseBorrow for
-// a caller that will release it, leaseRetain for one that won't. What was fetched ahead may have been lost before the reader
-// came, which is no news to the reader: the reader's own request follows then.
+// get returns a body or a header from memory, from disk or from the server, and the fetch that brought it; nil if it was in
+// memory. how is leaseBorrow for a caller that will release that fetch, leaseRetain for one that won't. A fetch ahead of the
+// reader may have lost its connection before the reader came, which is no news to the reader: get asks once more then.
 func (m *Mailbox) get(ctx context.Context, key bodyKey, how leaseEvent) ([]byte, *fetch, error) {
 	for again := false; ; again = true {
 		body, f := m.getOrStart(key, how)
@@ -111,7 +111,7 @@ func (m *Mailbox) getOrStart(key bodyKey, how leaseEvent) ([]byte, *fetch) {
 	if f != nil {
 		m.fetchAloneLocked(key, f)
 	} else {
-		if body, ok := m.account.bodies.get(key); ok { // it came between the two looks
+		if body, ok := m.account.bodies.get(key); ok { // since inflight was locked
 			return body, nil
 		}
 		f = m.inflight.startLocked(key)
@@ -129,32 +129,33 @@ func (m *Mailbox) getOrStart(key bodyKey, how leaseEvent) ([]byte, *fetch) {
 	return nil, f
 }
 
-// A message that is far behind in what is being fetched ahead of another reader is fetched on its own for who waits for it,
-// if it is a small one. Several readers who walk through one mailbox get on without: so it is done once in a while only.
+// A small message that is far behind in what is being fetched ahead of another reader is fetched on its own as well when a
+// reader waits for it. Readers that walk through one mailbox together need no such help: it is given once in a while only.
 const (
-	farBehind  = 3 << 19 // bytes: more than one command brings
-	aloneEvery = 100 * time.Millisecond
+	farBehind  = 3 << 19                // bytes still to come before the message: more than one command fetches
+	aloneEvery = 100 * time.Millisecond // in each mailbox
 )
 
-// fetchAloneLocked has somebody who waits for a fetch wait no longer than he must.
+// fetchAloneLocked fetches a message on its own where its fetch is far behind. What comes first ends the fetch.
 func (m *Mailbox) fetchAloneLocked(key bodyKey, f *fetch) {
-	if f.place == 0 || f.ahead > walk.SmallMessage || f.place-m.inflight.aheadDone < farBehind || time.Since(m.inflight.fetchedAlone) < aloneEvery {
+	i := &m.inflight
+	if f.place == 0 || f.ahead > walk.SmallMessage || f.place-i.aheadDone < farBehind || time.Since(i.fetchedAlone) < aloneEvery {
 		return
 	}
-	m.inflight.fetchedAlone = time.Now()
-	m.inflight.leaseLocked(key, f, leaseRetain, nil) // by the cache in memory
+	i.fetchedAlone = time.Now()
+	i.leaseLocked(key, f, leaseRetain, nil) // by the cache in memory
 	a := m.account
 	a.run(func(ctx context.Context) {
 		asking, cancel := context.WithCancel(ctx)
 		defer cancel()
 		go func() {
 			select {
-			case <-f.done: // the other one was faster
+			case <-f.done: // the first command was faster
 				cancel()
 			case <-asking.Done():
 			}
 		}()
-		// That it fails is no matter: the fetch goes on.
+		// An error is no matter: the first command goes on.
 		_ = a.remote.Bodies(asking, m.at(key.ref.UIDValidity, remote.Foreground), []remote.UID{key.ref.UID},
 			func(_ remote.UID, body []byte) {
 				m.verify(key.ref, int64(len(body)))
@@ -167,15 +168,15 @@ func (m *Mailbox) fetchAloneLocked(key bodyKey, f *fetch) {
 	})
 }
 
-// together is how long a miss waits for others, once one is on its way already: many readers become one command, and a
-// single one waits for nobody.
-const together = time.Millisecond
+// batchWait is how long a fetch waits for others, once a command for a reader is under way already: many readers become one
+// command, and a single reader waits for nobody.
+const batchWait = time.Millisecond
 
-// batchLocked puts a fetch among those that are sent together.
+// batchLocked puts a fetch among those that are sent with one command after batchWait.
 func (m *Mailbox) batchLocked(key bodyKey, f *fetch) {
 	if m.inflight.batched == nil {
 		m.inflight.batched = map[bodyKey]*fetch{}
-		time.AfterFunc(together, func() {
+		time.AfterFunc(batchWait, func() {
 			m.inflight.mu.Lock()
 			defer m.inflight.mu.Unlock()
 			m.inflight.foreground++
@@ -186,7 +187,7 @@ func (m *Mailbox) batchLocked(key bodyKey, f *fetch) {
 	m.inflight.batched[key] = f
 }
 
-// sendLocked begins the fetch that a reader waits for: of one header, or of bodies.
+// sendLocked sends for what readers wait for, in a task: one header, or bodies.
 func (m *Mailbox) sendLocked(fetches map[bodyKey]*fetch) {
 	running := m.account.run(func(ctx context.Context) {
 		batches := map[uint32]map[remote.UID]*fetch{}
@@ -212,6 +213,7 @@ func (m *Mailbox) sendLocked(fetches map[bodyKey]*fetch) {
 	}
 }
 
+// fetchHeader fetches a header, from the index or the server, and ends its fetch.
 func (m *Mailbox) fetchHeader(ctx context.Context, key bodyKey, f *fetch) {
 	var header []byte
 	var err error
@@ -224,11 +226,12 @@ func (m *Mailbox) fetchHeader(ctx context.Context, key bodyKey, f *fetch) {
 	m.inflight.finish(key, f, header, err)
 }
 
-// fetchBodies fetches messages whose fetches have begun: from disk, and what is not there with one command from the server.
+// fetchBodies fetches messages of one UIDVALIDITY and ends their fetches: from disk, and what is not there with one command
+// from the server.
 func (m *Mailbox) fetchBodies(ctx context.Context, prio remote.Priority, fetches map[remote.UID]*fetch, validity uint32) {
 	a := m.account
 	var missing []remote.UID
-	for _, uid := range slices.Sorted(maps.Keys(fetches)) { // the order in which readers come, as a rule
+	for _, uid := range slices.Sorted(maps.Keys(fetches)) { // readers mostly come in this order
 		f, key := fetches[uid], bodyKey{mailbox: m, ref: Ref{UIDValidity: validity, UID: uid}}
 		if a.store != nil {
 			a.disk.Await(ctx, a.diskKey(m, key.ref))
@@ -260,7 +263,7 @@ func (m *Mailbox) fetchBodies(ctx context.Context, prio remote.Priority, fetches
 			return
 		}
 		if a.store != nil {
-			a.disk.Put(ctx, a.diskKey(m, ref), body) // first, since readers wait until it is written
+			a.disk.Put(ctx, a.diskKey(m, ref), body) // before readers know of it: they wait until it is written
 		}
 		m.inflight.finish(bodyKey{mailbox: m, ref: ref}, fetches[uid], body, nil)
 	})
@@ -276,38 +279,5 @@ func (m *Mailbox) fetchBodies(ctx context.Context, prio remote.Priority, fetches
 			}
 			m.inflight.finish(bodyKey{mailbox: m, ref: Ref{UIDValidity: validity, UID: uid}}, fetches[uid], nil, failed)
 		}
-	}
-}
-
-// verify notes the size that a message really has.
-func (m *Mailbox) verify(ref Ref, size int64) {
-	m.sizes.mu.Lock()
-	t, _ := m.table.known()
-	i := -1
-	if t != nil && t.UIDValidity() == ref.UIDValidity {
-		i = t.Index(ref.UID)
-	}
-	if i < 0 {
-		m.sizes.mu.Unlock()
-		return
-	}
-	announced, verified := t.SetSize(i, size)
-	if announced != size {
-		if m.sizes.wrong == nil {
-			m.sizes.wrong = map[remote.UID]int64{}
-		}
-		m.sizes.wrong[ref.UID] = size
-	}
-	m.sizes.mu.Unlock()
-	switch a := m.account; {
-	case announced != size:
-		if a.sizes.wrong.Add(1) == 1 {
-			a.log.Warn("the server announces wrong sizes: each message is checked when it is opened",
-				"mailbox", m.name, "uid", ref.UID, "announced", announced, "real", size)
-		}
-		a.changed(Change{Mailbox: m, Table: t, Resized: []Entry{t.At(i)}})
-		m.saveSize(t, ref.UID)
-	case !verified:
-		a.sizes.right.Add(1)
 	}
 }

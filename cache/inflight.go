@@ -12,23 +12,24 @@ import (
 	"github.com/mailfs/mailfs/remote/buffer"
 )
 
-// fetch is one fetch that several may wait for. What it brings is set before done is closed.
+// fetch is one fetch that several may wait for: of a message, a header, a piece, or a view, or the load of a value.
 type fetch struct {
-	finished atomic.Bool
-	done     chan struct{}
-	body     []byte // of a message or a header
+	finished atomic.Bool   // the first call of finish has set body and err, or is about to
+	done     chan struct{} // closed when body and err are set
+	body     []byte        // what the fetch brought; nil for the load of a value, and where err is not nil
 	err      error
 
-	ahead int64 // bytes that it counts for in bodies.ahead
-	place int64 // bytes of the mailbox that had been asked for ahead of readers with it; 0 if it was not one of those
-	push  bool  // what the fetch brings is pushed to the kernel, see [Pushed]; set before the fetch is sent
+	// Of a message that is fetched ahead of readers, set before the fetch is sent; zero for any other fetch.
+	ahead int64 // size of the message in bytes, counted in bodies.ahead until the fetch ends
+	place int64 // inflight.aheadAsked just after this message was asked for
+	push  bool  // the message is to be pushed to the kernel, see [Pushed]
 
-	lease lease // of body
+	lease lease // of body; guarded by inflight.mu
 }
 
 func newFetch() *fetch { return &fetch{done: make(chan struct{})} }
 
-// finish ends a fetch. A second call does nothing.
+// finish ends the wait for a fetch. A second call does nothing.
 func (f *fetch) finish(body []byte, err error) {
 	if f.finished.CompareAndSwap(false, true) {
 		f.body, f.err = body, err
@@ -49,7 +50,7 @@ type inflight struct {
 	fetchedAlone time.Time          // when one of these messages was last asked for on its own
 }
 
-// startLocked begins a fetch that others can wait for.
+// startLocked adds a fetch that others can wait for. The caller has it sent.
 func (i *inflight) startLocked(key bodyKey) *fetch {
 	if i.fetches == nil {
 		i.fetches = map[bodyKey]*fetch{}
@@ -64,7 +65,7 @@ func (i *inflight) missingLocked(key bodyKey) bool {
 	return i.fetches[key] == nil && !i.bodies.has(key)
 }
 
-// attachLocked returns the fetch that is under way already; nil if none is.
+// attachLocked returns the fetch that is under way already, for a caller that may hold its bytes for good; nil if none is.
 func (i *inflight) attachLocked(key bodyKey) *fetch {
 	f := i.fetches[key]
 	if f != nil {
@@ -73,7 +74,8 @@ func (i *inflight) attachLocked(key bodyKey) *fetch {
 	return f
 }
 
-// finish ends a fetch for all who wait. What it brought is in memory before it leaves inflight.
+// finish ends a fetch, with what it brought or with an error, for all that wait. The body is added to memory before the fetch
+// leaves inflight, so that it is found in one of the two.
 func (i *inflight) finish(key bodyKey, f *fetch, body []byte, err error) {
 	end := leaseKept
 	if err != nil {
@@ -115,7 +117,7 @@ func (i *inflight) wanted(f *fetch) bool {
 	return f.lease.wanted()
 }
 
-// failLocked ends fetches that no request was sent for.
+// failLocked ends fetches that were not sent.
 func (i *inflight) failLocked(fetches map[bodyKey]*fetch, err error) {
 	for key, f := range fetches {
 		i.leaseLocked(key, f, leaseFailed, nil)
@@ -124,7 +126,7 @@ func (i *inflight) failLocked(fetches map[bodyKey]*fetch, err error) {
 	}
 }
 
-// release ends what a reader borrowed.
+// release notes that a reader that borrowed what a fetch brought is done with it.
 func (i *inflight) release(key bodyKey, f *fetch) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -142,13 +144,13 @@ func (i *inflight) leaseLocked(key bodyKey, f *fetch, e leaseEvent, body []byte)
 	}
 }
 
-// trickle is how many bytes the server must send within a timeout for it to count as a sign of life: less is a server
-// that keeps us waiting for ever, one byte at a time.
-const trickle = 128
+// minProgress is how many bytes the server must send within Options.Timeout for a wait to go on: a server that sends less
+// could hold up a reader for ever, one byte at a time.
+const minProgress = 128
 
-// wait waits for a fetch until it ends, ctx ends, or the server has been silent for the timeout.
+// wait waits until a fetch ends, ctx ends, or the server has been silent for Options.Timeout.
 func (a *Account) wait(ctx context.Context, f *fetch) error {
-	select { // without a timer, where it has ended already
+	select { // an ended fetch needs no timer
 	case <-f.done:
 		return f.err
 	default:
@@ -163,7 +165,7 @@ func (a *Account) wait(ctx context.Context, f *fetch) error {
 			return context.Cause(ctx)
 		case <-timer.C:
 			now := a.remote.Stats().BytesIn
-			if now < seen+trickle {
+			if now < seen+minProgress {
 				return fmt.Errorf("%w: nothing came for %v", remote.ErrTimeout, a.options.Timeout)
 			}
 			seen = now
@@ -172,19 +174,19 @@ func (a *Account) wait(ctx context.Context, f *fetch) error {
 	}
 }
 
-// patience bounds how long a caller waits for news when there is an answer already: someone whose network just went away
-// wants the listing of a minute ago, not a pause. It is spent once: while nothing is heard of a server that was waited for
-// in vain, nobody else waits who has an answer.
-const patience = 5 * time.Second
+// newsTimeout bounds how long a caller waits for news where there is an older answer: a user whose network just went away
+// wants the listing of a minute ago, not a pause. After one such wait in vain no caller with an older answer waits again
+// until the server has sent something.
+const newsTimeout = 5 * time.Second
 
-// waitForNews is wait for who has an answer already.
+// waitForNews is wait for a caller that has an older answer.
 func (a *Account) waitForNews(ctx context.Context, f *fetch) error {
 	heard := a.remote.Stats().BytesIn
-	patience := min(patience, a.options.Timeout)
+	timeout := min(newsTimeout, a.options.Timeout)
 	if a.contact.silentSince.Load() == heard {
-		patience = 0
+		timeout = 0
 	}
-	waiting, cancel := context.WithTimeoutCause(ctx, patience, remote.ErrTimeout)
+	waiting, cancel := context.WithTimeoutCause(ctx, timeout, remote.ErrTimeout)
 	defer cancel()
 	err := a.wait(waiting, f)
 	if errors.Is(err, remote.ErrTimeout) && a.remote.Stats().BytesIn == heard {
@@ -193,7 +195,7 @@ func (a *Account) waitForNews(ctx context.Context, f *fetch) error {
 	return err
 }
 
-// answers notes which messages of a command have been answered.
+// answers are the messages of a command that the server has answered.
 type answers struct {
 	mu   sync.Mutex // guards what follows
 	done map[remote.UID]bool
@@ -211,6 +213,7 @@ func (a *answers) first(uid remote.UID) bool {
 	return !was
 }
 
+// count returns how many messages were answered.
 func (a *answers) count() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -61,7 +61,7 @@ func TestSilenceIsWaitedForOnce(t *testing.T) {
 			}
 			return time.Since(began)
 		}
-		for i, want := range []time.Duration{patience, 0, 0, patience, 0} {
+		for i, want := range []time.Duration{newsTimeout, 0, 0, newsTimeout, 0} {
 			if i == 3 {
 				s.said.Add(10)
 			}

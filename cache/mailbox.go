@@ -51,12 +51,6 @@ type Mailbox struct {
 	sizes    wrongSizes
 }
 
-// wrongSizes are the sizes of messages that the server announced wrongly, in the present UIDVALIDITY.
-type wrongSizes struct {
-	mu    sync.Mutex // guards wrong, and that a new table takes over what is in it
-	wrong map[remote.UID]int64
-}
-
 // Change tells what became of a mailbox.
 type Change struct {
 	Mailbox  *Mailbox
