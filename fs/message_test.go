@@ -168,8 +168,8 @@ func TestReadersGetEveryByteWhereSizesTurnWrongAfterTheyWereTrusted(t *testing.T
 	}
 }
 
-// One fetch serves all readers of a message. A signal ends a reader at once, whether it was the first or not. The reader that
-// stays gets the bytes.
+// One fetch serves all readers of a message. A signal ends a reader at once, whether it was the first or not. The reader
+// that stays gets the bytes.
 func TestASignalEndsOneReaderAndTheOthersGetTheBytes(t *testing.T) {
 	for _, trusted := range []bool{false, true} {
 		for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGKILL} {

@@ -19,8 +19,8 @@ import (
 //	unread  flagged  answered
 //	word  "some words"                                          text: is meant
 //
-// Values may be quoted; in quotes \" is a quote and \\ a backslash. A query that breaks these rules is remote.ErrQuery, which
-// names the character where it does.
+// Values may be quoted; in quotes \" is a quote and \\ a backslash. Where a query breaks these rules, the error is
+// remote.ErrQuery and names the character.
 func parseQuery(s string) (remote.Query, error) {
 	p := queryParser{text: s, rest: s}
 	if !utf8.ValidString(s) {
