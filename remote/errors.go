@@ -3,6 +3,7 @@ package remote
 import (
 	"errors"
 	"slices"
+	"strings"
 )
 
 // What can happen to mail, in the mail's words. Every error of a protocol wraps one of these. Package fs turns them into an
@@ -50,3 +51,17 @@ func kind(text string) error {
 
 // Errors returns every error of this package that an error of a protocol may wrap.
 func Errors() []error { return slices.Clone(kinds) }
+
+// Shorten makes a server's words fit for an error or the log: one printable line, at most 200 bytes.
+func Shorten(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(s, "?"))
+	if len(s) > 200 {
+		s = strings.ToValidUTF8(s[:200], "") + "..."
+	}
+	return s
+}

@@ -6,6 +6,8 @@ import (
 	"crypto/tls"
 	"net"
 	"net/http/httptrace"
+
+	"github.com/mailfs/mailfs/remote"
 )
 
 // The steps on the way to a connection that is signed in, in their order, and the first one after it. A host that is an
@@ -89,17 +91,9 @@ func (c *greetingConn) Read(p []byte) (int, error) {
 	if !c.heard {
 		c.line = append(c.line, p[:n]...)
 		if line, _, ended := bytes.Cut(c.line, []byte("\n")); ended || len(c.line) > 1024 {
-			c.server.Step(Step{Name: StepGreeting, Done: true, Said: shorten(string(bytes.TrimSpace(line)))})
+			c.server.Step(Step{Name: StepGreeting, Done: true, Said: remote.Shorten(string(bytes.TrimSpace(line)))})
 			c.heard, c.line = true, nil
 		}
 	}
 	return n, err
-}
-
-// shorten makes a server's words fit for an error: one line, at most 100 bytes, quoted by the caller.
-func shorten(s string) string {
-	if len(s) > 100 {
-		s = s[:100] + "..."
-	}
-	return s
 }

@@ -42,7 +42,7 @@ func (a *Account) signIn(ctx context.Context, inner net.Conn) (*session, error) 
 func (a *Account) authenticate(ctx context.Context, s *session) error {
 	if err := s.client.WaitGreeting(); err != nil {
 		if no, ok := errors.AsType[*goimap.Error](err); ok {
-			return fmt.Errorf("%w: the server greets with %q", remote.ErrUnreachable, wire.Shorten(no.Text))
+			return fmt.Errorf("%w: the server greets with %q", remote.ErrUnreachable, remote.Shorten(no.Text))
 		}
 		return s.atSignIn(err)
 	}
@@ -138,5 +138,5 @@ func refusedLogin(no *goimap.Error, in *dial.SignIn) error {
 			why = remote.ErrUnreachable
 		}
 	}
-	return fmt.Errorf("%w: the server says %q", why, wire.Shorten(said))
+	return fmt.Errorf("%w: the server says %q", why, remote.Shorten(said))
 }

@@ -9,7 +9,6 @@ import (
 	"github.com/emersion/go-imap/v2/imapclient"
 
 	"github.com/mailfs/mailfs/remote"
-	"github.com/mailfs/mailfs/remote/imap/wire"
 )
 
 // Quota implements remote.Account with the STORAGE resource of INBOX (RFC 9208, section 5.1).
@@ -21,7 +20,7 @@ func (a *Account) Quota(ctx context.Context) (used, limit int64, err error) {
 		}
 		data, err := s.client.GetQuotaRoot("INBOX").Wait()
 		if no, ok := errors.AsType[*goimap.Error](err); ok {
-			return fmt.Errorf("%w: QUOTA: the server says %q", remote.ErrUnsupported, wire.Shorten(no.Text))
+			return fmt.Errorf("%w: QUOTA: the server says %q", remote.ErrUnsupported, remote.Shorten(no.Text))
 		}
 		roots = data
 		return s.fault(err)

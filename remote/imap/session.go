@@ -72,7 +72,7 @@ func (s *session) whyNot(mailbox string, err error) error {
 	}
 	// Cyrus has no code for it.
 	if no.Code == goimap.ResponseCodeNoPerm || no.Code == "" && strings.EqualFold(no.Text, "Permission denied") {
-		return fmt.Errorf("%w: %q: the server says %q", remote.ErrForbidden, mailbox, wire.Shorten(no.Text))
+		return fmt.Errorf("%w: %q: the server says %q", remote.ErrForbidden, mailbox, remote.Shorten(no.Text))
 	}
 	gone := no.Code == goimap.ResponseCodeNonExistent || no.Code == goimap.ResponseCodeTryCreate
 	if !gone && no.Type == goimap.StatusResponseTypeNo && no.Code == "" {
@@ -88,7 +88,7 @@ func (s *session) whyNot(mailbox string, err error) error {
 		}
 	}
 	if gone {
-		return fmt.Errorf("%w: %q: the server says %q", remote.ErrNoMailbox, mailbox, wire.Shorten(no.Text))
+		return fmt.Errorf("%w: %q: the server says %q", remote.ErrNoMailbox, mailbox, remote.Shorten(no.Text))
 	}
 	return fmt.Errorf("opening %q: %w", mailbox, s.fault(err))
 }
@@ -100,7 +100,7 @@ func (s *session) fault(err error) error {
 		return nil
 	}
 	if no, ok := errors.AsType[*goimap.Error](err); ok {
-		no = &goimap.Error{Type: no.Type, Code: no.Code, Text: wire.Shorten(no.Text)}
+		no = &goimap.Error{Type: no.Type, Code: no.Code, Text: remote.Shorten(no.Text)}
 		return fmt.Errorf("%w: %w", remote.ErrServer, no)
 	}
 	end := s.conn.Ending()
@@ -117,7 +117,7 @@ func (s *session) fault(err error) error {
 	case errors.Is(reason, wire.ErrUnparsable):
 		if reason == wire.ErrUnparsable {
 			first, _, _ := strings.Cut(err.Error(), "\n")
-			reason = fmt.Errorf("%w: %s", wire.ErrUnparsable, wire.Shorten(first))
+			reason = fmt.Errorf("%w: %s", wire.ErrUnparsable, remote.Shorten(first))
 		}
 		if end.Shared { // it may have been the answer to another command
 			return fmt.Errorf("%w: %w", remote.ErrLost, reason)

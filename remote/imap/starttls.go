@@ -6,7 +6,6 @@ import (
 
 	"github.com/mailfs/mailfs/remote"
 	"github.com/mailfs/mailfs/remote/dial"
-	"github.com/mailfs/mailfs/remote/imap/wire"
 )
 
 // startTLS is STARTTLS of RFC 9051, section 6.2.1.
@@ -17,10 +16,10 @@ func startTLS(c *dial.ClearText) (greeting string, err error) {
 	}
 	switch upper := strings.ToUpper(said); {
 	case strings.HasPrefix(upper, "* BYE"):
-		return "", fmt.Errorf("%w: the server greets with %q", remote.ErrUnreachable, wire.Shorten(said))
+		return "", fmt.Errorf("%w: the server greets with %q", remote.ErrUnreachable, remote.Shorten(said))
 	case !strings.HasPrefix(upper, "* OK"):
 		// A PREAUTH in the clear can be anybody's (RFC 9051, section 7.1.4).
-		return "", fmt.Errorf("%w: the server greets with %q before TLS", remote.ErrServer, wire.Shorten(said))
+		return "", fmt.Errorf("%w: the server greets with %q before TLS", remote.ErrServer, remote.Shorten(said))
 	}
 	if err := c.Send("S STARTTLS"); err != nil {
 		return "", err
@@ -31,7 +30,7 @@ func startTLS(c *dial.ClearText) (greeting string, err error) {
 		}
 	}
 	if !strings.HasPrefix(strings.ToUpper(said), "S OK") {
-		return "", fmt.Errorf("%w: the server refuses STARTTLS: %q", remote.ErrCertificate, wire.Shorten(said))
+		return "", fmt.Errorf("%w: the server refuses STARTTLS: %q", remote.ErrCertificate, remote.Shorten(said))
 	}
 	return "* OK TLS begun", nil
 }

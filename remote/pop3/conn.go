@@ -94,7 +94,7 @@ func (c *conn) Dial(string, string) (net.Conn, error) { return c, nil }
 // expect says what the next command is, before it is written.
 func (c *conn) expect(x *exchange) {
 	if len(c.asked) == 0 && c.content == nil && c.r < c.w && c.err == nil {
-		c.err = fmt.Errorf("%w: the server said unasked %q", remote.ErrLost, shorten(string(c.in[c.r:c.w])))
+		c.err = fmt.Errorf("%w: the server said unasked %q", remote.ErrLost, remote.Shorten(string(c.in[c.r:c.w])))
 	}
 	c.asked = append(c.asked, x)
 	c.owed += x.size
@@ -272,7 +272,7 @@ func (c *conn) status(line string) {
 		text = text[1:] // go-pop3 knows no challenge
 		x.challenged = true
 	default:
-		c.err = fmt.Errorf("%w: it answers %q to %s", errConfused, shorten(text), x.verb())
+		c.err = fmt.Errorf("%w: it answers %q to %s", errConfused, remote.Shorten(text), x.verb())
 		return
 	}
 	if c.content == nil {
@@ -374,12 +374,4 @@ func unstuffLF(b []byte) []byte {
 		}
 		b = b[i+3:]
 	}
-}
-
-// shorten makes a server's words fit for an error, which quotes them.
-func shorten(s string) string {
-	if len(s) > 100 {
-		s = s[:100] + "..."
-	}
-	return s
 }

@@ -60,9 +60,9 @@ func (s *session) greet() error {
 	case !x.refused:
 		return s.broken(x, err)
 	case locked(err.Error()):
-		return fmt.Errorf("%w: the server greets with %q", errInUse, shorten(err.Error()))
+		return fmt.Errorf("%w: the server greets with %q", errInUse, remote.Shorten(err.Error()))
 	default:
-		return fmt.Errorf("%w: the server greets with %q", remote.ErrUnreachable, shorten(err.Error()))
+		return fmt.Errorf("%w: the server greets with %q", remote.ErrUnreachable, remote.Shorten(err.Error()))
 	}
 }
 
@@ -160,7 +160,7 @@ func (s *session) exchange(in *dial.SignIn) (known bool, err error) {
 // again soon.
 func notSignedIn(said string, in *dial.SignIn) error {
 	said = in.Redact(said)
-	says := shorten(said)
+	says := remote.Shorten(said)
 	switch c := code(said); {
 	case locked(said):
 		return fmt.Errorf("%w: the server says %q", errInUse, says)

@@ -49,13 +49,13 @@ func (a *Account) load(s *session) error {
 	}
 	if stat.refused {
 		if locked(stat.said) {
-			return fmt.Errorf("%w: the server says %q", errInUse, shorten(stat.said))
+			return fmt.Errorf("%w: the server says %q", errInUse, remote.Shorten(stat.said))
 		}
 		return stat.refusal()
 	}
 	count, err := strconv.Atoi(strings.SplitN(stat.said, " ", 2)[0])
 	if err != nil || count < 0 {
-		return fmt.Errorf("%w: %q to STAT", remote.ErrServer, shorten(stat.said))
+		return fmt.Errorf("%w: %q to STAT", remote.ErrServer, remote.Shorten(stat.said))
 	}
 	s.drop = &maildrop{}
 	if count == 0 && len(list.answer) == 0 { // an empty maildrop has been seen to refuse LIST and UIDL

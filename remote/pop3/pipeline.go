@@ -101,7 +101,7 @@ func (a *Account) serve(s *session) {
 			}
 			if x.refused && strings.HasPrefix(code(x.said), "SYS/") {
 				// Not about the message: the server is going away (RFC 3206, section 4).
-				a.lost(s, s.line, fmt.Errorf("%w: the server says %q", remote.ErrLost, shorten(x.said)))
+				a.lost(s, s.line, fmt.Errorf("%w: the server says %q", remote.ErrLost, remote.Shorten(x.said)))
 				return
 			}
 			s.overlapped = s.overlapped || len(s.line) > 1

@@ -15,7 +15,7 @@ func startTLS(c *dial.ClearText) (greeting string, err error) {
 		return "", err
 	}
 	if !strings.HasPrefix(said, "+OK") {
-		return "", fmt.Errorf("%w: the server greets with %q", remote.ErrServer, shorten(said))
+		return "", fmt.Errorf("%w: the server greets with %q", remote.ErrServer, remote.Shorten(said))
 	}
 	if err := c.Send("STLS"); err != nil {
 		return "", err
@@ -24,7 +24,7 @@ func startTLS(c *dial.ClearText) (greeting string, err error) {
 		return "", err
 	}
 	if !strings.HasPrefix(said, "+OK") {
-		return "", fmt.Errorf("%w: the server refuses STLS: %q", remote.ErrCertificate, shorten(said))
+		return "", fmt.Errorf("%w: the server refuses STLS: %q", remote.ErrCertificate, remote.Shorten(said))
 	}
 	return "+OK TLS begun", nil
 }

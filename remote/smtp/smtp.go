@@ -85,13 +85,5 @@ func refused(err, why error) error {
 	if no.Code/100 == 4 {
 		why = remote.ErrUnreachable
 	}
-	return fmt.Errorf("%w: the server says %q", why, fmt.Sprintf("%d %s", no.Code, shorten(no.Message)))
-}
-
-// shorten makes a server's words fit for an error, which quotes them.
-func shorten(s string) string {
-	if len(s) > 100 {
-		s = s[:100] + "..."
-	}
-	return s
+	return fmt.Errorf("%w: the server says %q", why, fmt.Sprintf("%d %s", no.Code, remote.Shorten(no.Message)))
 }

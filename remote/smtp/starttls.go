@@ -26,7 +26,7 @@ func startTLS(c *dial.ClearText) (greeting string, err error) {
 		return "", err
 	}
 	if !strings.HasPrefix(said, "220") {
-		return "", fmt.Errorf("%w: the server greets with %q", remote.ErrUnreachable, shorten(said))
+		return "", fmt.Errorf("%w: the server greets with %q", remote.ErrUnreachable, remote.Shorten(said))
 	}
 	for _, command := range []string{"EHLO " + clientName, "STARTTLS"} { // a server takes STARTTLS only after EHLO
 		if err := c.Send(command); err != nil {
@@ -37,7 +37,7 @@ func startTLS(c *dial.ClearText) (greeting string, err error) {
 		}
 	}
 	if !strings.HasPrefix(said, "220") {
-		return "", fmt.Errorf("%w: the server refuses STARTTLS: %q", remote.ErrCertificate, shorten(said))
+		return "", fmt.Errorf("%w: the server refuses STARTTLS: %q", remote.ErrCertificate, remote.Shorten(said))
 	}
 	return "220 TLS begun", nil
 }

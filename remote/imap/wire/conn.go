@@ -357,7 +357,7 @@ func (c *Conn) frame() error {
 		line = withoutRev2(line)
 		if rest, ok := bytes.CutPrefix(line, []byte("* BYE ")); ok {
 			c.mu.Lock()
-			c.ending.Bye = Shorten(strings.TrimSpace(string(rest)))
+			c.ending.Bye = remote.Shorten(strings.TrimSpace(string(rest)))
 			c.mu.Unlock()
 		}
 	}

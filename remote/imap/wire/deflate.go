@@ -52,7 +52,7 @@ func (c *Conn) compressAnswered(line []byte) error {
 	_, status, _ := bytes.Cut(line, []byte(" "))
 	word, text := firstWord(status)
 	if !bytes.EqualFold(word, []byte("OK")) {
-		answer <- fmt.Errorf("%w: the server refuses COMPRESS: %q", remote.ErrServer, Shorten(string(bytes.TrimSpace(text))))
+		answer <- fmt.Errorf("%w: the server refuses COMPRESS: %q", remote.ErrServer, remote.Shorten(string(bytes.TrimSpace(text))))
 		return nil
 	}
 	ahead := bytes.Clone(c.buf[c.r:c.w])

@@ -144,18 +144,3 @@ func withoutRev2(line []byte) []byte {
 	}
 	return bytes.ReplaceAll(line, []byte(" IMAP4rev2"), nil)
 }
-
-// Shorten makes a server's words fit for an error or the log: one printable line, at most 200 bytes.
-func Shorten(s string) string {
-	s = strings.ToValidUTF8(s, "?")
-	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return ' '
-		}
-		return r
-	}, s)
-	if len(s) > 200 {
-		s = strings.ToValidUTF8(s[:200], "") + "..."
-	}
-	return s
-}
