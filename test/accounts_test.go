@@ -214,17 +214,17 @@ func TestPasswordCommandIsAskedAndItsFailureTold(t *testing.T) {
 		t.Errorf("password_command sees\n%s", env)
 	}
 
-	for _, try := range []struct{ command, says string }{
-		{"echo no such entry >&2; exit 3", `no such entry`},
-		{"exit 3", `3`},
-		{"true", `password`},
-		{"sleep 1000", `password`},
-		{"echo " + wrongPassword, `login|password|sign`},
+	for _, try := range []struct{ command, timeout, says string }{
+		{"echo no such entry >&2; exit 3", "30s", `no such entry`},
+		{"exit 3", "30s", `3`},
+		{"true", "30s", `password`},
+		{"sleep 1000", "2s", `password`},
+		{"echo " + wrongPassword, "30s", `login|password|sign`},
 	} {
 		t.Run(try.command, func(t *testing.T) {
 			t.Parallel()
 			point := run.TempDir(t)
-			args := append([]string{"mount", "--timeout", "2s", "--password-command", try.command}, trust()...)
+			args := append([]string{"mount", "--timeout", try.timeout, "--password-command", try.command}, trust()...)
 			res := run.Run(t, harness.Command{Args: append(args, imaps("command"), point)})
 			if harness.Mounted(point) != 0 {
 				t.Error("something is mounted")

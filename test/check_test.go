@@ -125,7 +125,7 @@ func TestCheckReportsASilentNameServer(t *testing.T) {
 	began := time.Now()
 	out, err := exec.Command("unshare", "--mount", "sh", "-c", letGo+`; mount --bind "$1" "$(readlink -f /etc/resolv.conf)" && exec "$2" check --timeout 1s imaps://mail.example.com`,
 		"sh", file, run.Binary).CombinedOutput()
-	if took := time.Since(began); took > 10*time.Second {
+	if took := time.Since(began); took > inTime {
 		t.Errorf("it took %s", took)
 	}
 	if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() != 1 ||
@@ -143,16 +143,16 @@ func TestCheckReportsAServerThatFreezes(t *testing.T) {
 			p := run.Proxy(t, dovecot.IMAP, harness.ProxyOptions{})
 			p.FreezeWhen(when)
 			began := time.Now()
-			res := run.Run(t, harness.Command{Args: []string{"check", "--tls=off", "--timeout=1s", inTheClear("frozen", p.Port)},
+			res := run.Run(t, harness.Command{Args: []string{"check", "--tls=off", "--timeout=5s", inTheClear("frozen", p.Port)},
 				Env: []string{"MAILFS_PASSWORD=" + harness.Password}})
 			step := "mailboxes"
 			if when == "AUTHENTICATE" {
 				step = "login"
 			}
-			if res.Code != 1 || !regexp.MustCompile(step+` +FAILED.*within 1s`).MatchString(res.Stdout) {
+			if res.Code != 1 || !regexp.MustCompile(step+` +FAILED.*within 5s`).MatchString(res.Stdout) {
 				t.Errorf("exit status %d\n%s%s", res.Code, res.Stdout, res.Stderr)
 			}
-			if took := time.Since(began); took > 10*time.Second {
+			if took := time.Since(began); took > inTime {
 				t.Errorf("it took %s", took)
 			}
 		})

@@ -81,7 +81,7 @@ func TestCachedMailIsReadWhileTheServerIsAway(t *testing.T) {
 		t.Run(account.name, func(t *testing.T) {
 			t.Parallel()
 			proxy := run.Proxy(t, account.port, harness.ProxyOptions{})
-			m := run.Mount(t, "--tls=off", "--refresh", "1s", "--timeout", "5s", fmt.Sprintf(account.url, proxy.Port))
+			m := run.Mount(t, "--tls=off", "--refresh", "1s", fmt.Sprintf(account.url, proxy.Port))
 			files := names(filepath.Join(m.Path, "INBOX"))
 			if len(files) != len(held) {
 				t.Fatalf("INBOX shows %d messages, want %d", len(files), len(held))
@@ -136,7 +136,7 @@ func TestReadFromAStalledServerFailsAfterTheTimeout(t *testing.T) {
 		t.Run(account.name, func(t *testing.T) {
 			t.Parallel()
 			proxy := run.Proxy(t, account.port, harness.ProxyOptions{})
-			m := run.Mount(t, "--tls=off", "--timeout", "2s", fmt.Sprintf(account.url, proxy.Port))
+			m := run.Mount(t, "--tls=off", "--timeout", "5s", fmt.Sprintf(account.url, proxy.Port))
 			files := names(filepath.Join(m.Path, "INBOX"))
 			if len(files) != len(held) {
 				t.Fatalf("INBOX shows %d messages, want %d", len(files), len(held))
@@ -148,8 +148,8 @@ func TestReadFromAStalledServerFailsAfterTheTimeout(t *testing.T) {
 			if !isErrno(err, syscall.ETIMEDOUT) {
 				t.Errorf("reading from a server that hangs: %v after %v, want ETIMEDOUT", err, took)
 			}
-			if took > 2*time.Second+3*time.Second {
-				t.Errorf("a call took %v with a timeout of 2 s", took)
+			if took > inTime {
+				t.Errorf("a call took %v with a timeout of 5 s", took)
 			}
 			proxy.Thaw()
 			harness.Eventually(t, "reading works again", func() bool {
@@ -160,6 +160,9 @@ func TestReadFromAStalledServerFailsAfterTheTimeout(t *testing.T) {
 	}
 }
 
+// hangs is a timeout that is not to pass in a test: far above [harness.Patience].
+const hangs = "10m"
+
 // Who waits for a server that hangs can be let go, by Ctrl-C and by kill -9, also the second one in the line.
 func TestReaderOfAStalledServerCanBeKilled(t *testing.T) {
 	t.Parallel()
@@ -167,10 +170,9 @@ func TestReaderOfAStalledServerCanBeKilled(t *testing.T) {
 	c.Make("Folder")
 	c.Put("INBOX", harness.Letters(65, 3)...)
 	proxy := run.Proxy(t, dovecot.IMAP, harness.ProxyOptions{})
-	m := run.Mount(t, "--tls=off", "--timeout", "60s", inTheClear("hung", proxy.Port))
+	m := run.Mount(t, "--tls=off", "--timeout", hangs, inTheClear("hung", proxy.Port))
 	file := filepath.Join(m.Path, m.List(t)["INBOX"][1].Path())
 	proxy.Freeze()
-	const prompt = 5 * time.Second // far below the timeout, far above what a busy machine needs
 	for _, signals := range [][2]syscall.Signal{
 		{syscall.SIGINT, syscall.SIGKILL}, {syscall.SIGKILL, syscall.SIGINT}, {syscall.SIGTERM, syscall.SIGTERM},
 	} {
@@ -197,7 +199,7 @@ func TestReaderOfAStalledServerCanBeKilled(t *testing.T) {
 					if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != signals[i] {
 						t.Errorf("reader %d ended with %v, want %v", i, err, signals[i])
 					}
-				case <-time.After(prompt):
+				case <-time.After(harness.Patience):
 					t.Fatalf("reader %d does not end after %v; its state is %c", i, signals[i], harness.State(cmd.Process.Pid))
 				}
 			}
@@ -266,7 +268,7 @@ func TestReaderOfAStalledServerHearsCtrlC(t *testing.T) {
 	c := dovecot.Dial(t, "ctrlc")
 	c.Put("INBOX", harness.Letters(640, 3)...)
 	proxy := run.Proxy(t, dovecot.IMAP, harness.ProxyOptions{})
-	m := run.Mount(t, "--tls=off", "--timeout", "60s", inTheClear("ctrlc", proxy.Port))
+	m := run.Mount(t, "--tls=off", "--timeout", hangs, inTheClear("ctrlc", proxy.Port))
 	file := filepath.Join(m.Path, m.List(t)["INBOX"][1].Path())
 	proxy.Freeze()
 	defer proxy.Thaw()
@@ -297,7 +299,7 @@ func TestReaderOfAStalledServerHearsCtrlC(t *testing.T) {
 				if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGINT {
 					t.Errorf("the reader ended with %v, want %v", err, syscall.SIGINT)
 				}
-			case <-time.After(5 * time.Second):
+			case <-time.After(harness.Patience):
 				t.Errorf("the reader goes on; its state is %c", harness.State(cmd.Process.Pid))
 			}
 		})

@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/mailfs/mailfs/test/harness"
 )
@@ -16,6 +17,10 @@ var (
 	run     *harness.Run
 	dovecot *harness.Dovecot
 )
+
+// inTime is how long something may take that --timeout bounds at some seconds. A busy machine does not break it, and a wait
+// does that goes by the default of --timeout, 30 seconds.
+const inTime = 25 * time.Second
 
 const oddPassword = `"\ %s{3} ü`
 

@@ -102,7 +102,7 @@ func TestStoreSurvivesKills(t *testing.T) {
 					t.Logf("seed %d", seed)
 				}
 			})
-			v.args = append([]string{"--tls=off", "--refresh", "1s", "--timeout", "10s", "--cache-dir", v.store},
+			v.args = append([]string{"--tls=off", "--refresh", "1s", "--timeout", "60s", "--cache-dir", v.store},
 				append(account.args, fmt.Sprintf("%s://%s@127.0.0.1:%d", account.protocol, user, port))...)
 			v.fill()
 			v.m = run.Mount(t, v.args...)

@@ -87,7 +87,7 @@ func TestPrefetchedMailNeedsNoServer(t *testing.T) {
 		tables += fmt.Sprintf("[account.%s]\nurl = %q\ntls = \"off\"\nprefetch = %q\npassword_command = \"echo '%s'\"\n", kind,
 			inTheClear("prefetch"+kind, proxy.Port), kind, harness.Password)
 	}
-	args := []string{"--config", config(t, "cache_dir = %q\ntimeout = \"5s\"\n%s", store, tables)}
+	args := []string{"--config", config(t, "cache_dir = %q\n%s", store, tables)}
 	m := run.MountAs(t, harness.Command{Args: args})
 	for kind, want := range map[string]int{"all": 33, "recent": 12} {
 		harness.Eventually(t, "what is wanted of "+kind+" is here", func() bool {
@@ -126,7 +126,7 @@ func TestKeptMailStaysWhenThePOP3ServerDropsIt(t *testing.T) {
 			"password_command = \"echo '%s'\"\n", kind, kind, proxy.Port, kind == "kept", harness.Password)
 	}
 	// Room for one message of the account that is not kept: what is kept does not count.
-	file := config(t, "cache_dir = %q\ncache_size = \"2KiB\"\nrefresh = \"1s\"\ntimeout = \"5s\"\n%s", store, tables)
+	file := config(t, "cache_dir = %q\ncache_size = \"2KiB\"\nrefresh = \"1s\"\n%s", store, tables)
 	args := []string{"--config", file}
 	m := run.MountAs(t, harness.Command{Args: args})
 	inbox := func(account string) string { return filepath.Join(m.Path, account, "INBOX") }

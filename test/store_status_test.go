@@ -75,7 +75,7 @@ func TestStatusTellsHowFarAListingIs(t *testing.T) {
 	t.Parallel()
 	dovecot.Dial(t, "statuslisting").Put("INBOX", harness.Letters(252, 120)...)
 	proxy := run.Proxy(t, dovecot.IMAP, harness.ProxyOptions{})
-	m := run.Mount(t, "--tls=off", "--timeout", "60s", inTheClear("statuslisting", proxy.Port))
+	m := run.Mount(t, "--tls=off", "--timeout", hangs, inTheClear("statuslisting", proxy.Port))
 	proxy.FreezeWhen(`BODY\.PEEK\[HEADER\.FIELDS`)
 	listed := make(chan int, 1)
 	go func() { listed <- len(names(filepath.Join(m.Path, "INBOX"))) }()
@@ -103,7 +103,7 @@ func TestStatusCommandTellsWhatIsMounted(t *testing.T) {
 	c := dovecot.Dial(t, "statuscommand")
 	c.Put("INBOX", harness.Letters(253, 7)...)
 	proxy := run.Proxy(t, dovecot.IMAP, harness.ProxyOptions{})
-	m := run.Mount(t, "--tls=off", "--refresh", "1s", "--timeout", "3s", inTheClear("statuscommand", proxy.Port))
+	m := run.Mount(t, "--tls=off", "--refresh", "1s", inTheClear("statuscommand", proxy.Port))
 	m.Compare(t, c.All(), nil)
 
 	res := run.Run(t, harness.Command{Args: []string{"status", m.Path}})

@@ -172,7 +172,7 @@ func TestSearchWithoutServerSearchesTheCache(t *testing.T) {
 	t.Parallel()
 	plantSearches(t, "searchkept")
 	proxy := run.Proxy(t, dovecot.IMAP, harness.ProxyOptions{})
-	m := run.Mount(t, "--tls=off", "--timeout", "3s", "--cache-dir", run.TempDir(t), inTheClear("searchkept", proxy.Port))
+	m := run.Mount(t, "--tls=off", "--cache-dir", run.TempDir(t), inTheClear("searchkept", proxy.Port))
 	harness.Shell(t, m.Path, `ls INBOX >/dev/null; cat INBOX/*_3.eml >/dev/null; cat INBOX/.text/*_4.txt >/dev/null`)
 	proxy.Close()
 	for _, q := range queries {

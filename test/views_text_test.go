@@ -300,7 +300,7 @@ func TestViewsStayWithoutServer(t *testing.T) {
 	plantTexts(t, "textsstay", 12)
 	proxy := run.Proxy(t, dovecot.IMAP, harness.ProxyOptions{})
 	store := run.TempDir(t)
-	args := []string{"--tls=off", "--timeout", "5s", "--cache-dir", store, inTheClear("textsstay", proxy.Port)}
+	args := []string{"--tls=off", "--cache-dir", store, inTheClear("textsstay", proxy.Port)}
 	m := run.Mount(t, args...)
 	before := harness.Shell(t, m.Path, `cat INBOX/.text/*`)
 	const parts = `ls -l INBOX/.parts/*; cat INBOX/.parts/*_2/a-file.pdf | sha256sum`
