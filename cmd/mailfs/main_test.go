@@ -101,7 +101,7 @@ func TestCommandLine(t *testing.T) {
 		{args: []string{"demo", "a", "b"}, status: 2, stderr: "usage: mailfs demo"},
 		{args: []string{"demo", "--"}, status: 2, stderr: "a command is missing"},
 		{args: []string{"demo", "--", "no-such-command-here"}, status: 127, stderr: "command not found"},
-		{args: []string{"background"}, status: 2, stderr: "for mailfs itself"},
+		{args: []string{"background"}, status: 2, stderr: "only mailfs itself"},
 	} {
 		t.Run(strings.Join(c.args, " "), func(t *testing.T) {
 			stdout, stderr, status := runCommand(t, command(t, c.args...))

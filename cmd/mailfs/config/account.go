@@ -16,35 +16,35 @@ import (
 	"github.com/mailfs/mailfs/remote/dial"
 )
 
-// Account says how to reach one account and what is kept of it. What has a name of TOML may stand in its table
-// [account.NAME]; the rest comes of that, of the options, and of questions.
+// Account says how to reach one account and what mailfs keeps of it. The fields with a name in TOML are the keys of its table
+// [account.NAME] in the configuration file.
 type Account struct {
 	Name string `toml:"-"` // in the configuration; empty for an account that was given as a URL
 	URL  string `toml:"url"`
-	User string `toml:"-"` // of the URL, or the answer to a question
+	User string `toml:"-"` // from the URL, or typed by the user
 	Connection
-	OAuth    *OAuth         `toml:"oauth"` // nil: the account signs in without
+	OAuth    *OAuth         `toml:"oauth"` // nil: the account does not use OAuth
 	Prefetch cache.Prefetch `toml:"prefetch"`
-	Keep     bool           `toml:"keep"` // messages that a POP3 server drops
+	Keep     bool           `toml:"keep"` // keep messages that the POP3 server has dropped
 
 	Roots []byte `toml:"-"` // content of CAFile; nil trusts the system's certificates
-	Store string `toml:"-"` // directory of its cache; empty: nothing is kept on disk
+	Store string `toml:"-"` // directory of the account's cache; empty: nothing is kept on disk
 
-	HasPassword bool   `toml:"-"` // Password is from the environment or from a question
+	HasPassword bool   `toml:"-"` // Password is set, from the environment or from the terminal
 	Password    []byte `toml:"-"`
 }
 
-// OAuth is the table [account.NAME.oauth]: who mailfs is to the provider, and where tokens are asked for.
+// OAuth is the table [account.NAME.oauth]: how mailfs introduces itself to the provider, and the provider's addresses.
 type OAuth struct {
 	ClientID     string   `toml:"client_id"`
-	ClientSecret string   `toml:"client_secret"` // no secret in a program that people run; some providers want it sent
+	ClientSecret string   `toml:"client_secret"` // some providers ask for it, though a program on users' machines can't keep it secret
 	DeviceURL    string   `toml:"device_url"`
 	AuthURL      string   `toml:"auth_url"`
 	TokenURL     string   `toml:"token_url"`
 	Scopes       []string `toml:"scopes"`
 }
 
-// check refuses what can't work, and addresses that would send tokens in the clear.
+// check returns an error if a key is missing, or if a URL would send tokens in the clear.
 func (o *OAuth) check() error {
 	switch {
 	case o.ClientID == "":
@@ -64,7 +64,7 @@ func (o *OAuth) check() error {
 		}
 		local := dial.Server{Host: u.Hostname()}
 		if u.Scheme != "https" && !(u.Scheme == "http" && local.Loopback()) {
-			return fmt.Errorf("%q in oauth: it must be https://, tokens are worth as much as passwords", raw)
+			return fmt.Errorf("%q in oauth: it must be https://: a token is worth as much as a password", raw)
 		}
 	}
 	return nil
@@ -73,17 +73,17 @@ func (o *OAuth) check() error {
 // InTheClear tells whether the account does without TLS.
 func (a *Account) InTheClear() bool { return a.TLS == "off" }
 
-// SetPassword gives the account a password that is asked of nobody any more.
+// SetPassword gives the account a password; neither the keyring nor the user is asked then.
 func (a *Account) SetPassword(p string) { a.HasPassword, a.Password = true, []byte(p) }
 
-// Label says whose mail the account is, whatever it is called: its URL with server and user only. It names the account in
+// Label is the account's URL, reduced to server and user. It is the same whatever the account is called, and names the account in
 // questions, in the keyring and in the cache.
 func (a *Account) Label() string {
 	s := a.Server()
 	return s.String()
 }
 
-// Called is what the account is called on a command line: its name or its label.
+// Called is the account's name on a command line, or its label if it has none.
 func (a *Account) Called() string {
 	if a.Name != "" {
 		return a.Name
@@ -91,7 +91,8 @@ func (a *Account) Called() string {
 	return a.Label()
 }
 
-// Server is the account in the words of package remote, without a way to sign in. The URL must have been checked.
+// Server returns the account's server for package remote/dial, without a way to sign in; secret.Server adds that. The URL must
+// have been checked.
 func (a *Account) Server() dial.Server {
 	s, err := dial.ParseURL(a.URL)
 	if err != nil {
@@ -105,7 +106,7 @@ func (a *Account) Server() dial.Server {
 	return s
 }
 
-// storeName is the name of the directory of the account's store: readable, and another one for each server and user.
+// storeName returns the name of the directory of the account's cache. It is readable, and differs for each server and user.
 func (a *Account) storeName() string {
 	s := a.Server()
 	readable := strings.Map(func(r rune) rune {
@@ -120,8 +121,8 @@ func (a *Account) storeName() string {
 	return fmt.Sprintf("%s-%s-%x", s.Protocol, readable, sha256.Sum256([]byte(a.Label())))[:len(s.Protocol)+1+len(readable)+1+12]
 }
 
-// account is what the options and a table of the configuration say together: a flag that was given beats the table; one that
-// was not only stands in for what the table leaves out.
+// account completes a table of the configuration with the options. An option that the command line has set replaces the value in
+// the table; any other option fills in where the table has no value.
 func (f *Flags) account(table Account) (Account, error) {
 	server, err := dial.ParseURL(table.URL)
 	if err != nil {
@@ -144,7 +145,7 @@ func (f *Flags) account(table Account) (Account, error) {
 		field := o.value(&said)
 		if f.given(o.name) || field.String() == o.value(&unsaid).String() {
 			if err := field.Set(o.value(&f.Options).String()); err != nil {
-				return Account{}, err // Set reads what String writes
+				return Account{}, err // never: Set reads what String writes
 			}
 		}
 	}
@@ -157,7 +158,7 @@ func (f *Flags) account(table Account) (Account, error) {
 	return a, nil
 }
 
-// ReadCertificates reads a file of certificates and makes sure that there is one in it.
+// ReadCertificates reads a PEM file and makes sure that there is a certificate in it.
 func ReadCertificates(path string) ([]byte, error) {
 	pem, err := os.ReadFile(path)
 	if err != nil {
@@ -169,8 +170,8 @@ func ReadCertificates(path string) ([]byte, error) {
 	return pem, nil
 }
 
-// Accounts returns the accounts that arguments name: by URL, or by their names in the configuration. Without arguments
-// these are all of the configuration.
+// Accounts returns the accounts that the arguments name, by URL or by name in the configuration. Without arguments it returns all
+// accounts of the configuration.
 func (f *Flags) Accounts(args []string) ([]Account, error) {
 	var tables []Account
 	var c *file
@@ -221,9 +222,10 @@ func (f *Flags) Accounts(args []string) ([]Account, error) {
 	return accounts, nil
 }
 
-// IsURL tells a URL, also one that was written in haste, from the name of an account or of a directory.
+// IsURL tells whether an argument is a URL, also a misspelt one, and not the name of an account or of a directory.
 func IsURL(arg string) bool {
-	return strings.Contains(arg, "://") || hastyURL.MatchString(arg)
+	return strings.Contains(arg, "://") || misspeltURL.MatchString(arg)
 }
 
-var hastyURL = regexp.MustCompile(`^(?i)(imap|pop3|smtp)s?:`)
+// misspeltURL matches a URL without its slashes.
+var misspeltURL = regexp.MustCompile(`^(?i)(imap|pop3|smtp)s?:`)

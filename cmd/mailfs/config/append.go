@@ -19,7 +19,7 @@ import (
 
 var bareKey = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
 
-// AccountText is the table of an account for the configuration file.
+// AccountText returns the table of an account, for the configuration file. caFile is empty, or the file of --ca-file.
 func AccountText(name string, server dial.Server, caFile string) string {
 	key := name
 	if !bareKey.MatchString(key) {
@@ -43,7 +43,7 @@ func AccountText(name string, server dial.Server, caFile string) string {
 	return text
 }
 
-// tomlString is a basic string of TOML.
+// tomlString quotes a text as a basic string of TOML.
 func tomlString(s string) string {
 	var b strings.Builder
 	b.WriteByte('"')
@@ -62,16 +62,16 @@ func tomlString(s string) string {
 	return b.String()
 }
 
-// ErrAlready: the account is there, and with the same server.
+// ErrAlready: the configuration has this account already, with the same server.
 var ErrAlready = errors.New("the account is there already")
 
-// AddAccount appends the table of an account to the configuration file of the options, which is replaced as a whole once the
-// new one has proven to be good.
+// AddAccount appends the table of an account to the configuration file. It writes a new file, reads that back, and replaces the
+// old file if the new one has no error.
 func (o *Options) AddAccount(name, table string) (path string, err error) {
 	if path, err = o.path(); err != nil {
 		return "", err
 	}
-	if target, err := filepath.EvalSymlinks(path); err == nil { // it stays a link
+	if target, err := filepath.EvalSymlinks(path); err == nil { // a link stays a link
 		path = target
 	}
 	var info os.FileInfo
@@ -109,10 +109,10 @@ func (o *Options) AddAccount(name, table string) (path string, err error) {
 	if err != nil {
 		return "", process.FileError(filepath.Dir(path), err)
 	}
-	defer os.Remove(next.Name()) // unless it has become the file
+	defer os.Remove(next.Name()) // fails once the file was renamed
 	_, err = next.Write(text)
 	if old, ok := sysStat(info); ok && (int(old.Uid) != os.Geteuid() || int(old.Gid) != os.Getegid()) {
-		err = errors.Join(err, next.Chown(int(old.Uid), int(old.Gid))) // before the mode: it is somebody else's then
+		err = errors.Join(err, next.Chown(int(old.Uid), int(old.Gid))) // chown resets mode bits, so it comes before chmod
 	}
 	err = errors.Join(err, next.Chmod(mode), next.Sync(), next.Close())
 	if err != nil {
@@ -127,7 +127,7 @@ func (o *Options) AddAccount(name, table string) (path string, err error) {
 	return path, nil
 }
 
-// sysStat is what the system knows of a file; none of one that was not there.
+// sysStat returns the owner of a file and the like. info is nil for a file that did not exist.
 func sysStat(info os.FileInfo) (*syscall.Stat_t, bool) {
 	if info == nil {
 		return nil, false

@@ -16,16 +16,16 @@ import (
 	"github.com/mailfs/mailfs/cmd/mailfs/process"
 )
 
-// file is what a configuration file says. Values at its top stand for options of the same name.
+// file is the content of a configuration file. A key at its top sets the option of the same name.
 type file struct {
 	path     string
-	options  map[string]any // by name of the option
-	accounts []Account      // in the order of the file, as their tables are
+	options  map[string]any // the values at the top, by name of the option
+	accounts []Account      // the tables [account.NAME], in the order of the file
 }
 
-// usualPath is where the configuration is looked for: $XDG_CONFIG_HOME/mailfs/config.toml, or below ~/.config.
+// usualPath returns where the configuration file is without --config: $XDG_CONFIG_HOME/mailfs/config.toml, or below ~/.config.
 func usualPath() (string, error) {
-	// The base directory specification has relative paths ignored.
+	// Programs have to ignore a relative path (XDG Base Directory Specification).
 	if dir := os.Getenv("XDG_CONFIG_HOME"); filepath.IsAbs(dir) {
 		return filepath.Join(dir, "mailfs", "config.toml"), nil
 	}
@@ -57,7 +57,7 @@ func (f *Flags) file() (*file, error) {
 	return c, err
 }
 
-// Tables returns the accounts of the configuration file as their tables are, in the order of the file.
+// Tables returns the accounts of the configuration file without the options, in the order of the file.
 func (f *Flags) Tables() ([]Account, error) {
 	c, err := f.file()
 	if err != nil {
@@ -66,7 +66,7 @@ func (f *Flags) Tables() ([]Account, error) {
 	return c.accounts, nil
 }
 
-// readFile reads a configuration file. Its errors name the file and what is wrong in it.
+// readFile reads a configuration file. The error names the file and what is wrong in it.
 func readFile(path string) (*file, error) {
 	content, err := os.ReadFile(path)
 	if err != nil {
@@ -99,7 +99,7 @@ func readFile(path string) (*file, error) {
 	if unknown := meta.Undecoded(); len(unknown) > 0 {
 		return nil, fmt.Errorf("%s: %w", path, unknownKey(unknown[0]))
 	}
-	for _, key := range meta.Keys() { // a map has no order, the file has
+	for _, key := range meta.Keys() { // in the order of the file: a map has none
 		if len(key) != 2 || key[0] != "account" {
 			continue
 		}
@@ -118,7 +118,8 @@ func readFile(path string) (*file, error) {
 	return f, nil
 }
 
-// checkTable refuses what can't be a directory's name, and an account that is nowhere.
+// checkTable returns an error if the account's name can't be that of a directory, or if keys of its table are missing or exclude each
+// other.
 func (a *Account) checkTable() error {
 	switch {
 	case a.Name == "", len(a.Name) > 255, strings.HasPrefix(a.Name, "."), strings.Contains(a.Name, "/"),
@@ -137,8 +138,8 @@ func (a *Account) checkTable() error {
 	return nil
 }
 
-// locate returns the path of a file that the configuration names: a relative name starts at the configuration's directory, ~
-// is the home directory.
+// locate returns the path of a file that the configuration names. A relative name is relative to the configuration's directory, and
+// ~/ is the home directory.
 func (f *file) locate(name string) string {
 	if rest, ok := strings.CutPrefix(name, "~/"); ok {
 		if home, err := os.UserHomeDir(); err == nil {
@@ -151,7 +152,7 @@ func (f *file) locate(name string) string {
 	return filepath.Join(filepath.Dir(f.path), name)
 }
 
-// apply sets those options of a command that the command line left alone.
+// apply sets the options of a command that its command line has not set. An option of -o counts as not set.
 func (f *file) apply(flags *Flags) error {
 	for _, o := range declared {
 		value, said := f.options[o.name]
@@ -185,7 +186,7 @@ func (f *file) account(name string) (Account, error) {
 		strings.Join(names, ", "))
 }
 
-// unknownKey says that a key means nothing, or why there is none for passwords.
+// unknownKey is the error of a key that mailfs does not know. For a key like password it says why there is none.
 func unknownKey(key toml.Key) error {
 	if last := strings.ToLower(key[len(key)-1]); last == "password" || last == "pass" {
 		return fmt.Errorf("%s: mailfs takes no password from a file, where it would lie open in backups and copies; "+
@@ -194,7 +195,7 @@ func unknownKey(key toml.Key) error {
 	return fmt.Errorf("unknown key %q", key.String())
 }
 
-// tomlError is an error of the TOML reader with the line it is about, in one line of text.
+// tomlError turns an error of the TOML package into one line of text that names the line of the file.
 func tomlError(err error) error {
 	var parse toml.ParseError
 	if errors.As(err, &parse) {
@@ -208,12 +209,12 @@ func tomlError(err error) error {
 	return errors.New(text)
 }
 
-// wrongType is what the TOML reader says of a value that does not fit: its line and key, then in Go's words what it is
-// and what was wanted.
+// wrongType matches the error of the TOML package for a value of the wrong type: its line, its key, and the Go types that it has and
+// should have.
 var wrongType = regexp.MustCompile(`^line (\d+) \(last key "(.+)"\): ` +
 	`(?:incompatible types: TOML value has type (\S+); destination has type (\S+)|type mismatch for \S+: expected table but found (\S+))$`)
 
-// typeName is the word of people for a type.
+// typeName describes a Go type to somebody who writes a configuration file.
 func typeName(name string) string {
 	switch {
 	case name == "string":

@@ -9,15 +9,15 @@ import (
 	"strings"
 )
 
-// FstabName is the name under which mount(8) calls the program for file systems of type mailfs, fuseName the one for those
-// of type fuse.mailfs: people copy that from /proc/mounts, and write so for others of FUSE.
+// mount(8) calls the program as FstabName for file systems of type mailfs, and as fuseName for those of type fuse.mailfs. Users
+// write the latter because /proc/mounts shows that, and because other FUSE file systems have such a type.
 const (
 	FstabName = "mount.mailfs"
 	fuseName  = "mount.fuse.mailfs"
 )
 
-// CommandLine returns the arguments of the program: those of mount(8) turned into the ones of mailfs mount, when it was
-// called as mount(8) does. nil means that there is nothing to do.
+// CommandLine returns the arguments of the program. If mount(8) has called the program, its arguments are turned into those of
+// mailfs mount. nil means that there is nothing to do.
 func CommandLine(args []string) ([]string, error) {
 	if len(args) == 0 {
 		return args, nil
@@ -29,11 +29,11 @@ func CommandLine(args []string) ([]string, error) {
 	return fromFstab(args[1:])
 }
 
-// usualSearchPath is where a command for the password is looked for when nobody says so.
+// usualSearchPath is PATH for the commands that mailfs runs, where mount(8) has removed it.
 const usualSearchPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// restoreEnvironment puts back what mount(8) takes away from its helpers. Without PATH no command for the password would
-// run, without HOME it would not find what it keeps there, and there would be no cache.
+// restoreEnvironment sets the variables that mount(8) removes before it calls a helper. Without PATH no password command would run.
+// Without HOME the command would not find its files, and mailfs would have no place for its cache.
 func restoreEnvironment() {
 	if os.Getenv("PATH") == "" {
 		os.Setenv("PATH", usualSearchPath)
@@ -46,7 +46,7 @@ func restoreEnvironment() {
 }
 
 // fromFstab reads SOURCE DIR [-sfnv] [-N NAMESPACE] [-o OPTIONS] [-t TYPE], as mount(8) documents it for helpers. SOURCE
-// is a URL, a configuration file, or any word for the configuration that an option names.
+// is a URL, a configuration file, or any word if the option config names the file.
 func fromFstab(args []string) ([]string, error) {
 	var where, options []string
 	for len(args) > 0 {
@@ -59,10 +59,10 @@ func fromFstab(args []string) ([]string, error) {
 		for flags := arg[1:]; flags != ""; {
 			flag, rest := flags[0], flags[1:]
 			switch flag {
-			case 's', 'n', 'v': // sloppy, no mtab, verbose: there is nothing that they would change
+			case 's', 'n', 'v': // sloppy, no mtab, verbose: they change nothing for mailfs
 				flags = rest
 				continue
-			case 'f': // fake
+			case 'f': // fake: do not mount
 				return nil, nil
 			case 'o', 't', 'N':
 			default:
@@ -83,7 +83,7 @@ func fromFstab(args []string) ([]string, error) {
 	if len(where) != 2 {
 		return nil, WrongUsage("usage: %s SOURCE DIR [-sfnv] [-o OPTIONS]", FstabName)
 	}
-	// mount(8) says rw whenever nobody has said ro.
+	// mount(8) passes rw where fstab does not say ro.
 	options = slices.DeleteFunc(options, func(o string) bool { return o == "rw" || o == "" })
 	line := []string{"mount"}
 	switch source := where[0]; {

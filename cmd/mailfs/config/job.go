@@ -12,22 +12,22 @@ import (
 	"github.com/mailfs/mailfs/fs"
 )
 
-// Job is everything that a serving process has to know. It crosses a pipe, never arguments or the environment: there are
-// passwords in it.
+// Job is everything that a serving process has to know. It reaches the process through a pipe, never in arguments or the
+// environment: it holds passwords.
 type Job struct {
 	Options
 	Mountpoint string
 	Accounts   []Account
-	Single     bool   // the one account is the root of the mount
+	Single     bool   // the root of the mount is the account itself, not a directory of accounts
 	FSName     string // what mount(8) shows as the device
 
-	// Demo has the sample servers run in the serving process and mounts their accounts.
+	// Demo makes the serving process run the sample servers and mount their accounts.
 	Demo bool
-	// Temporary has the mountpoint removed after it was unmounted.
+	// Temporary makes the serving process remove the mountpoint after it was unmounted.
 	Temporary bool
 }
 
-// CacheOptions are what package cache has to know of the job.
+// CacheOptions makes the options of the cache.
 func (j *Job) CacheOptions(log *slog.Logger) cache.Options {
 	timeout := Duration(0)
 	for _, a := range j.Accounts {
@@ -36,15 +36,15 @@ func (j *Job) CacheOptions(log *slog.Logger) cache.Options {
 	return cache.Options{Memory: j.Memory, Disk: j.CacheSize, Refresh: j.Refresh, Timeout: time.Duration(timeout), Log: log}
 }
 
-// AccountOptions are what package cache has to know of an account of the job. The mount does without the cache directory
-// where nobody has named one.
+// AccountOptions makes the options of the cache for one account. A cache directory that the user has not named is optional: where
+// it can't be used, the mount works without.
 func (j *Job) AccountOptions(a *Account) cache.AccountOptions {
 	return cache.AccountOptions{
 		Store: a.Store, Optional: j.CacheDir == "", Label: a.Label(), Prefetch: a.Prefetch, Keep: a.Keep,
 	}
 }
 
-// MountOptions are what package fs has to know of the job. status returns the content of .mailfs/status.json.
+// MountOptions makes the options of the mount. status returns the content of .mailfs/status.json.
 func (j *Job) MountOptions(log *slog.Logger, status func() []byte) fs.Options {
 	return fs.Options{
 		AllowOther: j.AllowOther, FileMode: j.FileMode, DirMode: j.DirMode, UID: j.UID, GID: j.GID,
@@ -52,8 +52,8 @@ func (j *Job) MountOptions(log *slog.Logger, status func() []byte) fs.Options {
 	}
 }
 
-// Job makes out of options and configuration what there is to do, without the mountpoint and what has to be asked for. An empty
-// url means all accounts of the configuration.
+// Job makes a job of the options and the configuration file, without the mountpoint and without what the user has to be asked for.
+// url is the account to mount; if it is empty, the job mounts all accounts of the configuration.
 func (f *Flags) Job(url string) (*Job, error) {
 	var tables []Account
 	if url != "" {
@@ -90,12 +90,12 @@ func (f *Flags) Job(url string) (*Job, error) {
 	}
 	if j.Single {
 		s := j.Accounts[0].Server()
-		j.FSName = s.Protocol + "://" + s.Address() // mount(8) shows it to everybody: no user
+		j.FSName = s.Protocol + "://" + s.Address() // without the user: mount(8) shows FSName to everybody
 	}
 	return j, nil
 }
 
-// addAccounts adds the accounts of tables that can be mounted, each with the directory of its cache.
+// addAccounts adds those accounts of tables to the job that can be mounted, each with the directory of its cache.
 func (j *Job) addAccounts(f *Flags, tables []Account) error {
 	dir, err := CacheDir(f.CacheDir)
 	if err != nil {
@@ -109,7 +109,7 @@ func (j *Job) addAccounts(f *Flags, tables []Account) error {
 			return err
 		}
 		if s := a.Server(); s.Protocol == "smtp" {
-			if !j.Single && len(tables) > 1 { // it is there to be checked
+			if !j.Single && len(tables) > 1 { // it is in the file for mailfs check
 				continue
 			}
 			return errors.New(s.String() + ": SMTP only sends mail, there is nothing to mount; use imaps:// or pop3s://")
@@ -125,10 +125,11 @@ func (j *Job) addAccounts(f *Flags, tables []Account) error {
 	return nil
 }
 
-// noCache in place of a directory keeps nothing on disk.
+// noCache is the value of --cache-dir that keeps nothing on disk.
 const noCache = "none"
 
-// CacheDir returns the directory that --cache-dir means, absolute; "" for none.
+// CacheDir returns the absolute path of the cache directory. flag is the value of --cache-dir. The path is empty if nothing is kept
+// on disk.
 func CacheDir(flag string) (string, error) {
 	switch flag {
 	case noCache:
@@ -136,7 +137,7 @@ func CacheDir(flag string) (string, error) {
 	case "":
 		dir, err := os.UserCacheDir()
 		if err != nil {
-			// As under systemd or cron, where there is no home directory.
+			// There may be no home directory, as under systemd or cron.
 			return "", nil
 		}
 		return filepath.Join(dir, "mailfs"), nil

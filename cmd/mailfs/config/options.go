@@ -1,5 +1,5 @@
-// Package config has what mailfs can be told: the options of the command line, of fstab's -o and of the configuration file,
-// the accounts, and the Job that comes of them.
+// Package config reads what the user tells mailfs: the options on the command line, in -o and fstab, and in the configuration
+// file, and the accounts. It makes a Job of them.
 package config
 
 import (
@@ -13,60 +13,58 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// Options are what flags, -o and the top of the configuration file say. The list declared has their names, defaults and
-// texts of help.
+// Options are the values of all options. The list declared has their names, defaults and help.
 type Options struct {
-	Config string // the configuration file; empty: the one at the usual place
+	Config string // the configuration file; empty: the file at the usual path
 	Connection
-	CacheDir          string // as it was written; see CacheDir
+	CacheDir          string // the value of --cache-dir, which the function CacheDir turns into a path
 	CacheSize, Memory int64  // bytes
 	Refresh           time.Duration
 	AllowOther        bool
 	FileMode, DirMode uint32
 	UID, GID          uint32 // owner and group of all that is in the mount
 	LogLevel          slog.Level
-	LogFile           string // in a Job absolute; empty: standard error, or the system's log in the background
+	LogFile           string // absolute in a Job; empty: standard error in the foreground, else the system's log
 	Foreground        bool
 }
 
-// Connection is how to reach an account and to sign in to it. A table [account.NAME] may say it for one account.
+// Connection says how to reach an account and how to sign in. A table [account.NAME] may have these keys for its account.
 type Connection struct {
 	CAFile          string   `toml:"ca_file"`
 	TLS             TLSMode  `toml:"tls"`
 	PasswordCommand string   `toml:"password_command"`
 	TokenCommand    string   `toml:"token_command"`
 	Timeout         Duration `toml:"timeout"`
-	Connections     int      `toml:"connections"` // at most; of IMAP only
+	Connections     int      `toml:"connections"` // the most connections of an IMAP account; 0 in a table without the key
 }
 
-// maxConnections is how many connections of one account most servers put up with at the very most.
+// maxConnections is the largest number of connections: most servers refuse more than 10 to one account.
 const maxConnections = 10
 
-// option declares an option once, for all places that may set it. Every option is a flag of mailfs mount, and may stand in
-// the list of -o.
+// option declares an option, for all places that may set it. Every option is a flag of mailfs mount and may stand in its -o.
 type option struct {
 	name, short  string
 	defaultValue string
 	help         string
 	places       place
-	value        func(*Options) pflag.Value // its type, and the field that holds it
+	value        func(*Options) pflag.Value // the field of the option, as the type that reads and writes it
 }
 
-// place is a set of places, beside mailfs mount, that have an option.
+// place is a set of places that have an option, beside mailfs mount.
 type place int
 
 const (
 	// atTop: the top of the configuration file may set it.
 	atTop place = 1 << iota
-	// inAccount: so may a table [account.NAME], whose value beats the one at the top of the file.
+	// inAccount: a table [account.NAME] may set it, and beats the top of the file.
 	inAccount
 	// ofConnection: it is a flag of mailfs check and mailfs login as well.
 	ofConnection
-	// isPath: in the configuration file it names a file or directory.
+	// isPath: its value is a path. In the configuration file it may be relative to that file.
 	isPath
 )
 
-// declared are all options, in the order of the help.
+// declared lists all options, in the order of the help.
 var declared = []option{
 	{name: "config", places: ofConnection,
 		help:  "configuration `FILE` (default $XDG_CONFIG_HOME/mailfs/config.toml)",
@@ -77,7 +75,7 @@ var declared = []option{
 	{name: "tls", defaultValue: "auto", places: ofConnection | atTop | inAccount,
 		help:  "off sends mail and password in the clear",
 		value: func(o *Options) pflag.Value { return &o.TLS }},
-	// A table [account.NAME] may have password_command and token_command too, but not beside each other; see Flags.account.
+	// A table [account.NAME] may have one of password_command and token_command; Flags.account handles the pair.
 	{name: "password-command", places: ofConnection,
 		help:  "shell `COMMAND` that prints the password, run at each sign-in",
 		value: func(o *Options) pflag.Value { return (*text)(&o.PasswordCommand) }},
@@ -128,7 +126,7 @@ var declared = []option{
 		value: func(o *Options) pflag.Value { return (*truth)(&o.Foreground) }},
 }
 
-// find returns the option of a name; nil if there is none.
+// find returns the option with a name; nil if there is none.
 func find(name string) *option {
 	if i := slices.IndexFunc(declared, func(o option) bool { return o.name == name }); i >= 0 {
 		return &declared[i]
@@ -136,7 +134,7 @@ func find(name string) *option {
 	return nil
 }
 
-// Defaults are the values of options that nobody sets.
+// Defaults returns the values of options that the user does not set.
 func Defaults() Options {
 	o := Options{UID: uint32(os.Getuid()), GID: uint32(os.Getgid())}
 	for _, d := range declared {
@@ -150,15 +148,14 @@ func Defaults() Options {
 	return o
 }
 
-// Flags are the options of one command line. Where neither the command line nor -o has set an option, the configuration
-// file may.
+// Flags are the options of one command. What the command line sets beats the configuration file, which beats -o.
 type Flags struct {
 	Options
-	set  *pflag.FlagSet // nil: no command line
-	list []string       // of -o
+	set  *pflag.FlagSet // the flags of the command; nil: there is no command line
+	list []string       // the values of -o
 }
 
-// NewFlags returns flags with the defaults.
+// NewFlags returns the options of a command, with their defaults.
 func NewFlags() *Flags { return &Flags{Options: Defaults()} }
 
 // AddAll adds all options to the flags of a command, and -o.
@@ -187,20 +184,20 @@ func (f *Flags) Add(set *pflag.FlagSet, name string) {
 	switch {
 	case flag.Value.Type() == "bool":
 		flag.NoOptDefVal = "true"
-	case name == "uid", name == "gid": // the one who reads the help or builds the manual is not the one who mounts
+	case name == "uid", name == "gid": // the help does not show the user who happens to print it
 		flag.DefValue = ""
 	}
 }
 
-// given tells whether the command line has set an option itself.
+// given tells whether a flag on the command line has set an option.
 func (f *Flags) given(name string) bool { return f.set != nil && f.set.Changed(name) }
 
 // has tells whether the command has an option.
 func (f *Flags) has(name string) bool { return f.set != nil && f.set.Lookup(name) != nil }
 
-// ApplyLists sets options from the lists of -o, as they stand in fstab: comma-separated, NAME or NAME=VALUE, where NAME is
-// that of a flag with - or _. What the command line says itself stays. Options of mount(8) that mean nothing to mailfs are
-// passed over.
+// ApplyLists sets options from the values of -o. A value is a list as in fstab: comma-separated items NAME or NAME=VALUE, where NAME
+// is the name of a flag with - or _. Options that a flag has set stay as they are. Options of mount(8) that change nothing for
+// mailfs are skipped.
 func (f *Flags) ApplyLists() error {
 	for _, list := range f.list {
 		for item := range strings.SplitSeq(list, ",") {
@@ -212,7 +209,7 @@ func (f *Flags) ApplyLists() error {
 	return nil
 }
 
-// applyItem sets the option of one item of a list: NAME or NAME=VALUE.
+// applyItem sets the option of one item of a list.
 func (f *Flags) applyItem(item string) error {
 	name, value, hasValue := strings.Cut(item, "=")
 	switch {
@@ -243,7 +240,7 @@ func (f *Flags) applyItem(item string) error {
 	return nil
 }
 
-// generic are the options of mount(8) that every file system accepts and that change nothing about mailfs.
+// generic are the options of mount(8) that every file system accepts and that change nothing for mailfs.
 var generic = []string{
 	"ro", "defaults", "auto", "noauto", "user", "nouser", "users", "owner", "group", "_netdev", "nofail",
 	"dev", "nodev", "suid", "nosuid", "exec", "noexec", "sync", "async", "dirsync",
@@ -255,7 +252,7 @@ func isGeneric(name string) bool {
 	return slices.Contains(generic, name) || strings.HasPrefix(name, "x-") || strings.HasPrefix(name, "X-")
 }
 
-// check refuses numbers that make no sense.
+// check returns an error for values that can't work.
 func (f *Flags) check() error {
 	switch {
 	case f.Connections < 1 || f.Connections > maxConnections:
@@ -268,7 +265,7 @@ func (f *Flags) check() error {
 	return nil
 }
 
-// oneCommand refuses a command for the password of several accounts.
+// oneCommand returns an error if --password-command or --token-command would be for several accounts, or if both are set.
 func (f *Flags) oneCommand(accounts int) error {
 	switch {
 	case f.PasswordCommand != "" && f.TokenCommand != "":

@@ -11,10 +11,10 @@ import (
 	"time"
 )
 
-// The types below read values of options, of the command line, of -o and of the configuration file alike, and refuse in
-// words for people what makes no sense. Each is a pflag.Value over a field of Options.
+// The types below are the types of options. Each is a pflag.Value: Set reads a value from the command line, from -o or from the
+// configuration file, and String writes it so that Set can read it again. The errors of Set are for people.
 
-// text is any text.
+// text is a text.
 type text string
 
 func (t *text) Set(s string) error { *t = text(s); return nil }
@@ -58,7 +58,7 @@ func (*truth) Type() string { return "bool" }
 // byteSize is a number of bytes, written as in coreutils: 64M and 64MiB are 64*1024*1024, 64MB is 64*1000*1000.
 type byteSize int64
 
-// units are what a size may end in.
+// units are the suffixes of a size, with their factors.
 var units = map[string]int64{
 	"": 1, "B": 1,
 	"K": 1 << 10, "KiB": 1 << 10, "KB": 1e3,
@@ -91,10 +91,10 @@ func (b *byteSize) String() string {
 
 func (*byteSize) Type() string { return "SIZE" }
 
-// Duration is a length of time, written as Go does (30s, 1m30s) or as a number of seconds.
+// Duration is a length of time, written as in Go (30s, 1m30s) or as a number of seconds.
 type Duration time.Duration
 
-// maxDuration is longer than anybody waits on purpose.
+// maxDuration is the longest duration that is taken: a longer one is a mistake.
 const maxDuration = 365 * 24 * time.Hour
 
 func (d *Duration) Set(s string) error {
@@ -173,7 +173,7 @@ func (g *groupID) String() string { return strconv.FormatUint(uint64(*g), 10) }
 
 func (*groupID) Type() string { return "GROUP" }
 
-// TLSMode is "auto" (the URL's scheme decides how TLS begins) or "off".
+// TLSMode is "auto" (the scheme of the URL decides how TLS begins), "off" (no TLS), or empty in a table without the key.
 type TLSMode string
 
 func (m *TLSMode) Set(s string) error {
@@ -191,7 +191,7 @@ func (*TLSMode) Type() string { return "auto|off" }
 // UnmarshalText reads the mode from the configuration file.
 func (m *TLSMode) UnmarshalText(text []byte) error { return m.Set(string(text)) }
 
-// logLevel is the least important message that is logged.
+// logLevel is the lowest level of messages that are logged.
 type logLevel slog.Level
 
 func (l *logLevel) Set(s string) error {

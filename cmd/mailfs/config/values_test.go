@@ -110,7 +110,6 @@ func TestOptionsOfFstab(t *testing.T) {
 	}
 }
 
-// A text of the help is never in doubt about the value: what Set takes, String writes, and Set takes that again.
 func TestEveryDefaultIsWrittenAsItIsRead(t *testing.T) {
 	o := Defaults()
 	for _, d := range declared {
