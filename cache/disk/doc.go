@@ -13,7 +13,7 @@
 //	Bodies.making   held while files are removed to make room for another, so only writers take it
 //	Bodies.mu       which files there are, and which are being written or removed
 //	Store.roomMu    how much may be written before the system is asked again; held while it is asked, by writers only
-//	Store.mu        which database is in use; held for writing only while the pointer is replaced
+//	Store.mu        which database is in use
 //
 // They are taken in this order: PartialFile.mu before Bodies.making or Store.roomMu, Bodies.making before Bodies.mu. Store.mu
 // is taken with none of them held. Readers take Bodies.mu and Store.mu only. A transaction of bbolt has locks of its own; no

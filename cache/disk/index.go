@@ -21,17 +21,23 @@ func (s *Store) indexPath() string { return filepath.Join(s.dir, indexFile) }
 // damagedIndex is where a damaged index is kept.
 func (s *Store) damagedIndex() string { return s.indexPath() + damagedEnd }
 
-// open opens the index, or makes one.
-func (s *Store) open() error { return guarded(s.openGuarded) }
+// openIndex opens the index, or makes one.
+func (s *Store) openIndex() (db *bbolt.DB, err error) {
+	err = guarded(func() error {
+		db, err = s.openGuarded()
+		return err
+	})
+	return db, err
+}
 
-func (s *Store) openGuarded() error {
+func (s *Store) openGuarded() (*bbolt.DB, error) {
 	// The list of free pages is kept in the file: bbolt would rebuild it in a goroutine of its own, where a damaged page is
 	// the end of the process.
 	db, err := bbolt.Open(s.indexPath(), 0o600, &bbolt.Options{
 		Timeout: lockWait, FreelistType: bbolt.FreelistMapType, NoSync: !s.pinned, NoGrowSync: !s.pinned,
 	})
 	if err != nil {
-		return fmt.Errorf("opening %s: %w", s.indexPath(), err)
+		return nil, fmt.Errorf("opening %s: %w", s.indexPath(), err)
 	}
 	begun := false
 	err = db.View(func(tx *bbolt.Tx) error {
@@ -54,19 +60,18 @@ func (s *Store) openGuarded() error {
 		})
 	}
 	if err != nil {
-		return errors.Join(err, db.Close())
+		return nil, errors.Join(err, db.Close())
 	}
-	s.db = db
-	return nil
+	return db, nil
 }
 
 // setAside keeps a damaged index under another name and begins a new one.
-func (s *Store) setAside(why error) error {
+func (s *Store) setAside(why error) (*bbolt.DB, error) {
 	s.log.Warn("the index of the store is damaged: set aside and begun anew", "error", why, "aside", s.damagedIndex())
 	if err := os.Rename(s.indexPath(), s.damagedIndex()); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
+		return nil, err
 	}
-	return s.open()
+	return s.openIndex()
 }
 
 // errDamaged says what is wrong with an index.
@@ -90,17 +95,17 @@ func guarded(f func() error) (err error) {
 // it wanted to read is not known any more, and what it wanted to write is written again, with all else of the mailbox, next
 // time. Other errors, as of a full disk, are logged only: the index is a convenience.
 func (s *Store) do(what string, transact func(*bbolt.DB) error) error {
-	s.mu.RLock()
+	s.mu.Lock()
 	db := s.db
+	s.mu.Unlock()
 	if db == nil {
-		s.mu.RUnlock()
 		return bolterrors.ErrDatabaseNotOpen
 	}
 	err := guarded(func() error { return transact(db) })
-	s.mu.RUnlock()
 	var damaged errDamaged
 	if !errors.As(err, &damaged) {
 		switch {
+		case errors.Is(err, bolterrors.ErrDatabaseNotOpen): // it was closed just now
 		case CannotWrite(err):
 			s.saidFull.Do(func() { s.log.Warn("the disk is full: what is new is not kept", "what", what, "error", err) })
 		case err != nil:
@@ -117,23 +122,36 @@ func (s *Store) do(what string, transact func(*bbolt.DB) error) error {
 }
 
 // replace begins a new index in place of a damaged one, unless another transaction has noticed the damage first. It tells
-// whether it did.
-func (s *Store) replace(db *bbolt.DB, why error) bool {
+// whether it did. Until it has, nothing is known and nothing is kept.
+func (s *Store) replace(damaged *bbolt.DB, why error) bool {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.db != db {
+	first := s.db == damaged
+	if first {
+		s.db = nil
+	}
+	s.mu.Unlock()
+	if !first {
 		return false
 	}
-	if err := guarded(db.Close); err != nil {
+	if err := guarded(damaged.Close); err != nil { // waits for the other transactions
 		s.log.Debug("closing the damaged index", "error", err)
 	}
-	s.db = nil
 	s.saved.Clear()
-	if err := s.setAside(why); err != nil {
+	db, err := s.setAside(why)
+	if err != nil {
 		s.log.Error("no new index could be made: nothing is kept", "error", err)
 		return false
 	}
-	return true
+	s.mu.Lock()
+	open := s.holder != nil
+	if open {
+		s.db = db
+	}
+	s.mu.Unlock()
+	if !open {
+		db.Close()
+	}
+	return open
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)

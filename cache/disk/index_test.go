@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -253,6 +254,67 @@ func TestIndexOfANewerVersionIsRefused(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(dir, "index.db.damaged")); err == nil {
 		t.Error("the store of a newer version was set aside")
 	}
+}
+
+func TestIndexForgetsViewsWithTheirMessages(t *testing.T) {
+	x := openTestStore(t, t.TempDir())
+	view := func(validity uint32, uid remote.UID) View {
+		return View{table.Ref{UIDValidity: validity, UID: uid}, "size of text"}
+	}
+	x.SaveViews("INBOX", map[View][]byte{view(1, 1): []byte("nothing else is kept of the mailbox")})
+	x.Save("INBOX", Update{Table: build(many(3)...), All: true})
+	x.SaveViews("INBOX", map[View][]byte{view(1, 1): []byte("1"), view(1, 2): []byte("2"), view(2, 1): []byte("3"), view(3, 1): []byte("4")})
+	x.Save("INBOX", Update{Table: build(many(1)...), Gone: []remote.UID{2}})
+	for v, want := range map[View]string{view(1, 1): "1", view(1, 2): "", view(2, 1): "3", view(3, 1): "4"} {
+		if got := x.View("INBOX", v); string(got) != want {
+			t.Errorf("of %+v: %q, want %q", v, got, want)
+		}
+	}
+	x.Save("INBOX", Update{Table: table.Empty(2), All: true})
+	for v, want := range map[View]string{view(1, 1): "", view(2, 1): "3", view(3, 1): ""} {
+		if got := x.View("INBOX", v); string(got) != want {
+			t.Errorf("of %+v after UIDVALIDITY became 2: %q, want %q", v, got, want)
+		}
+	}
+}
+
+// A damaged index is closed when the transactions that use it have ended. Meanwhile nothing is known, which is an answer.
+func TestReadersDoNotWaitWhileADamagedIndexIsReplaced(t *testing.T) {
+	x := openTestStore(t, t.TempDir())
+	listing := build(many(3)...)
+	x.Save("INBOX", Update{Table: listing, All: true})
+	reading, end := make(chan struct{}), make(chan struct{})
+	var transactions sync.WaitGroup
+	transactions.Go(func() {
+		x.do("reading for long", func(db *bbolt.DB) error {
+			return db.View(func(*bbolt.Tx) error {
+				close(reading)
+				<-end
+				return nil
+			})
+		})
+	})
+	<-reading
+	transactions.Go(func() {
+		x.do("finding damage", func(*bbolt.DB) error { return errDamaged("for this test") })
+	})
+	for replacing := false; !replacing; time.Sleep(time.Millisecond) {
+		x.mu.Lock()
+		replacing = x.db == nil
+		x.mu.Unlock()
+	}
+	if got, _ := x.Load("INBOX"); got != nil {
+		t.Error("a table was loaded of an index that is damaged")
+	}
+	x.Save("INBOX", Update{Table: listing, All: true})
+	close(end)
+	transactions.Wait()
+	if x.Saved("INBOX") {
+		t.Error("what was saved while there was no index counts as saved")
+	}
+	x.Save("INBOX", Update{Table: listing, Version: remote.Version{UIDValidity: 1}})
+	got, _ := x.Load("INBOX")
+	same(t, got, listing)
 }
 
 func BenchmarkIndexLoad100k(b *testing.B) {

@@ -66,6 +66,6 @@ func Clear(dir string) error {
 	if err := s.lock(); err != nil {
 		return err
 	}
-	defer s.unlock()
+	defer s.holder.Close()
 	return os.RemoveAll(dir)
 }

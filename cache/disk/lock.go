@@ -55,27 +55,27 @@ func (s *Store) lock() error {
 		return errors.Join(err, f.Close())
 	}
 	s.holder = f
-	s.sign("")
+	s.sign(f, "")
 	return nil
 }
-
-// unlock lets other processes have the store.
-func (s *Store) unlock() { s.holder.Close() }
 
 // ending is what a process adds to its sign in a store that it will soon let go of.
 const ending = "ending"
 
 // sign writes down which process holds the store, with a remark. The store is held all the same if that can't be written.
-func (s *Store) sign(remark string) {
-	if _, err := s.holder.WriteAt(fmt.Appendf(nil, "process %-10d %-6s\n", os.Getpid(), remark), 0); err != nil {
+func (s *Store) sign(holder *os.File, remark string) {
+	if _, err := holder.WriteAt(fmt.Appendf(nil, "process %-10d %-6s\n", os.Getpid(), remark), 0); err != nil {
 		s.log.Debug("which process holds the store can't be written down", "error", err)
 	}
 }
 
 // Ending tells processes that want the store that it will soon be free. To be called before Close.
 func (s *Store) Ending() {
-	if s.holder != nil {
-		s.sign(ending)
+	s.mu.Lock()
+	holder := s.holder
+	s.mu.Unlock()
+	if holder != nil {
+		s.sign(holder, ending)
 	}
 }
 

@@ -105,17 +105,15 @@ func save(tx *bbolt.Tx, mailbox string, u Update) error {
 		if err := dropViews(b, uidKey(validity, uid)); err != nil {
 			return err
 		}
+		if headers := b.Bucket(headersBucket); headers != nil {
+			if err := headers.Delete(uidKey(validity, uid)); err != nil {
+				return err
+			}
+		}
 	}
-	if headers := b.Bucket(headersBucket); headers != nil {
-		keys := make([][]byte, 0, len(u.Gone))
-		for _, uid := range u.Gone {
-			keys = append(keys, uidKey(validity, uid))
-		}
-		if u.All {
-			keys = append(keys, keysOfOthers(headers, validity)...)
-		}
-		for _, key := range keys {
-			if err := headers.Delete(key); err != nil {
+	if u.All {
+		for _, name := range [][]byte{headersBucket, viewsBucket} {
+			if err := dropOthers(b.Bucket(name), validity); err != nil {
 				return err
 			}
 		}
@@ -185,9 +183,13 @@ func uidKey(validity uint32, uid remote.UID) []byte {
 	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint32(nil, validity), uint64(uid))
 }
 
-// keysOfOthers returns the keys in a bucket of messages that have another UIDVALIDITY.
-func keysOfOthers(b *bbolt.Bucket, validity uint32) (keys [][]byte) {
+// dropOthers removes from a bucket, which may be nil, what it holds of messages that have another UIDVALIDITY.
+func dropOthers(b *bbolt.Bucket, validity uint32) error {
+	if b == nil {
+		return nil
+	}
 	from, to := uidKey(validity, 0), uidKey(validity, math.MaxUint64)
+	var keys [][]byte
 	c := b.Cursor()
 	for k, _ := c.First(); k != nil && bytes.Compare(k, from) < 0; k, _ = c.Next() {
 		keys = append(keys, bytes.Clone(k))
@@ -195,5 +197,10 @@ func keysOfOthers(b *bbolt.Bucket, validity uint32) (keys [][]byte) {
 	for k, _ := c.Seek(to); k != nil; k, _ = c.Next() {
 		keys = append(keys, bytes.Clone(k))
 	}
-	return keys
+	for _, k := range keys {
+		if err := b.Delete(k); err != nil {
+			return err
+		}
+	}
+	return nil
 }

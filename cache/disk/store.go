@@ -40,10 +40,9 @@ type Store struct {
 	log     *slog.Logger
 	scanned chan struct{} // closed when Bodies knows the files of earlier runs
 
-	holder *os.File // locked
-
-	mu sync.RWMutex // held for writing while db is replaced
-	db *bbolt.DB    // nil when the store is closed, or no index could be made
+	mu     sync.Mutex // guards what follows, and is held for nothing but to read or set it
+	holder *os.File   // locked; nil when the store is closed
+	db     *bbolt.DB  // nil when the store is closed, while a damaged index is replaced, and where no new one could be made
 
 	saved    sync.Map                         // name of a mailbox -> true: db holds all of its table, as this process knows
 	saidFull sync.Once                        // that the disk takes no more is logged once
@@ -81,12 +80,13 @@ func openStore(dir string, pinned bool, log *slog.Logger) (*Store, error) {
 	if err := s.lock(); err != nil {
 		return nil, err
 	}
-	err := s.open()
+	var err error
+	s.db, err = s.openIndex()
 	if err != nil && !errors.Is(err, ErrNewer) && !errors.Is(err, os.ErrPermission) && !CannotWrite(err) {
-		err = s.setAside(err)
+		s.db, err = s.setAside(err)
 	}
 	if err != nil {
-		s.unlock()
+		s.holder.Close()
 		return nil, err
 	}
 	return s, nil
@@ -104,20 +104,20 @@ func putLabel(dir, label string) error {
 	return os.WriteFile(path, []byte(label+"\n"), 0o600)
 }
 
-// Close ends the use of the store.
+// Close ends the use of the store. Calls after the first do nothing.
 func (s *Store) Close() error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.holder == nil {
+	holder, db := s.holder, s.db
+	s.holder, s.db = nil, nil
+	s.mu.Unlock()
+	if holder == nil {
 		return nil
 	}
 	var err error
-	if s.db != nil {
-		err = errors.Join(guarded(s.db.Sync), guarded(s.db.Close))
+	if db != nil {
+		err = errors.Join(guarded(db.Sync), guarded(db.Close))
 	}
-	s.db = nil
-	s.unlock()
-	s.holder = nil
+	holder.Close() // lets other processes have the store
 	return err
 }
 
