@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/mailfs/mailfs/cache/disk"
+	"github.com/mailfs/mailfs/cache/wait"
 	"github.com/mailfs/mailfs/cache/walk"
 	"github.com/mailfs/mailfs/remote"
 )
@@ -21,7 +22,7 @@ type Account struct {
 	bodies  *bodies
 	disk    *disk.Bodies
 	log     *slog.Logger
-	tasks   tasks
+	tasks   *wait.Tasks
 
 	// The account's place on disk; index and store are nil where nothing is kept.
 	store  *disk.Store
@@ -29,8 +30,8 @@ type Account struct {
 	keep   bool  // AccountOptions.Keep
 	views  viewKeeper
 
-	mailboxes refreshed[[]remote.Mailbox]
-	quota     refreshed[quota]
+	mailboxes wait.Value[[]remote.Mailbox]
+	quota     wait.Value[quota]
 
 	listAhead    listAhead
 	consecutive  walk.ConsecutiveMailboxes[*Mailbox]
@@ -63,11 +64,10 @@ func newAccount(c *Cache, name string, r remote.Account) *Account {
 		log:    c.options.Log.With("account", name),
 		byName: map[string]*Mailbox{},
 	}
-	a.tasks.init()
+	a.tasks = wait.NewTasks(c.options.Timeout, func() int64 { return r.Stats().BytesIn })
 	a.changes.tell = func(Change) {}
 	a.pushes.queue = make(chan Pushed, maxPushes)
 	a.contact.log = a.log
-	a.contact.silentSince.Store(-1)
 	return a
 }
 
@@ -75,9 +75,9 @@ func (a *Account) close() error {
 	if a.store != nil {
 		a.store.Ending()
 	}
-	a.tasks.stop()
+	a.tasks.Stop()
 	err := a.remote.Close()
-	a.tasks.group.Wait()
+	a.tasks.Join()
 	if a.store != nil {
 		a.saveLost()
 		if !a.Stored() {
@@ -97,7 +97,7 @@ func (a *Account) Stats() remote.Stats { return a.remote.Stats() }
 // Mailboxes returns the mailboxes of the account, asked for anew when what is known is older than Options.Refresh. When
 // the server can't be reached it returns what is known, if anything is.
 func (a *Account) Mailboxes(ctx context.Context) ([]remote.Mailbox, error) {
-	return a.mailboxes.get(ctx, a, a.options.Refresh, func(ctx context.Context) ([]remote.Mailbox, error) {
+	return a.mailboxes.Get(ctx, a.tasks, a.options.Refresh, func(ctx context.Context) ([]remote.Mailbox, error) {
 		list, err := a.remote.Mailboxes(ctx)
 		a.contact.note(err)
 		if err == nil && a.store != nil {
@@ -146,7 +146,7 @@ const quotaAge = time.Minute
 
 // Quota tells how many bytes the account holds and may hold. ErrUnsupported where the server does not tell.
 func (a *Account) Quota(ctx context.Context) (used, limit int64, err error) {
-	q, err := a.quota.get(ctx, a, quotaAge, func(ctx context.Context) (quota, error) {
+	q, err := a.quota.Get(ctx, a.tasks, quotaAge, func(ctx context.Context) (quota, error) {
 		used, limit, err := a.remote.Quota(ctx)
 		if errors.Is(err, remote.ErrUnsupported) {
 			return quota{err: err}, nil

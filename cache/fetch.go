@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/mailfs/mailfs/cache/wait"
 	"github.com/mailfs/mailfs/cache/walk"
 	"github.com/mailfs/mailfs/remote"
 )
@@ -85,14 +86,14 @@ func (m *Mailbox) get(ctx context.Context, key bodyKey, how leaseEvent) ([]byte,
 		if f == nil {
 			return body, nil, nil
 		}
-		err := m.account.wait(ctx, f)
+		err := m.account.tasks.Wait(ctx, &f.Result)
 		if err == nil {
-			return f.body, f, nil
+			return f.Body, f, nil
 		}
 		if how == leaseBorrow {
 			m.inflight.release(key, f)
 		}
-		if again || f.place == 0 || !away(err) || errors.Is(err, remote.ErrTimeout) {
+		if again || f.place == 0 || !wait.Away(err) || errors.Is(err, remote.ErrTimeout) {
 			return nil, nil, err
 		}
 	}
@@ -145,12 +146,12 @@ func (m *Mailbox) fetchAloneLocked(key bodyKey, f *fetch) {
 	i.fetchedAlone = time.Now()
 	i.leaseLocked(key, f, leaseRetain, nil) // by the cache in memory
 	a := m.account
-	a.run(func(ctx context.Context) {
+	a.tasks.Run(func(ctx context.Context) {
 		asking, cancel := context.WithCancel(ctx)
 		defer cancel()
 		go func() {
 			select {
-			case <-f.done: // the first command was faster
+			case <-f.Done(): // the first command was faster
 				cancel()
 			case <-asking.Done():
 			}
@@ -163,7 +164,7 @@ func (m *Mailbox) fetchAloneLocked(key bodyKey, f *fetch) {
 					a.disk.Put(ctx, a.diskKey(m, key.ref), body)
 				}
 				a.bodies.add(key, body)
-				f.finish(body, nil)
+				f.Finish(body, nil)
 			})
 	})
 }
@@ -189,7 +190,7 @@ func (m *Mailbox) batchLocked(key bodyKey, f *fetch) {
 
 // sendLocked sends for what readers wait for, in a task: one header, or bodies.
 func (m *Mailbox) sendLocked(fetches map[bodyKey]*fetch) {
-	running := m.account.run(func(ctx context.Context) {
+	running := m.account.tasks.Run(func(ctx context.Context) {
 		batches := map[uint32]map[remote.UID]*fetch{}
 		for key, f := range fetches {
 			if key.header {
@@ -269,7 +270,7 @@ func (m *Mailbox) fetchBodies(ctx context.Context, prio remote.Priority, fetches
 	})
 	a.contact.note(err)
 	if errors.Is(err, remote.ErrStale) || err == nil && answered.count() < len(missing) {
-		m.table.expire() // the listing is behind
+		m.table.Expire() // the listing is behind
 	}
 	for _, uid := range missing {
 		if answered.first(uid) {

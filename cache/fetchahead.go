@@ -9,7 +9,7 @@ import (
 
 // ahead notes that a message is read, and fetches ahead of its reader.
 func (m *Mailbox) ahead(ref Ref) {
-	t, _ := m.table.known()
+	t, _ := m.table.Known()
 	if t == nil || t.UIDValidity() != ref.UIDValidity {
 		return
 	}
@@ -33,7 +33,7 @@ func (m *Mailbox) ahead(ref Ref) {
 
 // readToEnd tells whether the reader that read last in a mailbox has come to its end.
 func (m *Mailbox) readToEnd() bool {
-	t, _ := m.table.known()
+	t, _ := m.table.Known()
 	return m.walks.Finished(t)
 }
 
@@ -68,7 +68,7 @@ func (m *Mailbox) fetchAhead(t *Table, uids []remote.UID, probe remote.UID) {
 	if len(fetches) == 0 {
 		return
 	}
-	if !a.run(func(ctx context.Context) { m.fetchBodies(ctx, remote.Readahead, fetches, validity) }) {
+	if !a.tasks.Run(func(ctx context.Context) { m.fetchBodies(ctx, remote.Readahead, fetches, validity) }) {
 		for uid, f := range fetches {
 			m.inflight.finish(bodyKey{mailbox: m, ref: Ref{UIDValidity: validity, UID: uid}}, f, nil, remote.ErrClosed)
 		}

@@ -1,40 +1,24 @@
 package cache
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"sync"
-	"sync/atomic"
 	"time"
 
+	"github.com/mailfs/mailfs/cache/wait"
 	"github.com/mailfs/mailfs/remote"
 	"github.com/mailfs/mailfs/remote/buffer"
 )
 
-// fetch is one fetch that several may wait for: of a message, a header, a piece, or a view, or the load of a value.
+// fetch is one fetch that several may wait for: of a message, a header, a piece, or a view.
 type fetch struct {
-	finished atomic.Bool   // the first call of finish has set body and err, or is about to
-	done     chan struct{} // closed when body and err are set
-	body     []byte        // what the fetch brought; nil for the load of a value, and where err is not nil
-	err      error
+	wait.Result
 
 	// Of a message that is fetched ahead of readers, set before the fetch is sent; zero for any other fetch.
 	ahead int64 // size of the message in bytes, counted in bodies.ahead until the fetch ends
 	place int64 // inflight.aheadAsked just after this message was asked for
 	push  bool  // the message is to be pushed to the kernel, see [Pushed]
 
-	lease lease // of body; guarded by inflight.mu
-}
-
-func newFetch() *fetch { return &fetch{done: make(chan struct{})} }
-
-// finish ends the wait for a fetch. A second call does nothing.
-func (f *fetch) finish(body []byte, err error) {
-	if f.finished.CompareAndSwap(false, true) {
-		f.body, f.err = body, err
-		close(f.done)
-	}
+	lease lease // of Result.Body; guarded by inflight.mu
 }
 
 // inflight are the fetches of a mailbox that are under way.
@@ -55,7 +39,8 @@ func (i *inflight) startLocked(key bodyKey) *fetch {
 	if i.fetches == nil {
 		i.fetches = map[bodyKey]*fetch{}
 	}
-	f := newFetch()
+	f := &fetch{}
+	f.Init()
 	i.fetches[key] = f
 	return f
 }
@@ -87,7 +72,7 @@ func (i *inflight) finish(key bodyKey, f *fetch, body []byte, err error) {
 	i.aheadDone += f.ahead
 	i.mu.Unlock()
 	i.bodies.ahead.Add(-f.ahead)
-	f.finish(body, err)
+	f.Finish(body, err)
 }
 
 // came counts what a fetch has brought that is pushed before it ends.
@@ -106,7 +91,7 @@ func (i *inflight) endFetch(key bodyKey, f *fetch, pushed bool) {
 	i.bodies.ahead.Add(-f.ahead)
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.leaseLocked(key, f, end, f.body)
+	i.leaseLocked(key, f, end, f.Body)
 	delete(i.fetches, key)
 }
 
@@ -122,7 +107,7 @@ func (i *inflight) failLocked(fetches map[bodyKey]*fetch, err error) {
 	for key, f := range fetches {
 		i.leaseLocked(key, f, leaseFailed, nil)
 		delete(i.fetches, key)
-		f.finish(nil, err)
+		f.Finish(nil, err)
 	}
 }
 
@@ -140,59 +125,8 @@ func (i *inflight) leaseLocked(key bodyKey, f *fetch, e leaseEvent, body []byte)
 	case leaseAdd:
 		i.bodies.add(key, body)
 	case leaseRecycle:
-		buffer.Put(f.body)
+		buffer.Put(f.Body)
 	}
-}
-
-// minProgress is how many bytes the server must send within Options.Timeout for a wait to go on: a server that sends less
-// could hold up a reader for ever, one byte at a time.
-const minProgress = 128
-
-// wait waits until a fetch ends, ctx ends, or the server has been silent for Options.Timeout.
-func (a *Account) wait(ctx context.Context, f *fetch) error {
-	select { // an ended fetch needs no timer
-	case <-f.done:
-		return f.err
-	default:
-	}
-	timer := time.NewTimer(a.options.Timeout)
-	defer timer.Stop()
-	for seen := a.remote.Stats().BytesIn; ; {
-		select {
-		case <-f.done:
-			return f.err
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-timer.C:
-			now := a.remote.Stats().BytesIn
-			if now < seen+minProgress {
-				return fmt.Errorf("%w: nothing came for %v", remote.ErrTimeout, a.options.Timeout)
-			}
-			seen = now
-			timer.Reset(a.options.Timeout)
-		}
-	}
-}
-
-// newsTimeout bounds how long a caller waits for news where there is an older answer: a user whose network just went away
-// wants the listing of a minute ago, not a pause. After one such wait in vain no caller with an older answer waits again
-// until the server has sent something.
-const newsTimeout = 5 * time.Second
-
-// waitForNews is wait for a caller that has an older answer.
-func (a *Account) waitForNews(ctx context.Context, f *fetch) error {
-	heard := a.remote.Stats().BytesIn
-	timeout := min(newsTimeout, a.options.Timeout)
-	if a.contact.silentSince.Load() == heard {
-		timeout = 0
-	}
-	waiting, cancel := context.WithTimeoutCause(ctx, timeout, remote.ErrTimeout)
-	defer cancel()
-	err := a.wait(waiting, f)
-	if errors.Is(err, remote.ErrTimeout) && a.remote.Stats().BytesIn == heard {
-		a.contact.silentSince.Store(heard)
-	}
-	return err
 }
 
 // answers are the messages of a command that the server has answered.

@@ -117,7 +117,7 @@ func TestThePushedMessageNobodyReadsGivesItsMemoryToTheNext(t *testing.T) {
 		key := bodyKey{mailbox: m, ref: Ref{UIDValidity: 1, UID: 2}}
 		f := m.inflight.startLocked(key)
 		body := buffer.Get(size)
-		f.finish(body, nil)
+		f.Finish(body, nil)
 		for range c.readers {
 			if _, found := m.getOrStart(key, leaseBorrow); found != f {
 				t.Fatalf("%s: the fetch is not found", name)

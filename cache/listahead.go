@@ -41,13 +41,13 @@ func (a *Account) ListAhead(next []*Mailbox) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.next = next; !l.running && len(a.due(next)) > 0 {
-		l.running = a.run(a.listExpected)
+		l.running = a.tasks.Run(a.listExpected)
 	}
 }
 
 // due returns the mailboxes that are to be listed now.
 func (a *Account) due(next []*Mailbox) (due []*Mailbox) {
-	old := func(m *Mailbox) bool { return !m.skipped.Load() && !m.table.fresh(a.options.Refresh) }
+	old := func(m *Mailbox) bool { return !m.skipped.Load() && !m.table.Fresh(a.options.Refresh) }
 	if !slices.ContainsFunc(next[:min(len(next), listAheadLeft)], old) {
 		return nil
 	}
@@ -89,7 +89,7 @@ func (a *Account) list(ctx context.Context, due []*Mailbox) {
 	for i, m := range due {
 		m.load()
 		known := 0
-		if t, ok := m.table.known(); ok {
+		if t, ok := m.table.Known(); ok {
 			known = t.Len()
 		}
 		if err != nil || versions[i].UIDNext == 0 || int(versions[i].Messages)-known > listAheadMessages {
@@ -99,10 +99,10 @@ func (a *Account) list(ctx context.Context, due []*Mailbox) {
 		if room -= max(int(versions[i].Messages)-known, 0); room < 0 {
 			return // the reader's next step asks for this mailbox again
 		}
-		_, err := m.table.get(ctx, a, a.options.Refresh, func(ctx context.Context) (*Table, error) {
+		_, err := m.table.Get(ctx, a.tasks, a.options.Refresh, func(ctx context.Context) (*Table, error) {
 			return m.sync(ctx, versions[i])
 		})
-		m.table.asOf(asked)
+		m.table.AsOf(asked)
 		if err != nil {
 			m.skipped.Store(true)
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/mailfs/mailfs/cache/disk"
 	"github.com/mailfs/mailfs/cache/message"
 	"github.com/mailfs/mailfs/cache/table"
+	"github.com/mailfs/mailfs/cache/wait"
 	"github.com/mailfs/mailfs/cache/walk"
 	"github.com/mailfs/mailfs/remote"
 )
@@ -29,7 +30,7 @@ type Mailbox struct {
 	role    remote.Role
 	log     *slog.Logger
 
-	table      refreshed[*Table]
+	table      wait.Value[*Table]
 	walks      walk.Walks
 	texts      walk.Walks // of readers of texts
 	structures walk.Walks // of readers of parts
@@ -69,7 +70,7 @@ func (m *Mailbox) Known() *Table {
 	if !m.asked.Load() {
 		return nil
 	}
-	t, _ := m.table.known()
+	t, _ := m.table.Known()
 	return t
 }
 
@@ -79,7 +80,7 @@ func (m *Mailbox) load() {
 		if store := m.account.store; store != nil {
 			if t, version := store.Load(m.name); t != nil {
 				m.version = version
-				m.table.set(t)
+				m.table.Set(t)
 			}
 		}
 	})
@@ -90,7 +91,7 @@ func (m *Mailbox) load() {
 func (m *Mailbox) Table(ctx context.Context) (*Table, error) {
 	m.load()
 	m.skipped.Store(false)
-	t, err := m.table.get(ctx, m.account, m.account.options.Refresh, func(ctx context.Context) (*Table, error) {
+	t, err := m.table.Get(ctx, m.account.tasks, m.account.options.Refresh, func(ctx context.Context) (*Table, error) {
 		return m.sync(ctx, remote.Version{})
 	})
 	if err == nil {
@@ -112,7 +113,7 @@ func (m *Mailbox) at(validity uint32, prio remote.Priority) remote.Place {
 
 // sync brings the table up to date. now is as for [remote.Account].
 func (m *Mailbox) sync(ctx context.Context, now remote.Version) (*Table, error) {
-	old, _ := m.table.known()
+	old, _ := m.table.Known()
 	d, since := m.draft, m.version
 	if d == nil {
 		d = table.NewDraft(old, since.UIDValidity)
@@ -198,7 +199,7 @@ func (m *Mailbox) publish(old *Table, c table.Change) {
 			delete(m.sizes.wrong, uid)
 		}
 	}
-	m.table.set(t)
+	m.table.Set(t)
 	m.sizes.mu.Unlock()
 	if old != nil && t.UIDValidity() != old.UIDValidity() { // it may come back, and mean other messages
 		m.account.bodies.forget(m, func(r Ref) bool { return r.UIDValidity != t.UIDValidity() })

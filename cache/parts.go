@@ -208,7 +208,7 @@ func (m *Mailbox) section(ctx context.Context, ref Ref, s remote.Section) (conte
 			func(_ remote.UID, got [][]byte) { content, answered = got[0], true })
 		a.contact.note(err)
 		if err == nil && !answered {
-			m.table.expire() // the listing has a message that the server does not have
+			m.table.Expire() // the listing has a message that the server does not have
 			err = remote.ErrNoMessage
 		}
 	}

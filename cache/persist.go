@@ -41,9 +41,9 @@ func (a *Account) attach(dir, label string) error {
 	}
 	a.store = store
 	if list := store.Mailboxes(); list != nil {
-		a.mailboxes.set(list)
+		a.mailboxes.Set(list)
 	}
-	a.run(func(context.Context) { a.disk.Scan(store) })
+	a.tasks.Run(func(context.Context) { a.disk.Scan(store) })
 	return nil
 }
 
@@ -54,7 +54,7 @@ func (a *Account) Unkept() error { return a.unkept }
 // Stored tells whether the store knows the account: its mail can be listed, and read as far as it was read, without the
 // server.
 func (a *Account) Stored() bool {
-	_, ok := a.mailboxes.known()
+	_, ok := a.mailboxes.Known()
 	return ok
 }
 
@@ -94,7 +94,7 @@ func (m *Mailbox) save(old, t *Table, version remote.Version, moved bool, c tabl
 	defer m.saving.Unlock()
 	a.store.Save(m.name, u)
 	if u.All {
-		a.run(func(context.Context) { a.disk.Forget(a.store, m.hash, t.UIDValidity()) })
+		a.tasks.Run(func(context.Context) { a.disk.Forget(a.store, m.hash, t.UIDValidity()) })
 	}
 }
 
@@ -104,10 +104,10 @@ func (m *Mailbox) saveSize(t *Table, uid remote.UID) {
 	if a.store == nil {
 		return
 	}
-	a.run(func(context.Context) {
+	a.tasks.Run(func(context.Context) {
 		m.saving.Lock()
 		defer m.saving.Unlock()
-		if now, _ := m.table.known(); now == t { // else the next table has it
+		if now, _ := m.table.Known(); now == t { // else the next table has it
 			a.store.SaveRows(m.name, t, []remote.UID{uid})
 		}
 	})
@@ -136,7 +136,7 @@ func (m *Mailbox) keepHeaders() *headerKeeper {
 		<-k.done
 		done := make(chan struct{})
 		k.done = done
-		if !a.run(func(context.Context) {
+		if !a.tasks.Run(func(context.Context) {
 			defer close(done)
 			a.store.SaveHeaders(m.name, validity, batch)
 		}) {
@@ -170,11 +170,11 @@ func (k *headerKeeper) flush(validity uint32) {
 
 // saveLost brings into the store what a damaged index has lost. Nothing else runs any more.
 func (a *Account) saveLost() {
-	if list, ok := a.mailboxes.known(); ok {
+	if list, ok := a.mailboxes.Known(); ok {
 		a.store.SaveMailboxes(list)
 	}
 	for _, m := range a.byName {
-		if t, ok := m.table.known(); ok && !a.store.Saved(m.name) {
+		if t, ok := m.table.Known(); ok && !a.store.Saved(m.name) {
 			a.store.Save(m.name, disk.Update{Table: t, Version: m.version, All: true})
 		}
 	}
@@ -200,7 +200,7 @@ func (m *Mailbox) indexView(ref Ref, v view, value []byte) {
 	defer k.mu.Unlock()
 	if k.pending == nil {
 		k.pending = map[string]map[disk.View][]byte{}
-		a.run(func(ctx context.Context) { // does nothing where the account is closed
+		a.tasks.Run(func(ctx context.Context) { // does nothing where the account is closed
 			select {
 			case <-ctx.Done():
 			case <-time.After(viewsTogether):

@@ -156,10 +156,10 @@ func (m *Mailbox) piece(ctx context.Context, ref Ref, size int64, number uint32)
 	m.larges.mu.Unlock()
 	m.giveUp(oldest)
 	if f != nil {
-		if err := m.account.wait(ctx, f); err != nil {
+		if err := m.account.tasks.Wait(ctx, &f.Result); err != nil {
 			return nil, err
 		}
-		return f.body, nil
+		return f.Body, nil
 	}
 	if piece, ok := m.account.bodies.get(key); ok {
 		return piece, nil
@@ -169,7 +169,7 @@ func (m *Mailbox) piece(ctx context.Context, ref Ref, size int64, number uint32)
 
 // giveUp gives a file up on the account's own time: whoever writes to it may have to wait for the disk.
 func (m *Mailbox) giveUp(file *disk.PartialFile) {
-	if file != nil && !m.account.run(func(context.Context) { file.Abandon() }) {
+	if file != nil && !m.account.tasks.Run(func(context.Context) { file.Abandon() }) {
 		file.Abandon()
 	}
 }
@@ -185,14 +185,14 @@ func (m *Mailbox) fetchPiecesLocked(prio remote.Priority, r *largeRead, size int
 		key := bodyKey{mailbox: m, ref: r.ref, piece: n}
 		fetches[key] = m.inflight.startLocked(key)
 	}
-	running := a.run(func(ctx context.Context) {
+	running := a.tasks.Run(func(ctx context.Context) {
 		off, n := int64(from-1)*pieceSize, int64(to-from)*pieceSize
 		data, err := a.remote.Piece(ctx, m.at(r.ref.UIDValidity, prio), r.ref.UID, off, n)
 		a.contact.note(err)
 		if errors.Is(err, remote.ErrUnsupported) {
 			a.noPieces.Store(true)
 		} else if errors.Is(err, remote.ErrStale) || errors.Is(err, remote.ErrNoMessage) {
-			m.table.expire()
+			m.table.Expire()
 		}
 		if got := int64(len(data)); err == nil && (got > 0 || from == 1) {
 			if got < n || off+got > size { // its end is in here

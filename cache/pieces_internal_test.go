@@ -8,6 +8,11 @@ import (
 	"github.com/mailfs/mailfs/remote"
 )
 
+// server is one that is never asked for anything, and has said nothing.
+type server struct{ remote.Account }
+
+func (*server) Stats() remote.Stats { return remote.Stats{} }
+
 // backwards is a server from which the first piece of a message comes last.
 type backwards struct {
 	server
@@ -47,10 +52,10 @@ func TestALargeMessageIsKeptInWhateverOrderItsPiecesCome(t *testing.T) {
 	m.inflight.mu.Unlock()
 	m.larges.mu.Unlock()
 	for _, f := range fetches[1:] {
-		<-f.done
+		<-f.Done()
 	}
 	close(s.later)
-	a.tasks.group.Wait()
+	a.tasks.Join()
 	a.disk.Await(t.Context(), a.diskKey(m, ref))
 	if got, ok := a.disk.Read(a.diskKey(m, ref)); !ok || !bytes.Equal(got, s.body) {
 		t.Errorf("on disk are %d bytes (%v), want %d", len(got), ok, len(s.body))

@@ -47,7 +47,7 @@ const (
 func (c *Cache) Start() {
 	for _, a := range c.accounts {
 		if a.prefetch != PrefetchNone && a.store != nil {
-			a.run(a.prefetchAlways)
+			a.tasks.Run(a.prefetchAlways)
 		}
 	}
 }

@@ -28,7 +28,7 @@ type pushes struct {
 // anything else.
 func (a *Account) OnPushed(push func(Pushed) bool) {
 	a.pushes.push = push
-	a.run(func(ctx context.Context) {
+	a.tasks.Run(func(ctx context.Context) {
 		for {
 			select {
 			case <-ctx.Done():
@@ -51,7 +51,7 @@ func (m *Mailbox) pushToKernel(ctx context.Context, ref Ref, f *fetch, body []by
 	a := m.account
 	m.inflight.came(f)
 	write := a.disk.Promise(ctx, a.diskKey(m, ref), body, func() { m.queuePush(ref, f, body) })
-	f.finish(body, nil)
+	f.Finish(body, nil)
 	if write != nil {
 		write()
 	} else {
@@ -62,7 +62,7 @@ func (m *Mailbox) pushToKernel(ctx context.Context, ref Ref, f *fetch, body []by
 // pushFromDisk is pushToKernel for a body that was on disk.
 func (m *Mailbox) pushFromDisk(ref Ref, f *fetch, body []byte) {
 	m.inflight.came(f)
-	f.finish(body, nil)
+	f.Finish(body, nil)
 	m.queuePush(ref, f, body)
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/mailfs/mailfs/cache/message"
 	"github.com/mailfs/mailfs/cache/table"
+	"github.com/mailfs/mailfs/cache/wait"
 	"github.com/mailfs/mailfs/remote"
 )
 
@@ -22,21 +23,21 @@ const maxSearches = 64
 
 // searches are the results of searching one mailbox.
 type searches struct {
-	mu      sync.Mutex                                 // guards results
-	results *simplelru.LRU[string, *refreshed[*Table]] // by query; nil before the first
+	mu      sync.Mutex                                  // guards results
+	results *simplelru.LRU[string, *wait.Value[*Table]] // by query; nil before the first
 }
 
 // of returns the result of a query, which is empty where the query is new.
-func (s *searches) of(q remote.Query) *refreshed[*Table] {
+func (s *searches) of(q remote.Query) *wait.Value[*Table] {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.results == nil {
-		s.results, _ = simplelru.NewLRU[string, *refreshed[*Table]](maxSearches, nil)
+		s.results, _ = simplelru.NewLRU[string, *wait.Value[*Table]](maxSearches, nil)
 	}
 	key := fmt.Sprintf("%#v", q)
 	result, ok := s.results.Get(key)
 	if !ok {
-		result = &refreshed[*Table]{}
+		result = &wait.Value[*Table]{}
 		s.results.Add(key, result)
 	}
 	return result
@@ -47,22 +48,22 @@ func (s *searches) of(q remote.Query) *refreshed[*Table] {
 // is left out, which is logged. The result is at most Options.Refresh old.
 func (m *Mailbox) Search(ctx context.Context, q remote.Query) (*Table, error) {
 	m.load()
-	return m.searches.of(q).get(ctx, m.account, m.account.options.Refresh, func(ctx context.Context) (*Table, error) {
+	return m.searches.of(q).Get(ctx, m.account.tasks, m.account.options.Refresh, func(ctx context.Context) (*Table, error) {
 		validity, found, err := m.account.remote.Search(ctx, m.name, q)
 		m.account.contact.note(err)
 		if err == nil && found.Len() == 0 {
 			return table.Empty(validity), nil
 		}
-		if errors.Is(err, remote.ErrUnsupported) || away(err) {
+		if errors.Is(err, remote.ErrUnsupported) || wait.Away(err) {
 			m.log.Info("the server does not search, so mailfs searches in what it has of the mailbox", "reason", err)
-			return m.searchLocally(ctx, q, away(err))
+			return m.searchLocally(ctx, q, wait.Away(err))
 		}
 		if err != nil {
 			return nil, err
 		}
 		t, err := m.Table(ctx)
 		if err == nil && (t.UIDValidity() != validity || t.Lacks(found)) {
-			m.table.expire() // the server knows messages that the listing does not have yet
+			m.table.Expire() // the server knows messages that the listing does not have yet
 			t, err = m.Table(ctx)
 		}
 		if err != nil {

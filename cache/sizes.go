@@ -29,7 +29,7 @@ type wrongSizes struct {
 // verify notes the size that a message really has, and tells of it where the server announced another one.
 func (m *Mailbox) verify(ref Ref, size int64) {
 	m.sizes.mu.Lock()
-	t, _ := m.table.known()
+	t, _ := m.table.Known()
 	i := -1
 	if t != nil && t.UIDValidity() == ref.UIDValidity {
 		i = t.Index(ref.UID)

@@ -71,7 +71,7 @@ func (a *Account) status() AccountStatus {
 	if err := a.contact.lastError.Load(); err != nil {
 		s.Failure, s.Error = *err, (*err).Error()
 	}
-	list, _ := a.mailboxes.known()
+	list, _ := a.mailboxes.Known()
 	s.Mailboxes = len(list)
 	a.mu.Lock()
 	mailboxes := make([]*Mailbox, 0, len(a.byName))
@@ -80,7 +80,7 @@ func (a *Account) status() AccountStatus {
 	}
 	a.mu.Unlock()
 	for _, m := range mailboxes {
-		if t, ok := m.table.known(); ok {
+		if t, ok := m.table.Known(); ok {
 			s.Listed++
 			s.Messages += t.Len()
 		}

@@ -171,7 +171,7 @@ func (m *Mailbox) fetchMessages(ctx context.Context, at remote.Place, uids []rem
 		m.fetchBodies(ctx, at.Priority, started, at.UIDValidity)
 	}
 	for uid, f := range fetches {
-		err := m.account.wait(ctx, f)
-		got(uid, f.body, err)
+		err := m.account.tasks.Wait(ctx, &f.Result)
+		got(uid, f.Body, err)
 	}
 }

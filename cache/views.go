@@ -64,15 +64,15 @@ func (m *Mailbox) getView(ctx context.Context, ref Ref, v view, run func(context
 			return content, nil
 		}
 		f = m.inflight.startLocked(key)
-		if !m.account.run(func(ctx context.Context) { run(ctx, f) }) {
+		if !m.account.tasks.Run(func(ctx context.Context) { run(ctx, f) }) {
 			m.inflight.failLocked(map[bodyKey]*fetch{key: f}, remote.ErrClosed)
 		}
 	}
 	m.inflight.mu.Unlock()
-	if err := m.account.wait(ctx, f); err != nil {
+	if err := m.account.tasks.Wait(ctx, &f.Result); err != nil {
 		return nil, err
 	}
-	return f.body, nil
+	return f.Body, nil
 }
 
 // knownSize returns the length of a view, and whether it is known: it is, once the view was made or the server told it.
@@ -105,7 +105,7 @@ const messageBytesPerByte = 64
 
 // nextOfWalk counts the reading of a view, and returns the messages whose views the same reader is expected to read next.
 func (m *Mailbox) nextOfWalk(walks *walk.Walks, ref Ref) []remote.UID {
-	t, _ := m.table.known()
+	t, _ := m.table.Known()
 	if t == nil || t.UIDValidity() != ref.UIDValidity {
 		return nil
 	}
@@ -135,7 +135,7 @@ func (m *Mailbox) fetchViewsAhead(validity uint32, uids []remote.UID, v view,
 	if len(fetches) == 0 {
 		return
 	}
-	if !a.run(func(ctx context.Context) { run(ctx, m.at(validity, remote.Readahead), fetches) }) {
+	if !a.tasks.Run(func(ctx context.Context) { run(ctx, m.at(validity, remote.Readahead), fetches) }) {
 		for uid, f := range fetches {
 			m.inflight.finish(m.viewKey(Ref{UIDValidity: validity, UID: uid}, v), f, nil, remote.ErrClosed)
 		}
@@ -144,6 +144,6 @@ func (m *Mailbox) fetchViewsAhead(validity uint32, uids []remote.UID, v view,
 
 // gone returns the error for a message of the listing that the server does not have. The listing is old, so it expires.
 func (m *Mailbox) gone(uid remote.UID) error {
-	m.table.expire()
+	m.table.Expire()
 	return fmt.Errorf("%w: UID %d in %s", remote.ErrNoMessage, uid, m.name)
 }

@@ -31,9 +31,10 @@ var arrows = map[string][]string{
 
 	"fs": {"cache", "cache/message", "remote"},
 
-	"cache":         {"cache/disk", "cache/walk", "cache/table", "cache/message", "remote", "remote/buffer"},
+	"cache":         {"cache/disk", "cache/wait", "cache/walk", "cache/table", "cache/message", "remote", "remote/buffer"},
 	"cache/disk":    {"cache/table", "remote"},
-	"cache/walk":    {"cache/table"},
+	"cache/wait":    {"remote"},
+	"cache/walk":    {"cache/table", "remote"},
 	"cache/table":   {"cache/message", "remote"},
 	"cache/message": {"remote"},
 
