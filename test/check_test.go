@@ -57,7 +57,7 @@ func TestCheckTellsEachStepAndWhichOneFailed(t *testing.T) {
 		{"wrong password, SCRAM-SHA-1", []string{"--tls=off", inTheClear("x", scram1.IMAP)}, wrongPassword, 1, `login +FAILED.*login refused for "x"`},
 		{"nobody signs in", append(trust(), fmt.Sprintf("imaps://localhost:%d", d.IMAPS)), harness.Password, 0, `login +- .*not tried`},
 		{"a certificate that ends soon", []string{"--ca-file", soon.CA, fmt.Sprintf("imaps://x@localhost:%d", soon.IMAPS)}, harness.Password, 0,
-			`tls +ok.*!.*ends on .*in 2 days.*1 mailbox`},
+			`tls +ok.*!.*expires on .*in 2 days.*1 mailbox`},
 		{"wrong password", append(trust(), imaps("checked")), wrongPassword, 1, `login +FAILED.*login refused for "checked"`},
 		{"wrong password, POP3", append(trust(), pop3(d.POP3)), wrongPassword, 1, `login +FAILED.*login refused for "checked"`},
 		{"expired certificate", []string{"--ca-file", old.CA, fmt.Sprintf("imaps://x@localhost:%d", old.IMAPS)}, harness.Password, 1,

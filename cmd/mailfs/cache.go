@@ -27,7 +27,7 @@ func newCacheCommand() *cobra.Command {
 	list := &cobra.Command{
 		Use:   "list [ACCOUNT]",
 		Short: "List the accounts in the cache",
-		Long:  "Lists the accounts in the cache. ACCOUNT is a URL, or a part of one that says which is meant.",
+		Long:  "Lists the accounts in the cache. ACCOUNT is a URL, or a part of a URL that occurs in one account only.",
 		Args:  arguments(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			stores, err := storesOf(dir, args)
@@ -41,8 +41,8 @@ func newCacheCommand() *cobra.Command {
 	clearing := &cobra.Command{
 		Use:   "clear [ACCOUNT]",
 		Short: "Remove an account from the cache, or all of them",
-		Long: "Removes an account from the cache, or all of them. What a mount is using stays. Mail on the server is not\n" +
-			"touched; but messages that a POP3 server has dropped are only in the cache, if keep was set.",
+		Long: "Removes an account from the cache, or all of them. An account that is mounted stays. Mail on the server is not\n" +
+			"touched. But with keep, messages that a POP3 server has dropped are in the cache only, and are lost.",
 		Args: arguments(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			stores, err := storesOf(dir, args)
@@ -52,7 +52,7 @@ func newCacheCommand() *cobra.Command {
 			var failed error
 			for _, s := range stores {
 				if err := cache.ClearStore(s.Dir); errors.Is(err, cache.ErrStoreHeld) {
-					failed = fmt.Errorf("%s: in use by %s; unmount it first", s.Account, s.Holder)
+					failed = fmt.Errorf("%s: in use by %s; unmount the account first", s.Account, s.Holder)
 					warn(failed.Error())
 				} else if err != nil {
 					return fmt.Errorf("clearing %s: %w", s.Account, err)
@@ -70,7 +70,7 @@ func newCacheCommand() *cobra.Command {
 	return cmd
 }
 
-// storesOf returns the stores in the cache directory, or those that an argument means.
+// storesOf returns the stores in the cache directory, or those of the account that an argument names. flag is --cache-dir.
 func storesOf(flag string, args []string) ([]cache.StoreInfo, error) {
 	dir, err := config.CacheDir(flag)
 	if err != nil {
@@ -98,7 +98,7 @@ func storesOf(flag string, args []string) ([]cache.StoreInfo, error) {
 	case len(part) == 1:
 		return part, nil
 	case len(part) > 1:
-		return nil, fmt.Errorf("%q may be %d accounts; see mailfs cache list", args[0], len(part))
+		return nil, fmt.Errorf("%q fits %d accounts; see mailfs cache list", args[0], len(part))
 	}
 	if url := configuredURL(args[0]); url != "" {
 		return storesOf(flag, []string{url})
@@ -106,7 +106,8 @@ func storesOf(flag string, args []string) ([]cache.StoreInfo, error) {
 	return nil, fmt.Errorf("%q: no such account in %s", args[0], dir)
 }
 
-// configuredURL returns the URL of an account of the configuration file, as a store's label has it; "" if there is none.
+// configuredURL returns the label of an account of the configuration file, which the account's store has as well. It is empty if
+// there is no such account.
 func configuredURL(name string) string {
 	if config.IsURL(name) {
 		return ""
@@ -118,6 +119,7 @@ func configuredURL(name string) string {
 	return accounts[0].Label()
 }
 
+// listStores prints stores as a table, or as JSON.
 func listStores(out io.Writer, stores []cache.StoreInfo, asJSON bool) error {
 	if asJSON {
 		e := json.NewEncoder(out)
@@ -136,7 +138,7 @@ func listStores(out io.Writer, stores []cache.StoreInfo, asJSON bool) error {
 	return w.Flush()
 }
 
-// sizeText is a number of bytes for people.
+// sizeText writes a number of bytes for people.
 func sizeText(n int64) string {
 	switch {
 	case n >= 10<<30:

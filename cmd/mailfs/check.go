@@ -26,13 +26,13 @@ import (
 	"github.com/mailfs/mailfs/remote/smtp"
 )
 
-// stepMail is what check finds out of an SMTP server last.
+// stepMail is the last step of the check of an SMTP server, after those of package dial.
 const stepMail = "mail"
 
-// expiryNotice is how long before a certificate ends check says so.
+// expiryNotice is how long before a certificate expires check warns.
 const expiryNotice = 14 * 24 * time.Hour
 
-// usedCapabilities are those of IMAP and POP3 of which mailfs makes use after it has signed in.
+// usedCapabilities are the capabilities of IMAP and POP3 that mailfs uses after it has signed in.
 var usedCapabilities = []string{
 	"COMPRESS=DEFLATE", "CONDSTORE", "ESEARCH", "LIST-EXTENDED", "NAMESPACE", "PIPELINING", "QUOTA", "SPECIAL-USE", "TOP", "UIDL",
 }
@@ -81,12 +81,12 @@ func newCheckCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check [flags] [URL|ACCOUNT...]",
 		Short: "Test connections step by step (IMAP, POP3, SMTP)",
-		Long: `Connects to a server and says after each step what came of it: the host's addresses, the connection, TLS and the
-certificate, the greeting, what the server can do, the login, the mailboxes. A step that fails says what that means
-and what to try; the exit status is 1 then. Nothing is mounted, no mail is read, none is sent.
+		Long: `Connects to a server and prints the result of each step: the host's addresses, the connection, TLS and the
+certificate, the greeting, what the server can do, the login, the mailboxes. When a step fails, check says what that
+means and what to try, and the exit status is 1. It mounts nothing, reads no mail and sends none.
 
-ACCOUNT is an account of the configuration file; without arguments all of them are checked. URL is
-imaps://, imap://, pop3s://, pop3://, smtps:// or smtp:// with [USER@]HOST[:PORT]; without USER nobody signs in.`,
+ACCOUNT is an account of the configuration file. Without arguments, check tests all of them. URL is
+imaps://, imap://, pop3s://, pop3://, smtps:// or smtp:// with [USER@]HOST[:PORT]; without USER check does not sign in.`,
 		Example: "  mailfs check imaps://me%40example.org@mail.example.org\n" +
 			"  mailfs check smtp://mail.example.org\n" +
 			"  mailfs check --json work",
@@ -112,7 +112,7 @@ func check(ctx context.Context, out io.Writer, f *config.Flags, args []string, a
 			signing = append(signing, a)
 		}
 	}
-	// Who has no password is told so at the login: the steps before it are worth knowing.
+	// An account without a password fails at the step of the login. The steps before it are of use all the same.
 	if err := secret.FillPasswords(ctx, signing, warn); err != nil && !errors.Is(err, secret.ErrNoPassword) {
 		return err
 	}
@@ -146,14 +146,14 @@ func check(ctx context.Context, out io.Writer, f *config.Flags, args []string, a
 // checking is the check of one account.
 type checking struct {
 	account *config.Account
-	print   func(*checkStep) // nil: nothing is printed before the end
+	print   func(*checkStep) // prints a step that has ended; nil: nothing is printed before the report
 
 	mu     sync.Mutex // guards what follows
 	report *checkReport
-	over   bool // what comes late does not count
+	over   bool // the check has failed: steps that end later are not noted
 }
 
-// run goes the way that a mount goes. It fills in the report.
+// run connects as a mount does, and fills in the report.
 func (c *checking) run(ctx context.Context) {
 	server := secret.Server(c.account)
 	server.Trace = c.trace
@@ -178,7 +178,7 @@ func (c *checking) run(ctx context.Context) {
 	c.report.OK = err == nil
 }
 
-// errNobody ends a check where somebody would have to sign in.
+// errNobody ends a check before the login, when the URL names no user.
 var errNobody = errors.New("nobody signs in")
 
 // counter is an account that tells how many messages a mailbox holds without listing them. Both protocols do.
@@ -188,6 +188,7 @@ type counter interface {
 
 var _, _ counter = (*imap.Account)(nil), (*pop3.Account)(nil)
 
+// tryMail connects to an IMAP or POP3 server and lists its mailboxes.
 func (c *checking) tryMail(ctx context.Context, dialer *dial.Dialer) error {
 	r := open(c.account, dialer, slog.New(slog.DiscardHandler))
 	defer r.Close()
@@ -214,6 +215,7 @@ func (c *checking) tryMail(ctx context.Context, dialer *dial.Dialer) error {
 	return nil
 }
 
+// trySMTP connects to an SMTP server and asks how large a message may be.
 func (c *checking) trySMTP(ctx context.Context, dialer *dial.Dialer) error {
 	limit, err := smtp.Try(ctx, dialer)
 	if err != nil {
@@ -228,8 +230,8 @@ func (c *checking) trySMTP(ctx context.Context, dialer *dial.Dialer) error {
 	return nil
 }
 
-// trace notes a step of the connection. A step that comes again, in a greeting's stead or on a second connection, is not
-// noted again.
+// trace notes a step of the connection. Only the first of several steps of a name counts: a server may send its capabilities
+// twice, and a second connection has the same steps.
 func (c *checking) trace(step dial.Step) {
 	if !step.Done {
 		c.begin(step.Name)
@@ -248,6 +250,7 @@ func (c *checking) trace(step dial.Step) {
 	})
 }
 
+// step returns the step of a name; nil if that has not begun.
 func (c *checking) step(name string) *checkStep {
 	for _, s := range c.report.Steps {
 		if s.Name == name {
@@ -257,6 +260,7 @@ func (c *checking) step(name string) *checkStep {
 	return nil
 }
 
+// begin notes that a step has begun.
 func (c *checking) begin(name string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -265,7 +269,7 @@ func (c *checking) begin(name string) {
 	}
 }
 
-// end notes that a step went well.
+// end notes that a step has succeeded. fill adds its results.
 func (c *checking) end(name string, fill func(*checkStep)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -281,12 +285,12 @@ func (c *checking) end(name string, fill func(*checkStep)) {
 	}
 }
 
-// fail notes that a check ended with an error: it belongs to the step that is under way, or to what the last one brought.
+// fail notes that the check has ended with an error. The error belongs to the step that has not ended, or else to the last step.
 func (c *checking) fail(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.over = true
-	if len(c.report.Steps) == 0 { // an address that can't even be tried
+	if len(c.report.Steps) == 0 { // the address can't even be tried
 		c.report.Steps = append(c.report.Steps, &checkStep{Name: dial.StepConnect, began: time.Now()})
 	}
 	s := c.report.Steps[len(c.report.Steps)-1]
@@ -310,7 +314,7 @@ func (s *checkStep) stop() {
 	}
 }
 
-// describeTLS tells what a connection's TLS is, and what will soon be wrong with it.
+// describeTLS describes the TLS of a connection. The warning is that a certificate expires soon.
 func describeTLS(state *tls.ConnectionState) (t *checkTLS, warning string) {
 	leaf := state.PeerCertificates[0]
 	issuer := leaf.Issuer.CommonName
@@ -325,7 +329,7 @@ func describeTLS(state *tls.ConnectionState) (t *checkTLS, warning string) {
 		Version: tls.VersionName(state.Version), Cipher: tls.CipherSuiteName(state.CipherSuite), Issuer: issuer, Names: names,
 		NotBefore: leaf.NotBefore, NotAfter: leaf.NotAfter,
 	}
-	// The chain ends when the first of its certificates does.
+	// The chain expires when the first of its certificates does.
 	what, ends := "the certificate", leaf.NotAfter
 	for _, c := range state.VerifiedChains[0] {
 		if c.NotAfter.Before(ends) {
@@ -333,7 +337,7 @@ func describeTLS(state *tls.ConnectionState) (t *checkTLS, warning string) {
 		}
 	}
 	if left := time.Until(ends); left < expiryNotice {
-		warning = fmt.Sprintf("%s ends on %s, in %s; tell the server's administrator", what, ends.Local().Format(time.DateOnly),
+		warning = fmt.Sprintf("%s expires on %s, in %s; tell the server's administrator", what, ends.Local().Format(time.DateOnly),
 			days(left))
 	}
 	return t, warning
@@ -350,7 +354,7 @@ func days(d time.Duration) string {
 	}
 }
 
-// newCheckPrinter prints the steps of an account as they end, after a line that names it.
+// newCheckPrinter prints a line that names the account, and returns a function that prints a step.
 func newCheckPrinter(out io.Writer, a *config.Account) func(*checkStep) {
 	colour := func(_, text string) string { return text }
 	if file, ok := out.(*os.File); ok && term.IsTerminal(int(file.Fd())) && os.Getenv("NO_COLOR") == "" &&
@@ -379,7 +383,7 @@ func newCheckPrinter(out io.Writer, a *config.Account) func(*checkStep) {
 	}
 }
 
-// timeText is how long a step took.
+// timeText writes how long a step took.
 func timeText(d time.Duration) string {
 	if d < time.Second {
 		return fmt.Sprintf("%.1fms", float64(d.Microseconds())/1000)
@@ -387,7 +391,7 @@ func timeText(d time.Duration) string {
 	return d.Round(10 * time.Millisecond).String()
 }
 
-// text says what came of a step that went well.
+// text describes the result of a step that has succeeded.
 func (s *checkStep) text() string {
 	switch s.Name {
 	case dial.StepResolve, dial.StepConnect:
@@ -413,14 +417,14 @@ func (s *checkStep) text() string {
 		return text
 	case stepMail:
 		if s.SizeLimit > 0 {
-			return fmt.Sprintf("messages of up to %s; none was sent", sizeText(s.SizeLimit))
+			return fmt.Sprintf("messages of up to %s; no mail was sent", sizeText(s.SizeLimit))
 		}
-		return "no limit of size announced; none was sent"
+		return "no size limit announced; no mail was sent"
 	}
 	return ""
 }
 
-// list is at most five of some names.
+// list joins names, at most five of them.
 func list(names []string) string {
 	if len(names) > 5 {
 		return fmt.Sprintf("%s and %d others", strings.Join(names[:5], ", "), len(names)-5)
@@ -435,7 +439,7 @@ func count(n int, one, many string) string {
 	return strconv.Itoa(n) + " " + many
 }
 
-// signInWays says how a server with these capabilities lets people in, and what mailfs uses of the others.
+// signInWays describes how one can sign in to a server with these capabilities, and which of the others mailfs uses.
 func signInWays(capabilities []string) string {
 	var ways []string
 	for _, c := range capabilities {
@@ -449,7 +453,7 @@ func signInWays(capabilities []string) string {
 			ways = append(ways, name)
 		}
 	}
-	text := "no mechanisms of sign-in announced"
+	text := "no sign-in mechanism announced"
 	if len(ways) > 0 {
 		text = "sign-in with " + strings.Join(ways, ", ")
 	}

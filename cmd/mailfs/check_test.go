@@ -212,7 +212,7 @@ func TestCheck(t *testing.T) {
 				"* LIST () \"/\" INBOX\r\nTAG OK\r\n", "* STATUS INBOX (MESSAGES 7)\r\nTAG OK\r\n", "TAG OK bye\r\n")))}, 0,
 			[]string{"greeting", "* OK hi", "starttls", "ok", "tls", "TLS 1.3", "capabilities", "login", "ok", "7 messages"}},
 		{"a certificate that ends soon", []string{"--ca-file", pemFile(t, soonCA), "imaps://me@" + listen(t, secured(soon, imap))}, 0,
-			[]string{"tls", "ok", "!", "the certificate ends on", "in 5 days", "mailboxes"}},
+			[]string{"tls", "ok", "!", "the certificate expires on", "in 5 days", "mailboxes"}},
 		{"pop3s", []string{"--ca-file", ca, "pop3s://me@" + listen(t, secured(good, pop3))}, 0,
 			[]string{"tls", "ok", "sign-in with USER; mailfs uses TOP, UIDL", "login", "with USER", "1 mailbox, 2 messages"}},
 		{"pop3, STLS", []string{"--ca-file", ca, "pop3://me@" + listen(t, upgrading(good, []string{"+OK hi\r\n", "+OK go on\r\n"},
@@ -223,7 +223,7 @@ func TestCheck(t *testing.T) {
 		{"smtp, STARTTLS", []string{"--ca-file", ca, "smtp://me@" + listen(t, upgrading(good,
 			[]string{"220-well\r\n220 hi\r\n", "250-mail\r\n250 STARTTLS\r\n", "220 go on\r\n"},
 			script("", "250-mail\r\n250 AUTH CRAM-MD5\r\n", "334 PDE+\r\n", "235 welcome\r\n", "221 bye\r\n")))}, 0,
-			[]string{"greeting", "starttls", "ok", "tls", "login", "with CRAM-MD5", "no limit of size"}},
+			[]string{"greeting", "starttls", "ok", "tls", "login", "with CRAM-MD5", "no size limit"}},
 		{"imap, SASL LOGIN", []string{"--tls=off", "imap://me@" + listen(t, signIn(
 			[]string{"* OK [CAPABILITY IMAP4rev1 LOGINDISABLED AUTH=LOGIN] hi\r\n"},
 			[]string{"AUTHENTICATE LOGIN", "+ VXNlcm5hbWU6\r\n", base("me"), "+ UGFzc3dvcmQ6\r\n", base(goodPassword), "TAG OK [CAPABILITY IMAP4rev1] in\r\n"},
@@ -236,7 +236,7 @@ func TestCheck(t *testing.T) {
 		{"smtp, SASL LOGIN", []string{"--tls=off", "smtp://me@" + listen(t, signIn(
 			[]string{"220 hi\r\n", "250-mail\r\n250 AUTH LOGIN\r\n"},
 			[]string{"AUTH LOGIN", "334 VXNlcm5hbWU6\r\n", base("me"), "334 UGFzc3dvcmQ6\r\n", base(goodPassword), "235 in\r\n"},
-			"221 bye\r\n"))}, 0, []string{"sign-in with LOGIN", "login", "ok", "with LOGIN", "none was sent"}},
+			"221 bye\r\n"))}, 0, []string{"sign-in with LOGIN", "login", "ok", "with LOGIN", "no mail was sent"}},
 		{"smtp, nobody signs in", []string{"--tls=off", "smtp://" + listen(t, smtp)}, 0,
 			[]string{"capabilities", "ok", "login", "not tried", "messages of up to 25 MiB"}},
 

@@ -21,14 +21,15 @@ import (
 func newDemoCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "demo [MOUNTPOINT] [-- COMMAND...]",
-		Short: "Mount sample mail, to look around in or to run a command in",
+		Short: "Mount sample mail, to look around or to run a command",
 
 		DisableFlagsInUseLine: true,
-		Long: `Runs an IMAP and a POP3 server with sample mail on this machine's loopback interface and mounts both, as the
-directories imap and pop, at MOUNTPOINT or at a temporary directory. Ctrl-C ends it and leaves nothing behind.
+		Long: `Runs an IMAP and a POP3 server with sample mail on the loopback interface of this machine and mounts both, as the
+directories imap and pop, at MOUNTPOINT or at a temporary directory. Ctrl-C unmounts them, ends the servers and leaves
+nothing behind.
 
-With -- COMMAND it runs COMMAND with the mount as working directory instead, unmounts, and ends with COMMAND's exit
-status.`,
+With -- COMMAND, mailfs runs COMMAND with the mount as working directory, unmounts, and ends with the exit status of
+COMMAND.`,
 		Example: "  mailfs demo\n  mailfs demo -- sh -c 'ls imap; grep -rl Invoice .'",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if dash := cmd.ArgsLenAtDash(); dash >= 0 {
@@ -49,8 +50,8 @@ status.`,
 	}
 }
 
-// runDemo mounts the sample mail and either runs a command inside or waits for ctx to end. The command is no child of the
-// process that serves the mount: that one would have to answer itself before it could start it.
+// runDemo mounts the sample mail. Then it runs a command inside, or waits until ctx ends. The command is not a child of the process
+// that serves the mount: to start the command, that process would have to wait for an answer of its own.
 func runDemo(ctx context.Context, mountpoint, command []string, out io.Writer) error {
 	if len(command) > 0 {
 		if _, err := exec.LookPath(command[0]); err != nil {
@@ -67,7 +68,7 @@ func runDemo(ctx context.Context, mountpoint, command []string, out io.Writer) e
 		j.Mountpoint, err = process.Prepare(mountpoint[0], warn)
 	} else if j.Mountpoint, err = os.MkdirTemp("", "mailfs-demo-"); err == nil {
 		j.Temporary = true
-		defer os.Remove(j.Mountpoint) // unless the serving process has done it
+		defer os.Remove(j.Mountpoint) // fails when the serving process has removed it
 		j.Mountpoint, err = filepath.EvalSymlinks(j.Mountpoint)
 	}
 	if err != nil {
@@ -77,7 +78,7 @@ func runDemo(ctx context.Context, mountpoint, command []string, out io.Writer) e
 	if err != nil {
 		return err
 	}
-	defer process.ClearDead(j.Mountpoint) // should it have died
+	defer process.ClearDead(j.Mountpoint) // does nothing unless the serving process was killed
 	defer server.End()
 	if len(command) > 0 {
 		return runInside(j.Mountpoint, command)
@@ -97,12 +98,12 @@ Ctrl-C unmounts it and ends.
 		if !server.State().Success() {
 			return fmt.Errorf("the process that served the mail is gone (%s)", server.State())
 		}
-		return nil // somebody has unmounted it
+		return nil // the user has unmounted it
 	}
 }
 
-// runInside runs a command in a directory and returns its exit status as a statusError, as a shell would: 128 and the
-// signal if one killed it.
+// runInside runs a command in a directory and returns its exit status as a statusError. As in a shell, a command that a signal has
+// killed has the status 128 and the signal.
 func runInside(dir string, command []string) error {
 	cmd := exec.Command(command[0], command[1:]...)
 	cmd.Dir = dir
@@ -116,7 +117,7 @@ func runInside(dir string, command []string) error {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
-	// The terminal sends its signals to the command as well; what else comes is passed on.
+	// Ctrl-C and Ctrl-\ reach the command from the terminal. Other signals are passed on.
 	tty, err := os.Open("/dev/tty")
 	terminal := err == nil
 	if terminal {
@@ -135,7 +136,7 @@ func runInside(dir string, command []string) error {
 	}
 }
 
-// exitStatus is the end of a command as a statusError that says nothing; nil for a status of 0.
+// exitStatus turns the error of a command into a statusError without text. It is nil for the status 0.
 func exitStatus(err error) error {
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) {
@@ -147,7 +148,7 @@ func exitStatus(err error) error {
 	return &statusError{status: exit.ExitCode()}
 }
 
-// notStarted is a command that could not be run, with the exit status that shells give for it.
+// notStarted is the error of a command that can't be run, with the exit status that a shell gives.
 func notStarted(name string, err error) error {
 	var wrapped *exec.Error
 	if errors.As(err, &wrapped) {

@@ -16,7 +16,7 @@ import (
 	"github.com/mailfs/mailfs/remote/smtp"
 )
 
-// signInAgain has a serving process try again at once to sign in where it was refused.
+// signInAgain is the signal that makes a serving process sign in again at once where the server has refused it.
 const signInAgain = syscall.SIGUSR1
 
 func newLoginCommand() *cobra.Command {
@@ -26,24 +26,24 @@ func newLoginCommand() *cobra.Command {
 		Use:   "login [flags] ACCOUNT|URL",
 		Short: "Keep a password in the keyring, or sign in with OAuth",
 		Long: `Asks for the password of an account, tries it on the server, and keeps it in the system's keyring (Secret Service,
-macOS Keychain), where mailfs mount finds it. What is mounted already goes on with the new password at once.
+macOS Keychain), where mailfs mount finds it. Mounts of the account use the new password at once.
 
-For an account with a table [account.NAME.oauth] in the configuration it signs in at the provider in a browser
-instead, and keeps the refresh token in the keyring; access tokens are renewed from it as long as the provider
-allows. The table, here for Microsoft 365:
+For an account with a table [account.NAME.oauth] in the configuration, you sign in at the provider in a browser
+instead. mailfs keeps the refresh token in the keyring and renews access tokens with it as long as the provider
+allows. The table for Microsoft 365:
 
     [account.work]
     url = "imaps://me%40example.org@outlook.office365.com"
     [account.work.oauth]
-    client_id = "..."           # of an application that you or your organisation have registered
+    client_id = "..."           # of an application that you or your organisation has registered
     device_url = "https://login.microsoftonline.com/common/oauth2/v2.0/devicecode"
     token_url = "https://login.microsoftonline.com/common/oauth2/v2.0/token"
     scopes = ["https://outlook.office.com/IMAP.AccessAsUser.All", "offline_access"]
 
-Gmail has no device codes for mail. There a browser on this machine is needed:
+Gmail has no device codes for mail, so you need a browser on this machine:
 
     client_id = "..."
-    client_secret = "..."       # which Google sends along with a "desktop" client and does not take for a secret
+    client_secret = "..."       # comes with a "desktop" client of Google, which does not treat it as secret
     auth_url = "https://accounts.google.com/o/oauth2/v2/auth"
     token_url = "https://oauth2.googleapis.com/token"
     scopes = ["https://mail.google.com/"]`,
@@ -78,15 +78,16 @@ Gmail has no device codes for mail. There a browser on this machine is needed:
 	return cmd
 }
 
-// login finds out how to sign in to an account, tries it, keeps it, and tells running mounts.
+// login obtains a password or a permission for an account, tries it on the server, keeps it in the keyring, and makes mounts of the
+// account sign in again. untried skips the try.
 func login(ctx context.Context, out io.Writer, a *config.Account, untried bool) error {
 	switch {
 	case a.PasswordCommand != "":
-		return fmt.Errorf("%s: its password comes from password_command; change it there", a.Called())
+		return fmt.Errorf("%s: the password comes from password_command; change it there", a.Called())
 	case a.TokenCommand != "":
-		return fmt.Errorf("%s: its token comes from token_command; sign in there", a.Called())
+		return fmt.Errorf("%s: the token comes from token_command; sign in there", a.Called())
 	}
-	if !secret.HasKeyring() { // before people type
+	if !secret.HasKeyring() { // before the user types anything
 		return secret.ErrNoKeyring
 	}
 	grant, err := secret.Obtain(ctx, out, a)
@@ -105,7 +106,7 @@ func login(ctx context.Context, out io.Writer, a *config.Account, untried bool) 
 	return tellMounts(ctx, a)
 }
 
-// tryLogin signs in with a password, or with an access token.
+// tryLogin signs in with a password or an access token.
 func tryLogin(ctx context.Context, a *config.Account, proof string) error {
 	server := a.Server()
 	prove := func(context.Context) (string, error) { return proof, nil }
@@ -123,7 +124,7 @@ func tryLogin(ctx context.Context, a *config.Account, proof string) error {
 	return r.Connect(ctx)
 }
 
-// logout removes what the keyring has for an account.
+// logout removes the entries of an account from the keyring.
 func logout(ctx context.Context, out io.Writer, a *config.Account) error {
 	removed, err := secret.Forget(ctx, a)
 	if err != nil {
@@ -136,7 +137,7 @@ func logout(ctx context.Context, out io.Writer, a *config.Account) error {
 	return nil
 }
 
-// tellMounts has the mounts of this user that serve an account sign in again.
+// tellMounts makes the mounts of an account that this user has sign in again.
 func tellMounts(ctx context.Context, a *config.Account) error {
 	at, err := process.MountsOfUser()
 	if err != nil {
@@ -145,13 +146,13 @@ func tellMounts(ctx context.Context, a *config.Account) error {
 	for _, mountpoint := range at {
 		s, err := askStatus(ctx, mountpoint)
 		if err != nil {
-			continue // one that does not answer has no use for a password
+			continue // a process that does not answer can't sign in
 		}
-		// The process that serves a mount says which process it is. It is believed only about mounts of this user.
+		// A process says its own id. That is believed because the mount is this user's own.
 		for _, served := range s.Accounts {
 			if served.Server == a.Label() && s.Process > 1 {
 				if err := syscall.Kill(s.Process, signInAgain); err != nil {
-					warn(fmt.Sprintf("%s: it can't be told, and will sign in again within a minute (%v)", mountpoint, err))
+					warn(fmt.Sprintf("%s: the mount can't be notified (%v); it will sign in again within a minute", mountpoint, err))
 				}
 				break
 			}

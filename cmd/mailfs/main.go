@@ -68,7 +68,7 @@ func newRootCommand() *cobra.Command {
 		Use:   "mailfs",
 		Short: "Mount mail accounts as directories",
 		Long: "mailfs mounts IMAP and POP3 accounts as directories of mail. Every mailbox is a directory, every message\n" +
-			"a file. Nothing on the server is ever changed.",
+			"a file. mailfs changes nothing on the server.",
 		Version:       versionLine(),
 		SilenceUsage:  true,
 		SilenceErrors: true,

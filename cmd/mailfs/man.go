@@ -9,11 +9,11 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// newManCommand prints the manual page. Packages keep it beside the program.
+// newManCommand prints the manual page, for packages.
 func newManCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:    "man",
-		Short:  "Print the manual page, in the language of man",
+		Short:  "Print the manual page, as the source of man",
 		Args:   arguments(0, 0),
 		Hidden: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -25,51 +25,51 @@ func newManCommand() *cobra.Command {
 	}
 }
 
-// manualEnd is what the commands do not say about themselves.
+// manualEnd is the end of the manual page, which the help of the commands does not have.
 const manualEnd = `.SH ENVIRONMENT
 .TP
 .B MAILFS_PASSWORD
-The password. It comes before all other sources, and is handed on to no other program.
+The password. It comes before all other sources. mailfs hands it on to no other program.
 .TP
 .B XDG_CONFIG_HOME, XDG_CACHE_HOME
-Where the configuration and the cache are, below a directory mailfs.
+The directories with the configuration and the cache, each in a directory mailfs.
 .TP
 .B NO_COLOR
-When it is set, check prints without colours.
+If it is set, check prints without colours.
 .SH FILES
 .TP
 .I ~/.config/mailfs/config.toml
 The configuration.
 .TP
 .I ~/.cache/mailfs
-Mail that was read, and listings.
+Mail that you have read, and listings.
 .SH MOUNTING AT BOOT
 A line of
 .BR fstab (5)
-names a URL or a configuration file. Root has no keyring and nobody to ask, so it needs a password_command. What root mounts
-is root's, unless allow_other and uid give it to somebody; what is marked user is mounted by whom it is for:
+names a URL or a configuration file. At boot there is no keyring and no terminal, so the account needs a password_command. A mount
+of root belongs to root, unless allow_other and uid give it to a user. With the option user, users mount it themselves:
 .PP
 .nf
     /etc/mailfs.toml  /srv/mail  mailfs  ro,_netdev,allow_other,uid=me  0  0
     imaps://me%40example.org@mail.example.org  /home/me/Mail  mailfs  noauto,user,password_command=pass\e040mail  0  0
 .fi
 .PP
-For the mail of the one who signs in, the package has a unit of systemd:
+The package has a unit of systemd, which mounts your mail when you log in:
 .PP
 .nf
     systemctl \-\-user enable \-\-now mailfs
 .fi
 .PP
-It mounts all accounts of the configuration at ~/Mail.
+All accounts of the configuration are then at ~/Mail.
 .SH EXIT STATUS
-0 when all went well, 1 after a failure, 2 for a command line that can't be understood, 130 when interrupted.
+0 on success, 1 after a failure, 2 for a wrong command line, 130 when interrupted.
 .SH SEE ALSO
 .BR fusermount3 (1),
 .BR mount (8),
 .BR fstab (5)
 `
 
-// writeManual writes the manual page mailfs(1), from what the commands say about themselves.
+// writeManual writes the manual page mailfs(1), from the help of the commands.
 func writeManual(b *strings.Builder, root *cobra.Command) {
 	fmt.Fprintf(b, ".TH MAILFS 1 \"\" %q \"User Commands\"\n", strings.TrimPrefix(strings.SplitN(versionLine(), " (", 2)[0], " "))
 	fmt.Fprintf(b, ".SH NAME\nmailfs \\- %s\n.SH SYNOPSIS\n", roff(strings.ToLower(root.Short[:1])+root.Short[1:]))
@@ -93,7 +93,7 @@ func writeManual(b *strings.Builder, root *cobra.Command) {
 	b.WriteString(manualEnd)
 }
 
-// shown lists the commands below one that people may want to read about, those that only group others left out.
+// shown lists the commands below c for the manual page, without those that only group others.
 func shown(c *cobra.Command) []*cobra.Command {
 	var list []*cobra.Command
 	for _, sub := range c.Commands() {
@@ -108,6 +108,7 @@ func shown(c *cobra.Command) []*cobra.Command {
 	return list
 }
 
+// writeFlag writes the paragraph of a flag.
 func writeFlag(b *strings.Builder, f *pflag.Flag) {
 	if f.Hidden || f.Name == "help" {
 		return
@@ -126,7 +127,7 @@ func writeFlag(b *strings.Builder, f *pflag.Flag) {
 	fmt.Fprintf(b, ".TP\n.B %s\n%s\n", roff(name), roff(usage))
 }
 
-// roff keeps text from being taken for requests and escapes.
+// roff escapes text, so that man finds no request or escape in it.
 func roff(text string) string {
 	text = strings.NewReplacer(`\`, `\e`, "-", `\-`).Replace(text)
 	lines := strings.Split(text, "\n")
@@ -138,7 +139,7 @@ func roff(text string) string {
 	return strings.Join(lines, "\n")
 }
 
-// roffText makes paragraphs, and leaves what is indented as it is.
+// roffText makes paragraphs of text. Indented text keeps its lines.
 func roffText(text string) string {
 	var b strings.Builder
 	for i, paragraph := range strings.Split(text, "\n\n") {

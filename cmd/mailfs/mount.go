@@ -20,7 +20,7 @@ func newMountCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "mount [flags] [URL] MOUNTPOINT",
 		Short: "Mount one account by its URL, or every account of the configuration file",
-		Long: `Mounts mail at MOUNTPOINT and returns once it is there; a background process serves it until it is unmounted.
+		Long: `Mounts mail at MOUNTPOINT and returns when the mail is there. A background process serves it until you unmount it.
 
 URL is imaps://USER@HOST[:PORT] or pop3s://USER@HOST[:PORT]; imap:// and pop3:// upgrade to TLS with STARTTLS or
 STLS. Write @ in USER as %40. Without a URL every account of the configuration file is mounted, each as a directory:
@@ -29,8 +29,9 @@ STLS. Write @ in USER as %40. Without a URL every account of the configuration f
     url = "imaps://me%40example.org@mail.example.org"
     password_command = "pass show mail/work"
 
-The password comes from MAILFS_PASSWORD, from the password command, from the keyring (see mailfs help login), or is
-asked for on the terminal. With several accounts MAILFS_PASSWORD is for the one that has no other source.`,
+The password comes from MAILFS_PASSWORD, from the password command or from the keyring (see mailfs help login);
+otherwise mailfs asks for it on the terminal. With several accounts, MAILFS_PASSWORD is for the one
+that has neither a command nor OAuth.`,
 		Example: "  mailfs mount imaps://me%40example.org@mail.example.org ~/mail\n" +
 			"  mailfs mount ~/mail\n" +
 			"  mailfs umount ~/mail",
@@ -54,7 +55,7 @@ asked for on the terminal. With several accounts MAILFS_PASSWORD is for the one 
 	return cmd
 }
 
-// mount checks everything that can be checked without a network, then mounts: here, or in a background process.
+// mount checks everything that can be checked without a network. Then it mounts, in this process or in a background process.
 func mount(ctx context.Context, f *config.Flags, url, mountpoint string) error {
 	j, err := f.Job(url)
 	if err != nil {
@@ -103,6 +104,7 @@ func mount(ctx context.Context, f *config.Flags, url, mountpoint string) error {
 // warn prints a line on standard error.
 func warn(text string) { fmt.Fprintln(os.Stderr, "mailfs: "+text) }
 
+// askUser asks for the user name at a server. where is the label of the account.
 func askUser(ctx context.Context, where string) (string, error) {
 	user, err := secret.Ask(ctx, "User at "+where+": ", false)
 	switch {
@@ -114,7 +116,7 @@ func askUser(ctx context.Context, where string) (string, error) {
 	return user, err
 }
 
-// completeAccounts offers the accounts of the configuration to a shell.
+// completeAccounts lists the accounts of the configuration for the completion of a shell.
 func completeAccounts(f *config.Flags) cobra.CompletionFunc {
 	return func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		accounts, err := f.Tables()

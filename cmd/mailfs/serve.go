@@ -21,7 +21,7 @@ import (
 	"github.com/mailfs/mailfs/remote/pop3"
 )
 
-// open makes the account behind a dialer; it connects when it is used.
+// open returns the remote account behind a dialer. The account connects when it is used.
 func open(a *config.Account, dialer *dial.Dialer, log *slog.Logger) remote.Account {
 	if a.Name != "" {
 		log = log.With("account", a.Name)
@@ -32,7 +32,7 @@ func open(a *config.Account, dialer *dial.Dialer, log *slog.Logger) remote.Accou
 	return imap.New(dialer, imap.Options{Connections: a.Connections, Log: log})
 }
 
-// serveHere mounts in this process, for people who watch it.
+// serveHere serves a job in this process, in the foreground.
 func serveHere(ctx context.Context, j *config.Job) error {
 	out := os.Stderr
 	if j.LogFile != "" {
@@ -55,7 +55,7 @@ func serveHere(ctx context.Context, j *config.Job) error {
 	})
 }
 
-// openLog opens a log file to append to. It tells where people read their mail, so only its owner may read it.
+// openLog opens a log file to append to. Only its owner may read the file: it says which mailboxes the user reads.
 func openLog(path string) (*os.File, error) {
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
@@ -64,7 +64,7 @@ func openLog(path string) (*os.File, error) {
 	return file, nil
 }
 
-// served is an account of a job while it is served.
+// served is what serve has of one account of a job.
 type served struct {
 	account *config.Account
 	dialer  *dial.Dialer
@@ -158,7 +158,7 @@ func openAccounts(j *config.Job, store *cache.Cache, log *slog.Logger, warn func
 	return accounts, nil
 }
 
-// detach unmounts, from under who uses it if it must.
+// detach unmounts a mount, also if it is in use.
 func detach(mountpoint string, server *fs.Server) error {
 	if server.Unmount() == nil {
 		return nil
@@ -166,8 +166,8 @@ func detach(mountpoint string, server *fs.Server) error {
 	return process.Detach(mountpoint)
 }
 
-// connect signs in to all accounts at once and lists their mailboxes. It fails when all accounts fail. An account that is out
-// of reach does not count as failed if the cache has it.
+// connect signs in to all accounts at once and lists their mailboxes. The error is that all accounts fail. An account whose
+// server can't be reached does not count as failed if the cache has its listing.
 func connect(ctx context.Context, accounts []served, warn func(string)) error {
 	errs, steps := make([]error, len(accounts)), make([]string, len(accounts))
 	var all sync.WaitGroup
@@ -207,7 +207,7 @@ func connect(ctx context.Context, accounts []served, warn func(string)) error {
 	return nil
 }
 
-// storeError says why nothing can be kept in a directory.
+// storeError is the error of a cache directory that can't be used.
 func storeError(dir string, err error) error {
 	if p, ok := errors.AsType[*os.PathError](err); ok {
 		return fmt.Errorf("%s: the cache can't be used: %w; choose another --cache-dir, or none", p.Path, p.Err)
@@ -215,7 +215,7 @@ func storeError(dir string, err error) error {
 	return fmt.Errorf("the cache can't be used: %w", err)
 }
 
-// mountError says why the kernel did not take the mount.
+// mountError says in plainer words why the kernel refused the mount.
 func mountError(mountpoint string, err error) error {
 	if errors.Is(err, os.ErrPermission) {
 		return fmt.Errorf("%s: this process may not mount (in a container: --cap-add SYS_ADMIN --device /dev/fuse)",

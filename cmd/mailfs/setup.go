@@ -19,7 +19,7 @@ import (
 	"github.com/mailfs/mailfs/remote/dial"
 )
 
-// setupFlags are the flags of setup, beside those of a connection.
+// setupFlags are the flags of mailfs setup.
 type setupFlags struct {
 	config.Flags
 	name, user  string
@@ -33,8 +33,8 @@ func newSetupCommand() *cobra.Command {
 		Use:   "setup [flags] EMAIL",
 		Short: "Find the servers of an address and write them into the configuration",
 		Long: `Looks for the mail servers of an address: those that its domain announces (SRV records of RFC 6186), then those at
-the usual names (imap.DOMAIN, mail.DOMAIN, ...). Tries them without signing in, says what it found, and adds the best
-one to the configuration file as an account. The rest of the file stays as it is.`,
+the usual names (imap.DOMAIN, mail.DOMAIN, ...). setup connects to them without signing in, prints what it found, and
+adds the best server to the configuration file as an account. The rest of the file stays as it is.`,
 		Example: "  mailfs setup me@example.org\n" +
 			"  mailfs setup --name work --user me me@example.org",
 		Args: arguments(1, 1),
@@ -47,20 +47,21 @@ one to the configuration file as an account. The rest of the file stays as it is
 	f.Add(flags, "ca-file")
 	flags.StringVar(&f.name, "name", "", "`NAME` of the account (default: the domain's first word)")
 	flags.StringVar(&f.user, "user", "", "`USER` name on the server (default: the address)")
-	flags.BoolVarP(&f.dryRun, "dry-run", "n", false, "only say what was found")
-	flags.BoolVarP(&f.yes, "yes", "y", false, "take servers of another domain without asking")
+	flags.BoolVarP(&f.dryRun, "dry-run", "n", false, "print what was found, write nothing")
+	flags.BoolVarP(&f.yes, "yes", "y", false, "accept servers of another domain without asking")
 	f.Add(flags, "timeout")
 	flags.Lookup("timeout").Usage = "longest wait for each server"
 	return cmd
 }
 
-// candidate is a server that may have the mail of an address.
+// candidate is a server that may serve the mail of an address.
 type candidate struct {
 	server    dial.Server
-	announced bool // by the domain
+	announced bool // the domain has an SRV record for it
 	report    *checkReport
 }
 
+// setup finds the servers of an address and adds the best one to the configuration.
 func setup(ctx context.Context, out io.Writer, resolver *net.Resolver, f *setupFlags, address string) error {
 	at := strings.LastIndexByte(address, '@')
 	if at < 1 || at == len(address)-1 || strings.ContainsAny(address, " \t\r\n\x00/:") {
@@ -100,7 +101,7 @@ func setup(ctx context.Context, out io.Writer, resolver *net.Resolver, f *setupF
 		name, _, _ = strings.Cut(domain, ".")
 	}
 	if foreign(server.Host, domain) && !f.yes && !f.dryRun {
-		// Without DNSSEC anybody on the way can announce a server of theirs (RFC 6186, section 6).
+		// Without DNSSEC an attacker on the network can announce another server (RFC 6186, section 6).
 		if err := confirm(ctx, fmt.Sprintf("%s says that %s has its mail. Is that right? [y/N] ", domain, server.Host)); err != nil {
 			return err
 		}
@@ -127,9 +128,9 @@ func setup(ctx context.Context, out io.Writer, resolver *net.Resolver, f *setupF
 	return nil
 }
 
-// candidates lists where the mail of a domain may be, the best first: IMAP before POP3, announced before guessed, TLS
-// from the first byte before an upgrade (RFC 8314, section 3), then by priority and weight (RFC 2782). What the domain says
-// it does not offer is not guessed. unanswered is why it could not be asked.
+// candidates lists servers that may serve the mail of a domain, the best first: IMAP before POP3, announced before guessed, TLS
+// from the first byte before an upgrade (RFC 8314, section 3), then by priority and weight (RFC 2782). A service that the domain
+// announces as not offered is not guessed. unanswered is the error of a name server that did not answer.
 func candidates(ctx context.Context, resolver *net.Resolver, domain string) (all []*candidate, unanswered *net.DNSError) {
 	known := map[string]bool{}
 	add := func(announced bool, scheme, host string, port int) {
@@ -159,9 +160,9 @@ func candidates(ctx context.Context, resolver *net.Resolver, domain string) (all
 				unanswered = dns
 			}
 			offered := true
-			for _, r := range records { // in their order
+			for _, r := range records { // in the order of priority and weight
 				host := strings.TrimSuffix(r.Target, ".")
-				if host == "" { // RFC 6186, section 3.4
+				if host == "" { // the service is not offered (RFC 6186, section 3.4)
 					offered = false
 					continue
 				}
@@ -202,7 +203,7 @@ func (f *setupFlags) try(ctx context.Context, found []*candidate) error {
 	return nil
 }
 
-// line says what a candidate turned out to be.
+// line describes a candidate after it was tried.
 func (c *candidate) line() string {
 	how := "at a usual name"
 	if c.announced {
@@ -220,18 +221,18 @@ func (c *candidate) line() string {
 	return fmt.Sprintf("%-45s  %-15s  %s", c.report.URL, how, what)
 }
 
-// foreign tells whether a host lies outside of a domain.
+// foreign tells whether a host is outside a domain.
 func foreign(host, domain string) bool {
 	host = strings.ToLower(host)
 	return host != domain && !strings.HasSuffix(host, "."+domain)
 }
 
-// confirm asks a question that must be answered with yes.
+// confirm asks the user a question. Any other answer than yes is an error.
 func confirm(ctx context.Context, question string) error {
 	answer, err := secret.Ask(ctx, question, false)
 	if errors.Is(err, secret.ErrNoTerminal) {
 		return errors.New("the server is in another domain than the address, and there is no terminal to ask whether that is right; " +
-			"say --yes if it is")
+			"add --yes if it is")
 	}
 	if err == nil && !slices.Contains([]string{"y", "yes"}, strings.ToLower(strings.TrimSpace(answer))) {
 		return errors.New("nothing was written")
@@ -239,7 +240,7 @@ func confirm(ctx context.Context, question string) error {
 	return err
 }
 
-// shellWord quotes a word for a shell if it needs that.
+// shellWord quotes a word for a shell, if that is necessary.
 func shellWord(s string) string {
 	if plainWord.MatchString(s) {
 		return s

@@ -156,7 +156,7 @@ func TestSetup(t *testing.T) {
 		{name: "it is there already", srv: map[string][]srv{"_imaps._tcp.localhost": at(good)}, address: "me@localhost",
 			before: "# mine\n" + url("imaps", good), says: "already, as the account localhost"},
 		{name: "another domain, nobody to ask", srv: map[string][]srv{"_imaps._tcp.example.invalid": at(good)}, address: "me@example.invalid",
-			says: "say --yes", fails: true},
+			says: "add --yes", fails: true},
 		{name: "only looked at", srv: map[string][]srv{"_imaps._tcp.localhost": at(good)}, address: "me@localhost", flags: setupFlags{dryRun: true},
 			says: "For the configuration:"},
 		{name: "in another domain", srv: map[string][]srv{"_imaps._tcp.example.invalid": at(good)}, address: "me@example.invalid",

@@ -20,7 +20,7 @@ import (
 	"github.com/mailfs/mailfs/cmd/mailfs/process"
 )
 
-// mountStatus is what a serving process says in .mailfs/status.json.
+// mountStatus is the content of .mailfs/status.json.
 type mountStatus struct {
 	Mountpoint string `json:"mountpoint"`
 	Process    int    `json:"process"`
@@ -28,7 +28,7 @@ type mountStatus struct {
 	cache.Status
 }
 
-// explained puts what failed into the words of people, with what they can do about it.
+// explained replaces the errors of accounts by lines for people, which say what the user can do.
 func explained(j *config.Job, s cache.Status) cache.Status {
 	for i := range s.Accounts {
 		a, told := &j.Accounts[i], &s.Accounts[i]
@@ -48,7 +48,7 @@ func explained(j *config.Job, s cache.Status) cache.Status {
 // statusText returns what .mailfs/status.json holds.
 func statusText(j *config.Job, s cache.Status) []byte {
 	b, err := json.MarshalIndent(mountStatus{j.Mountpoint, os.Getpid(), versionLine(), explained(j, s)}, "", "  ")
-	if err != nil { // of a type that is known here
+	if err != nil { // never: the type is known
 		panic(err)
 	}
 	return append(b, '\n')
@@ -58,7 +58,7 @@ func newStatusCommand() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "status [flags] [MOUNTPOINT]",
-		Short: "Show what is mounted, connected, cached, and going on",
+		Short: "Show mounts, connections, cached mail, and what is being listed",
 		Args:  arguments(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return status(cmd.Context(), cmd.OutOrStdout(), args, asJSON)
@@ -68,9 +68,10 @@ func newStatusCommand() *cobra.Command {
 	return cmd
 }
 
-// statusWithin is how long a serving process may take to answer.
+// statusWithin is how long a serving process may take to send its status.
 const statusWithin = 5 * time.Second
 
+// status prints the status of all mounts of mailfs, or of the one that args names.
 func status(ctx context.Context, out io.Writer, args []string, asJSON bool) error {
 	wanted := func(string) bool { return true }
 	if len(args) > 0 {
@@ -111,7 +112,7 @@ func status(ctx context.Context, out io.Writer, args []string, asJSON bool) erro
 	return err
 }
 
-// askStatus asks the process that serves a mount. It may be hanging: then this waits no longer than statusWithin.
+// askStatus reads the status of a mount from the process that serves it. A process that hangs costs statusWithin.
 func askStatus(ctx context.Context, mountpoint string) (s mountStatus, err error) {
 	type answer struct {
 		text []byte
@@ -140,6 +141,7 @@ func askStatus(ctx context.Context, mountpoint string) (s mountStatus, err error
 	}
 }
 
+// printStatus prints the status of mounts for people. failed is set when there are others, which gave errors.
 func printStatus(out io.Writer, all []mountStatus, failed bool) error {
 	if len(all) == 0 && !failed {
 		fmt.Fprintln(out, "Nothing is mounted.")
@@ -173,7 +175,7 @@ func printStatus(out io.Writer, all []mountStatus, failed bool) error {
 	return nil
 }
 
-// doing is a line about what a mount is doing.
+// doing returns a line that says what a mount is doing.
 func doing(mountpoint string, status cache.Status) string {
 	parts := []string{mountpoint}
 	for _, a := range status.Accounts {

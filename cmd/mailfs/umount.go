@@ -12,14 +12,14 @@ func newUmountCommand() *cobra.Command {
 		Use:     "umount [flags] MOUNTPOINT",
 		Aliases: []string{"unmount"},
 		Short:   "Unmount mail",
-		Long: "Unmounts mail, and clears away what a process that was killed has left. The serving process ends by\n" +
-			"itself.",
+		Long: "Unmounts mail. The serving process then ends by itself. umount also clears away the mount of a process that\n" +
+			"was killed.",
 		Args: arguments(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return process.Umount(cmd.Context(), args[0], lazy)
 		},
 	}
 	cmd.Flags().BoolVarP(&lazy, "lazy", "z", false,
-		"unmount also while in use: out of sight now, ended after its last user")
+		"unmount also while in use: the mount disappears now and ends after its last user")
 	return cmd
 }

@@ -24,7 +24,7 @@ func newVersionCommand() *cobra.Command {
 	}
 }
 
-// versionLine is the version, the commit where the build knows it, the version of Go and the platform.
+// versionLine returns the version, the commit if the build knows it, the version of Go and the platform.
 func versionLine() string {
 	v, commit := version, "unknown commit"
 	if info, ok := debug.ReadBuildInfo(); ok {
