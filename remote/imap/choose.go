@@ -64,8 +64,8 @@ func (p *pool) laneOfLocked(q *request) lane {
 }
 
 // chooseLocked finds a session for a request. overlap says that the request waits for nothing but the end of a command on
-// the same mailbox that it would be mixed up with, or that enough of its kind are under way: later requests need not wait
-// for it.
+// the same mailbox that it would be mixed up with, for the mailbox to be open on another session, or since enough of its
+// kind are under way: later requests need not wait for it.
 func (p *pool) chooseLocked(q *request, l lane) (found *session, overlap bool) {
 	switch {
 	case l == bodies && q.prio == remote.Foreground:
@@ -76,7 +76,8 @@ func (p *pool) chooseLocked(q *request, l lane) (found *session, overlap bool) {
 	if found != nil || overlap {
 		return found, overlap
 	}
-	return p.firstLocked(q, func(u *usage) bool { return p.max == 1 || u.lane == l })
+	found, overlap = p.firstLocked(q, func(u *usage) bool { return p.max == 1 || u.lane == l })
+	return found, overlap || found == nil && p.beingOpenedLocked(q)
 }
 
 // forReaderLocked finds a session for a body that a reader waits for, where it need not stand behind bodies that nobody
@@ -149,6 +150,40 @@ func (p *pool) forBulkOnBothLocked(q *request) (found *session, full bool) {
 	})
 }
 
+// beingOpenedLocked tells whether a request that wants its mailbox open has to wait, since another session is opening that
+// mailbox. A mailbox may be open on several sessions, but it is opened on one after the other: there are servers that lock a
+// mailbox while they open it, and have a second EXAMINE wait for a second. Waiting for the first to be answered takes one
+// round trip at most, and mostly the request can join it then. A server that does not answer is waited for no longer than a
+// third of the timeout.
+func (p *pool) beingOpenedLocked(q *request) bool {
+	return q.mailbox != "" && slices.ContainsFunc(p.sessions, func(s *session) bool {
+		return s.usage.examining == q.mailbox && s.alive()
+	})
+}
+
+// examineLocked notes that a session is opening a mailbox.
+func (p *pool) examineLocked(s *session, mailbox string) {
+	s.usage.examining = mailbox
+	var overdue *time.Timer
+	overdue = time.AfterFunc(s.conn.Timeout()/3, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if s.usage.overdue == overdue {
+			s.usage.endExamine()
+			p.scheduleLocked()
+		}
+	})
+	s.usage.overdue = overdue
+}
+
+// endExamine notes that the session is opening a mailbox no more, or not one that others should wait for.
+func (u *usage) endExamine() {
+	if u.overdue != nil {
+		u.overdue.Stop()
+	}
+	u.examining, u.overdue = "", nil
+}
+
 // firstLocked finds a session for a request among those that may serve it: the first that has the mailbox open and can be
 // joined, else one without users. overlap is as with chooseLocked.
 func (p *pool) firstLocked(q *request, may func(*usage) bool) (found *session, overlap bool) {
@@ -158,6 +193,9 @@ func (p *pool) firstLocked(q *request, may func(*usage) bool) (found *session, o
 			continue
 		}
 		if u.users == 0 {
+			if u.mustExamine(q) && p.beingOpenedLocked(q) {
+				continue
+			}
 			found = s
 			if u.mailbox == q.mailbox && u.matches(q) {
 				return found, false
@@ -182,6 +220,9 @@ func (u *usage) matches(q *request) bool {
 	return q.mailbox == "" || u.mailbox == q.mailbox && (q.validity == 0 || u.box != nil && u.box.UIDValidity == q.validity)
 }
 
+// mustExamine tells whether the mailbox of a request must be opened for it.
+func (u *usage) mustExamine(q *request) bool { return q.fresh || !u.matches(q) }
+
 // count notes that n more requests of the kind of q, or fewer, use the session, on which so many compressed bytes have come.
 func (u *usage) count(q *request, n int, compressed int64) {
 	switch {
@@ -204,7 +245,10 @@ func (p *pool) grantLocked(q *request, s *session) {
 		u.idle = nil
 	}
 	u.users++
-	u.exclusive = q.alone || q.fresh || !u.matches(q)
+	u.exclusive = q.alone || u.mustExamine(q)
+	if u.mustExamine(q) {
+		p.examineLocked(s, q.mailbox)
+	}
 	if q.single {
 		u.single = true
 	}

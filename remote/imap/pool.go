@@ -63,7 +63,9 @@ type usage struct {
 	listings    int                // of the users, those of lane listing
 	bulk        int                // of the users, those that fetch bodies that no reader waits for yet
 	bulkEnd     time.Time          // when the last of the bulk users came or went
-	exclusive   bool               // no request may join the user, who is alone or is opening a mailbox
+	exclusive   bool               // no request may join the user, which is alone or is opening a mailbox
+	examining   string             // the mailbox that is being opened, until the server has answered; "" is none
+	overdue     *time.Timer        // ends what examining is for, should the server not answer; nil while nothing is opened
 	single      bool               // a user sends a command that only FETCH may go beside
 	claims      []*remote.UIDSet   // what the users fetch
 	compression compression
@@ -161,7 +163,7 @@ func (p *pool) serve(q *request, f func(*session) error) error {
 	s.conn.Begin()
 	defer s.conn.Done()
 	p.mu.Lock()
-	open := s.usage.matches(q) && !q.fresh
+	open := !s.usage.mustExamine(q)
 	p.mu.Unlock()
 	opened := func() error { return nil }
 	if !open {
@@ -190,7 +192,9 @@ func (p *pool) serve(q *request, f func(*session) error) error {
 func (p *pool) opened(q *request, box *goimap.SelectData, err error) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	defer p.scheduleLocked()
 	u := &q.session.usage
+	u.endExamine()
 	u.mailbox, u.box = "", nil
 	if err != nil {
 		return err
@@ -198,7 +202,6 @@ func (p *pool) opened(q *request, box *goimap.SelectData, err error) error {
 	u.mailbox, u.box = q.mailbox, box
 	if !q.alone {
 		u.exclusive = false
-		p.scheduleLocked()
 	}
 	if q.validity != 0 && box.UIDValidity != q.validity {
 		return remote.ErrStale
@@ -229,6 +232,7 @@ func (p *pool) release(q *request) {
 	}
 	if u.users == 0 {
 		u.exclusive = false
+		u.endExamine() // of a request that was given up before it was sent
 	}
 	if p.compressLocked(s); u.compression.mayUse() {
 		p.unusedLocked(s)
