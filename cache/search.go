@@ -1,12 +1,10 @@
 package cache
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -87,7 +85,7 @@ func (m *Mailbox) searchLocally(ctx context.Context, q remote.Query, offline boo
 	}
 	var candidates []int
 	for i := range t.Len() {
-		if listedAs(q, t, i) {
+		if t.Fits(i, q) {
 			candidates = append(candidates, i)
 		}
 	}
@@ -120,66 +118,22 @@ func (m *Mailbox) searchLocally(ctx context.Context, q remote.Query, offline boo
 	return t.Only(func(i int) bool { return found[i] }), nil
 }
 
-// listedAs tells whether the i-th message of a listing has the time, the size and the flags that a query asks for.
-func listedAs(q remote.Query, t *Table, i int) bool {
-	e := t.At(i)
-	flagged := func(flag string) bool {
-		return slices.ContainsFunc(t.Flags(i), func(f string) bool { return strings.EqualFold(f, flag) })
-	}
-	switch {
-	case !q.Since.IsZero() && e.Time.Before(q.Since), !q.Before.IsZero() && !e.Time.Before(q.Before),
-		q.Larger > 0 && e.Size <= q.Larger, q.Smaller > 0 && e.Size >= q.Smaller,
-		q.Unread && flagged(`\Seen`), q.Flagged && !flagged(`\Flagged`), q.Answered && !flagged(`\Answered`):
-		return false
-	default:
-		return true
-	}
-}
-
 // contains tells whether a message contains the words of a query. decided is false where mailfs has too little of the message
 // to tell; a header that it does not have is fetched unless offline is set.
 func (m *Mailbox) contains(ctx context.Context, ref Ref, q remote.Query, offline bool) (fits, decided bool) {
 	if len(q.From)+len(q.To)+len(q.Subject)+len(q.Body)+len(q.Text) == 0 {
 		return true, true
 	}
-	raw, ok := m.localHeader(ref)
+	header, ok := m.localHeader(ref)
 	if !ok && !offline {
-		header, err := m.Header(ctx, ref)
-		raw, ok = header, err == nil
+		var err error
+		header, err = m.Header(ctx, ref)
+		ok = err == nil
 	}
 	if !ok {
 		return false, false
 	}
-	h := message.ParseHeader(raw)
-	for _, field := range []struct {
-		name   string
-		values []string
-	}{{"From", q.From}, {"To", q.To}, {"Subject", q.Subject}} {
-		text, _ := h.Text(field.name)
-		if !containsAll(text, field.values) {
-			return false, true
-		}
-	}
-	if !q.NeedsBodies() {
-		return true, true
-	}
-	text, ok := m.localText(ref)
-	_, body, _ := bytes.Cut(text, []byte("\n\n"))
-	header := string(message.HeaderText(raw))
-	switch {
-	case ok:
-		return containsAll(string(body), q.Body) && containsAll(header+string(body), q.Text), true
-	case len(q.Body) == 0 && containsAll(header, q.Text):
-		return true, true
-	default:
-		return false, false
-	}
-}
-
-// containsAll tells whether a text contains all words, in any case of letters.
-func containsAll(text string, words []string) bool {
-	text = strings.ToLower(text)
-	return !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(text, strings.ToLower(w)) })
+	return message.Contains(q, header, func() ([]byte, bool) { return m.localText(ref) })
 }
 
 // localHeader returns the header of a message as Header does, from memory or disk; false if it is in neither.
