@@ -277,6 +277,10 @@ func (c *Conn) fill() error {
 // receive reads from the network, and keeps the deadline after every sign of life.
 func (c *Conn) receive(p []byte) (int, error) {
 	c.mu.Lock()
+	if c.ending.Reason != nil { // go-imap reads on after an error, and each read would wait for the whole timeout
+		defer c.mu.Unlock()
+		return 0, c.ending.Reason
+	}
 	if c.pending > 0 && time.Since(c.armed) > rearmEvery {
 		c.armLocked()
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -131,5 +132,33 @@ func TestSilenceAfterALongIdleTimeIsALostConnection(t *testing.T) {
 	c.Begin()
 	if _, err := c.Read(make([]byte, 10)); !errors.Is(err, remote.ErrLost) {
 		t.Fatalf("error is %v", err)
+	}
+}
+
+// reads counts the reads of a connection.
+type reads struct {
+	net.Conn
+	n int
+}
+
+func (r *reads) Read(p []byte) (int, error) {
+	r.n++
+	return r.Conn.Read(p)
+}
+
+func TestASilentServerIsWaitedForOnce(t *testing.T) {
+	ours, theirs := net.Pipe()
+	defer theirs.Close()
+	counted := &reads{Conn: ours}
+	c := New(counted, Options{Timeout: 200 * time.Millisecond, Names: &Spellings{}})
+	defer c.Close()
+	c.Begin()
+	for range 4 { // as go-imap does
+		if _, err := c.Read(make([]byte, 10)); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatalf("the error is %v", err)
+		}
+	}
+	if counted.n != 1 {
+		t.Errorf("the network was read %d times", counted.n)
 	}
 }
