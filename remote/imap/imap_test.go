@@ -13,11 +13,6 @@ import (
 	"testing"
 	"time"
 
-	goimap "github.com/emersion/go-imap/v2"
-	"github.com/emersion/go-imap/v2/imapclient"
-	"github.com/emersion/go-imap/v2/imapserver"
-	"github.com/emersion/go-imap/v2/imapserver/imapmemserver"
-
 	"github.com/mailfs/mailfs/remote"
 	"github.com/mailfs/mailfs/remote/dial"
 )
@@ -601,87 +596,6 @@ func TestMailboxesTakeTurns(t *testing.T) {
 	all.Wait()
 	if n := a.Stats().Dials; n != 1 {
 		t.Errorf("%d connections", n)
-	}
-}
-
-// TestMemoryServer does the round over go-imap's own server.
-func TestMemoryServer(t *testing.T) {
-	user := imapmemserver.NewUser(testUser, testPassword)
-	for _, m := range []string{"INBOX", "Archive", "Archive/Übung", "empty"} {
-		if err := user.Create(m, nil); err != nil {
-			t.Fatal(err)
-		}
-	}
-	memory := imapmemserver.New()
-	memory.AddUser(user)
-	srv := imapserver.New(&imapserver.Options{
-		NewSession: func(*imapserver.Conn) (imapserver.Session, *imapserver.GreetingData, error) {
-			return memory.NewSession(), nil, nil
-		},
-		InsecureAuth: true,
-		Caps:         goimap.CapSet{goimap.CapIMAP4rev1: {}, goimap.CapIMAP4rev2: {}},
-	})
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	served := make(chan struct{})
-	go func() { srv.Serve(l); close(served) }()
-	defer func() { srv.Close(); <-served }()
-	seed, err := imapclient.DialInsecure(l.Addr().String(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer seed.Close()
-	if err := seed.Login(testUser, testPassword).Wait(); err != nil {
-		t.Fatal(err)
-	}
-	bodies := map[string]string{}
-	for n := range 20 {
-		body := fmt.Sprintf("From: a@example.org\r\nSubject: %d\r\n\r\n%s\r\n", n, strings.Repeat("text ", n*n))
-		put := seed.Append("Archive/Übung", int64(len(body)), nil)
-		put.Write([]byte(body))
-		put.Close()
-		if _, err := put.Wait(); err != nil {
-			t.Fatal(err)
-		}
-		bodies[fmt.Sprint(n+1)] = body
-	}
-	a := New(dial.New(address(t, l)), Options{})
-	defer a.Close()
-	list, err := a.Mailboxes(inTime(t))
-	if err != nil || len(list) != 4 || list[1].Name != "Archive/Übung" {
-		t.Fatalf("%+v, %v", list, err)
-	}
-	for _, m := range list {
-		var v view
-		version, err := a.Sync(inTime(t), m.Name, remote.Version{}, remote.Version{}, nil, v.take)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if m.Name != "Archive/Übung" {
-			if len(v.messages) != 0 {
-				t.Errorf("%s holds %d messages", m.Name, len(v.messages))
-			}
-			continue
-		}
-		var uids []remote.UID
-		for u, msg := range v.messages {
-			if int(msg.Size) != len(bodies[msg.Key]) || msg.Date.IsZero() {
-				t.Errorf("UID %d: %+v", u, msg)
-			}
-			uids = append(uids, u)
-		}
-		n := 0
-		err = a.Bodies(inTime(t), remote.Place{Mailbox: m.Name, UIDValidity: version.UIDValidity, Priority: remote.Background}, uids, func(u remote.UID, b []byte) {
-			n++
-			if string(b) != bodies[fmt.Sprint(u)] {
-				t.Errorf("UID %d differs", u)
-			}
-		})
-		if err != nil || n != 20 {
-			t.Errorf("%d bodies, %v", n, err)
-		}
 	}
 }
 

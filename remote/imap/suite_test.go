@@ -1,9 +1,11 @@
 package imap
 
 import (
+	"fmt"
 	"io"
 	"log"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -68,4 +70,56 @@ func TestTheContractHoldsOverTheServerOfGoIMAP(t *testing.T) {
 		}
 		return s
 	})
+}
+
+func TestEveryMailboxIsListedOverTheServerOfGoIMAP(t *testing.T) {
+	seed, l := startMemoryServer(t, "INBOX", "Archive", "Archive/Übung", "empty")
+	bodies := map[string]string{}
+	for n := range 20 {
+		body := fmt.Sprintf("From: a@example.org\r\nSubject: %d\r\n\r\n%s\r\n", n, strings.Repeat("text ", n*n))
+		put := seed.Append("Archive/Übung", int64(len(body)), nil)
+		put.Write([]byte(body))
+		put.Close()
+		if _, err := put.Wait(); err != nil {
+			t.Fatal(err)
+		}
+		bodies[fmt.Sprint(n+1)] = body
+	}
+	a := New(dial.New(address(t, l)), Options{})
+	defer a.Close()
+	list, err := a.Mailboxes(inTime(t))
+	if err != nil || len(list) != 4 || list[1].Name != "Archive/Übung" {
+		t.Fatalf("%+v, %v", list, err)
+	}
+	for _, m := range list {
+		var v view
+		version, err := a.Sync(inTime(t), m.Name, remote.Version{}, remote.Version{}, nil, v.take)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.Name != "Archive/Übung" {
+			if len(v.messages) != 0 {
+				t.Errorf("%s holds %d messages", m.Name, len(v.messages))
+			}
+			continue
+		}
+		var uids []remote.UID
+		for u, msg := range v.messages {
+			if int(msg.Size) != len(bodies[msg.Key]) || msg.Date.IsZero() {
+				t.Errorf("UID %d: %+v", u, msg)
+			}
+			uids = append(uids, u)
+		}
+		n := 0
+		at := remote.Place{Mailbox: m.Name, UIDValidity: version.UIDValidity, Priority: remote.Background}
+		err = a.Bodies(inTime(t), at, uids, func(u remote.UID, b []byte) {
+			n++
+			if string(b) != bodies[fmt.Sprint(u)] {
+				t.Errorf("UID %d differs", u)
+			}
+		})
+		if err != nil || n != 20 {
+			t.Errorf("%d bodies, %v", n, err)
+		}
+	}
 }

@@ -8,8 +8,8 @@ import (
 
 // Line is the network between accounts and a server on this machine: it can fall silent, and be cut.
 type Line struct {
-	// Address is where accounts connect to, host and port.
-	Address string
+	// Port on 127.0.0.1 is where accounts connect to.
+	Port int
 
 	server   string
 	listener net.Listener
@@ -22,14 +22,14 @@ type Line struct {
 	conns  map[net.Conn]bool
 }
 
-// NewLine makes a line to a server's address. It ends with the test.
+// NewLine makes a line to the address of a server, host and port. It ends with the test.
 func NewLine(t testing.TB, server string) *Line {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &Line{Address: listener.Addr().String(), server: server, listener: listener, conns: map[net.Conn]bool{}}
+	l := &Line{Port: listener.Addr().(*net.TCPAddr).Port, server: server, listener: listener, conns: map[net.Conn]bool{}}
 	l.thawed = sync.NewCond(&l.mu)
 	l.work.Go(l.accept)
 	t.Cleanup(func() {

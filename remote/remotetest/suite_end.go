@@ -169,6 +169,8 @@ func (s *suite) timeout() {
 	v := s.view(inbox)
 	v.sync(a, remote.Version{})
 	uid := v.uids(1)[0]
+	_, err := s.read(s.Context(), a, v.at(), uid) // so that there is a connection
+	s.must(err)
 	s.server.Freeze()
 	s.wants("Bodies", s.within("Bodies", s.begin(s.Context(), methods[0], a, v, uid)), remote.ErrTimeout)
 }
@@ -176,6 +178,8 @@ func (s *suite) timeout() {
 func (s *suite) lost() {
 	a, v := s.filled(letters(2)...)
 	uid := v.uids(1)[0]
+	_, err := s.read(s.Context(), a, v.at(), uid) // so that there is a connection to lose
+	s.must(err)
 	s.server.Freeze()
 	ended := s.begin(s.Context(), methods[0], a, v, uid)
 	time.Sleep(under)

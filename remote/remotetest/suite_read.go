@@ -202,8 +202,9 @@ func (s *suite) sections() {
 	if len(got) != len(asked) {
 		s.Fatalf("%d sections were asked for, %d came", len(asked), len(got))
 	}
+	// There is no part 7. Some servers can't tell that from an empty part.
 	whole, _, _ := bytes.Cut(withAttachment(), []byte("\r\n\r\n"))
-	if string(got[0]) != encoded(attachment) || string(got[1]) != string(whole)+"\r\n\r\n" || got[2] != nil ||
+	if string(got[0]) != encoded(attachment) || string(got[1]) != string(whole)+"\r\n\r\n" || len(got[2]) > 0 ||
 		string(got[3]) != "This is the text." || !strings.Contains(string(got[4]), "Subject: letter 1\r\n") {
 		s.Errorf("the sections are %q", got)
 	}
