@@ -7,36 +7,22 @@ import (
 	"sync"
 
 	"github.com/mailfs/mailfs/cache/disk"
+	"github.com/mailfs/mailfs/cache/walk"
 	"github.com/mailfs/mailfs/remote"
 )
 
-// Large messages are read in pieces: who looks at the first lines of 50 MB waits for one piece. Who reads on gets runs of
-// pieces ahead of him.
+// Large messages are read in pieces: a reader of the first lines of 50 MB waits for one piece, a reader that goes on has runs
+// of pieces fetched ahead.
 const (
-	largeMessage  = 1 << 20   // bytes; a smaller one is fetched whole
-	pieceSize     = 256 << 10 // bytes; what the kernel asks for at a time lies within one
-	runPieces     = 4         // pieces of one command
-	maxLargeReads = 4         // large messages of a mailbox that are being read, as far as is remembered
+	largeMessage  = 1 << 20 // bytes; a smaller message is fetched whole
+	maxLargeReads = 4       // large messages of a mailbox whose reading is remembered
 )
-
-// piecesAhead is how many pieces ahead of a reader are fetched after so many steps from piece to piece.
-func piecesAhead(steps int) uint32 {
-	switch {
-	case steps < 1:
-		return 0
-	case steps < 3:
-		return runPieces
-	default:
-		return 4 * runPieces
-	}
-}
 
 // largeRead is a large message that is being read.
 type largeRead struct {
-	ref   Ref
-	last  uint32            // piece that was read last
-	steps int               // from one piece to the next
-	file  *disk.PartialFile // what becomes the message on disk; nil if nothing does
+	ref    Ref
+	pieces walk.Pieces
+	file   *disk.PartialFile // what becomes the message on disk; nil before the first piece, and where nothing is kept
 }
 
 // largeReads are the large messages of a mailbox that are being read.
@@ -50,10 +36,7 @@ type largeReads struct {
 // read the message to its end, as cp -r does.
 func (l *largeReads) ofLocked(ref Ref, walking bool) (reading *largeRead, oldest *disk.PartialFile) {
 	i := slices.IndexFunc(l.reads, func(r *largeRead) bool { return r.ref == ref })
-	r := &largeRead{ref: ref}
-	if walking {
-		r.steps = 3
-	}
+	r := &largeRead{ref: ref, pieces: walk.NewPieces(walking)}
 	if i >= 0 {
 		r = l.reads[i]
 		l.reads = slices.Delete(l.reads, i, i+1)
@@ -65,21 +48,8 @@ func (l *largeReads) ofLocked(ref Ref, walking bool) (reading *largeRead, oldest
 	return r, oldest
 }
 
-// step notes that a piece is read.
-func (r *largeRead) step(number uint32) {
-	switch number {
-	case r.last:
-	case r.last + 1:
-		if r.last > 0 {
-			r.steps++
-		}
-	default:
-		r.steps = 0
-	}
-	r.last = number
-}
-
-// large returns the size of a message that is to be read in pieces; 0 for one that is small, here whole, or on its way.
+// large returns the size of a message that is to be read in pieces; 0 for a message that is small, or here or on its way in
+// one.
 func (m *Mailbox) large(ref Ref) int64 {
 	t := m.Known()
 	if t == nil || t.UIDValidity() != ref.UIDValidity || m.account.noPieces.Load() {
@@ -107,49 +77,35 @@ func (m *Mailbox) large(ref Ref) int64 {
 func (m *Mailbox) fromPieces(ctx context.Context, ref Ref, size, off, n int64) ([]byte, error) {
 	var data []byte
 	for n > 0 {
-		piece, err := m.piece(ctx, ref, size, uint32(off/pieceSize)+1)
+		piece, err := m.piece(ctx, ref, size, uint32(off/walk.PieceSize)+1)
 		if err != nil {
 			return nil, err
 		}
-		start := min(off%pieceSize, int64(len(piece)))
+		start := min(off%walk.PieceSize, int64(len(piece)))
 		part := piece[start:min(start+n, int64(len(piece)))]
 		if data == nil {
-			data = part[:len(part):len(part)] // which mostly is all
+			data = part[:len(part):len(part)] // mostly this is all
 		} else {
 			data = append(data, part...)
 		}
 		off, n = off+int64(len(part)), n-int64(len(part))
-		if len(piece) < pieceSize {
+		if len(piece) < walk.PieceSize {
 			break
 		}
 	}
 	return data, nil
 }
 
-// piece returns one piece, and has those fetched that a reader will come to.
+// piece returns one piece, and has those fetched that its reader will come to.
 func (m *Mailbox) piece(ctx context.Context, ref Ref, size int64, number uint32) ([]byte, error) {
 	key := bodyKey{mailbox: m, ref: ref, piece: number}
-	last := max(uint32((size-1)/pieceSize)+1, number)
+	last := max(uint32((size-1)/walk.PieceSize)+1, number)
 	m.larges.mu.Lock()
 	r, oldest := m.larges.ofLocked(ref, m.walks.Walking())
-	r.step(number)
 	m.inflight.mu.Lock()
-	end := min(number+piecesAhead(r.steps), last) + 1
-	for from := number; from < end; {
-		to := from
-		for to < end && to < from+runPieces && m.inflight.missingLocked(bodyKey{mailbox: m, ref: ref, piece: to}) {
-			to++
-		}
-		switch {
-		case to == from:
-			from++
-			continue
-		case from == number:
-			m.fetchPiecesLocked(remote.Foreground, r, size, from, to)
-		case to == from+runPieces || to == last+1: // else wait until it is a whole run
-			m.fetchPiecesLocked(remote.Readahead, r, size, from, to)
-		}
-		from = to
+	missing := func(n uint32) bool { return m.inflight.missingLocked(bodyKey{mailbox: m, ref: ref, piece: n}) }
+	for run := range r.pieces.Step(number, last, missing) {
+		m.fetchPiecesLocked(r, size, run)
 	}
 	f := m.inflight.fetches[key]
 	m.inflight.mu.Unlock()
@@ -164,29 +120,32 @@ func (m *Mailbox) piece(ctx context.Context, ref Ref, size int64, number uint32)
 	if piece, ok := m.account.bodies.get(key); ok {
 		return piece, nil
 	}
-	return m.piece(ctx, ref, size, number) // it had to go in between
+	return m.piece(ctx, ref, size, number) // memory had no room for it any more
 }
 
-// giveUp gives a file up on the account's own time: whoever writes to it may have to wait for the disk.
+// giveUp gives a file up, in a task: its writer may have to wait for the disk. nil is no file.
 func (m *Mailbox) giveUp(file *disk.PartialFile) {
 	if file != nil && !m.account.tasks.Run(func(context.Context) { file.Abandon() }) {
 		file.Abandon()
 	}
 }
 
-// fetchPiecesLocked begins to fetch the pieces from..to-1 with one command. m.larges and m.inflight are locked.
-func (m *Mailbox) fetchPiecesLocked(prio remote.Priority, r *largeRead, size int64, from, to uint32) {
-	a := m.account
+// fetchPiecesLocked begins to fetch a run of pieces with one command. m.larges and m.inflight are locked.
+func (m *Mailbox) fetchPiecesLocked(r *largeRead, size int64, run walk.Run) {
+	a, from, to, prio := m.account, run.From, run.To, remote.Foreground
+	if run.Ahead {
+		prio = remote.Readahead
+	}
 	fetches := map[bodyKey]*fetch{}
 	if r.file == nil && from == 1 && a.store != nil { // before any piece comes: they may come in any order
-		r.file = a.disk.NewPartialFile(a.diskKey(m, r.ref), size, pieceSize)
+		r.file = a.disk.NewPartialFile(a.diskKey(m, r.ref), size, walk.PieceSize)
 	}
 	for n := from; n < to; n++ {
 		key := bodyKey{mailbox: m, ref: r.ref, piece: n}
 		fetches[key] = m.inflight.startLocked(key)
 	}
 	running := a.tasks.Run(func(ctx context.Context) {
-		off, n := int64(from-1)*pieceSize, int64(to-from)*pieceSize
+		off, n := int64(from-1)*walk.PieceSize, int64(to-from)*walk.PieceSize
 		data, err := a.remote.Piece(ctx, m.at(r.ref.UIDValidity, prio), r.ref.UID, off, n)
 		a.contact.note(err)
 		if errors.Is(err, remote.ErrUnsupported) {
@@ -203,7 +162,7 @@ func (m *Mailbox) fetchPiecesLocked(prio remote.Priority, r *largeRead, size int
 		}
 		for n := from; n < to; n++ {
 			key := bodyKey{mailbox: m, ref: r.ref, piece: n}
-			piece := data[:min(pieceSize, len(data))]
+			piece := data[:min(walk.PieceSize, len(data))]
 			data = data[len(piece):]
 			m.inflight.finish(key, fetches[key], piece, err)
 			if err == nil {
@@ -216,7 +175,7 @@ func (m *Mailbox) fetchPiecesLocked(prio remote.Priority, r *largeRead, size int
 	}
 }
 
-// fill brings a piece to disk, where the pieces become the message.
+// fill writes a piece to disk, where the pieces become the message.
 func (m *Mailbox) fill(r *largeRead, number uint32, piece []byte) {
 	a := m.account
 	if a.store == nil {
@@ -236,7 +195,8 @@ func (m *Mailbox) fill(r *largeRead, number uint32, piece []byte) {
 // endBytes is how many bytes are asked for to find the end of a message.
 const endBytes = 64
 
-// sizeFromEnd finds the size of a large message from its end. What is not where it was announced is fetched whole.
+// sizeFromEnd finds the size of a large message by fetching its end. A message that does not end where it was announced to
+// is fetched whole.
 func (m *Mailbox) sizeFromEnd(ctx context.Context, ref Ref, size int64) (int64, error) {
 	end, err := m.account.remote.Piece(ctx, m.at(ref.UIDValidity, remote.Foreground), ref.UID, size-1, endBytes)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"testing"
 
+	"github.com/mailfs/mailfs/cache/walk"
 	"github.com/mailfs/mailfs/remote"
 )
 
@@ -31,7 +32,7 @@ func (b *backwards) Close() error { return nil }
 
 // A large message is kept in whatever order its pieces come.
 func TestALargeMessageIsKeptInWhateverOrderItsPiecesCome(t *testing.T) {
-	s := &backwards{body: bytes.Repeat([]byte("large "), pieceSize/2), later: make(chan struct{})}
+	s := &backwards{body: bytes.Repeat([]byte("large "), walk.PieceSize/2), later: make(chan struct{})}
 	c := New(Options{Disk: 10 << 20})
 	defer c.Close()
 	a, err := c.Account("", s, AccountOptions{Store: t.TempDir()})
@@ -40,13 +41,13 @@ func TestALargeMessageIsKeptInWhateverOrderItsPiecesCome(t *testing.T) {
 	}
 	m := a.Mailbox(remote.Mailbox{Name: "INBOX"})
 	size, ref := int64(len(s.body)), Ref{UIDValidity: 1, UID: 2}
-	last := uint32((size + pieceSize - 1) / pieceSize)
+	last := uint32((size + walk.PieceSize - 1) / walk.PieceSize)
 	m.larges.mu.Lock()
 	m.inflight.mu.Lock()
 	r, _ := m.larges.ofLocked(ref, false)
 	var fetches []*fetch
 	for n := uint32(1); n <= last; n++ {
-		m.fetchPiecesLocked(remote.Foreground, r, size, n, n+1)
+		m.fetchPiecesLocked(r, size, walk.Run{From: n, To: n + 1})
 		fetches = append(fetches, m.inflight.fetches[bodyKey{mailbox: m, ref: ref, piece: n}])
 	}
 	m.inflight.mu.Unlock()

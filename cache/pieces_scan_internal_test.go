@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/mailfs/mailfs/cache/disk"
+	"github.com/mailfs/mailfs/cache/walk"
 	"github.com/mailfs/mailfs/remote"
 )
 
@@ -17,7 +18,7 @@ func TestLargeMessagesAreReadWhileTheStoreIsScanned(t *testing.T) {
 	defer hung.Stop()
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		s := &backwards{body: bytes.Repeat([]byte("large "), pieceSize/2), later: make(chan struct{})}
+		s := &backwards{body: bytes.Repeat([]byte("large "), walk.PieceSize/2), later: make(chan struct{})}
 		close(s.later)
 		c := New(Options{Disk: 100 << 20, Timeout: time.Minute})
 		a, err := c.Account("", s, AccountOptions{Store: dir})
@@ -34,7 +35,7 @@ func TestLargeMessagesAreReadWhileTheStoreIsScanned(t *testing.T) {
 		m := a.Mailbox(remote.Mailbox{Name: "INBOX"})
 		for uid := remote.UID(1); uid <= 2*maxLargeReads+1; uid++ {
 			piece, err := m.piece(t.Context(), Ref{UIDValidity: 1, UID: uid}, int64(len(s.body)), 1)
-			if err != nil || !bytes.Equal(piece, s.body[:pieceSize]) {
+			if err != nil || !bytes.Equal(piece, s.body[:walk.PieceSize]) {
 				t.Errorf("UID %d: %d bytes, %v", uid, len(piece), err)
 			}
 			synctest.Wait() // the piece is to be written, which waits for the scan

@@ -3,6 +3,7 @@ package walk
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -176,6 +177,45 @@ func TestBatchesAreBounded(t *testing.T) {
 		}
 		if len(all) != 300 || !slices.IsSorted(all) {
 			t.Errorf("%d messages of 300, sorted %v", len(all), slices.IsSorted(all))
+		}
+	}
+}
+
+// A reader of the first lines has one piece fetched; a reader that goes on has ever more ahead, in whole runs, to the end of
+// the message; a jump begins anew.
+func TestPiecesAreFetchedAheadOfAReaderThatGoesOn(t *testing.T) {
+	const last = 40
+	for _, c := range []struct {
+		walking bool
+		reads   []uint32
+		want    string // runs that are fetched at each read: first and last piece, and * where nobody waits for them
+	}{
+		{false, []uint32{1, 1}, "1-1 |"},
+		{false, []uint32{1, 2, 3, 4, 5}, "1-1 |2-5 ||6-9* 10-13* 14-17* |18-21* "},
+		{false, []uint32{10, 30, 31}, "10-10 |30-30 |31-34 "},
+		{true, []uint32{1}, "1-4 5-8* 9-12* 13-16* "},
+		{true, []uint32{1, 2, 38}, "1-4 5-8* 9-12* 13-16* ||38-38 "},
+		{false, []uint32{38, 39}, "38-38 |39-40 "},
+	} {
+		here := map[uint32]bool{}
+		p := NewPieces(c.walking)
+		var got []string
+		for _, number := range c.reads {
+			runs := ""
+			for run := range p.Step(number, last, func(n uint32) bool { return !here[n] }) {
+				runs += fmt.Sprintf("%d-%d", run.From, run.To-1)
+				if run.Ahead {
+					runs += "*"
+				}
+				runs += " "
+				for n := run.From; n < run.To; n++ {
+					here[n] = true
+				}
+			}
+			got = append(got, runs)
+		}
+		if strings.Join(got, "|") != c.want {
+			t.Errorf("walking %v, reads %v: %q, want %q", c.walking, c.reads, strings.Join(got, "|"), c.want)
 		}
 	}
 }
