@@ -88,7 +88,7 @@ func TestAWalkIsReadAhead(t *testing.T) {
 	for i := 20; i < 30; i++ {
 		read(t, m, tb.At(i))
 	}
-	for deadline := time.Now().Add(5 * time.Second); a.Stats().Bodies <= 12; {
+	for deadline := time.Now().Add(time.Minute); a.Stats().Bodies <= 12; {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d fetches after ten steps of a walk: nothing is read ahead", a.Stats().Bodies)
 		}
@@ -139,7 +139,7 @@ func TestALargeMessageIsReadInPieces(t *testing.T) {
 	if n := a.Stats().BytesIn - before; n > int64(len(mail))*11/10 {
 		t.Errorf("%d bytes were moved for %d", n, len(mail))
 	}
-	for deadline := time.Now().Add(5 * time.Second); c.Status().Disk.Messages < 1; {
+	for deadline := time.Now().Add(time.Minute); c.Status().Disk.Messages < 1; {
 		if time.Now().After(deadline) {
 			t.Fatal("the pieces do not become a message on disk")
 		}

@@ -66,7 +66,7 @@ func TestMailIsThereWithoutTheServer(t *testing.T) {
 	// The server comes back with more.
 	s.start(s.address)
 	mail = append(mail, s.put("INBOX", 2, 100)...)
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for table(t, m).Len() != 12 {
 		if time.Now().After(deadline) {
 			t.Fatal("new mail does not show")
@@ -225,7 +225,7 @@ func TestPrefetchFetchesEverything(t *testing.T) {
 	dir := t.TempDir()
 	c, a := s.open(cache.Options{}, cache.AccountOptions{Store: dir, Prefetch: cache.PrefetchAll})
 	c.Start()
-	for deadline := time.Now().Add(20 * time.Second); c.Status().Disk.Messages < 300; {
+	for deadline := time.Now().Add(time.Minute); c.Status().Disk.Messages < 300; {
 		if time.Now().After(deadline) {
 			t.Fatalf("%+v", c.Status())
 		}

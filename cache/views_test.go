@@ -70,7 +70,7 @@ func newViews(t *testing.T, store string, prepare func(*remotetest.Account)) *vi
 
 // open opens a cache of the account, with a store unless that is "", and lists the mailbox.
 func (v *views) open(store string) {
-	c := cache.New(cache.Options{Memory: 1 << 20, Refresh: time.Hour, Timeout: 10 * time.Second, Disk: 1 << 20})
+	c := cache.New(cache.Options{Memory: 1 << 20, Refresh: time.Hour, Timeout: time.Minute, Disk: 1 << 20})
 	v.t.Cleanup(func() { c.Close() })
 	a, err := c.Account("test", v.account, cache.AccountOptions{Store: store})
 	if err != nil {

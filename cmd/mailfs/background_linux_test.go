@@ -19,7 +19,7 @@ import (
 // eventually waits until something holds.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !holds(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("never happens: %s", what)
 		}
@@ -67,7 +67,7 @@ func waiting(t *testing.T) (cmd *exec.Cmd, stderr *strings.Builder, child int) {
 	})
 	select {
 	case <-connected:
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatalf("it never connects: %s", stderr)
 	}
 	if child = childOf(cmd.Process.Pid); child == 0 {

@@ -193,7 +193,7 @@ func TestCheck(t *testing.T) {
 	imapBefore := []string{"* OK hi\r\n", "TAG OK go on\r\n"}
 	imap := script("* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] in TLS\r\n", "TAG OK [CAPABILITY IMAP4rev1] in\r\n",
 		"* LIST () \"/\" INBOX\r\nTAG OK\r\n", "* STATUS INBOX (MESSAGES 7)\r\nTAG OK\r\n", "TAG OK bye\r\n")
-	noAnswer := func(failed string) []string { return []string{"\n  " + failed, "FAILED", "within 300ms"} }
+	noAnswer := func(failed string) []string { return []string{"\n  " + failed, "FAILED", "within 3s"} }
 	for _, c := range []struct {
 		name   string
 		args   []string
@@ -272,9 +272,9 @@ func TestCheck(t *testing.T) {
 			"TAG OK [CAPABILITY IMAP4rev1] in\r\n", "TAG NO not today\r\n"))}, 1, []string{"login", "ok", "mailboxes", "FAILED", "not today"}},
 		{"unknown host", []string{"imaps://me@no-such-host.invalid"}, 1, []string{"resolve", "FAILED", "unknown host"}},
 
-		{"silent at TLS", []string{"--timeout=300ms", "imaps://me@" + listen(t, silent)}, 1,
+		{"silent at TLS", []string{"--timeout=3s", "imaps://me@" + listen(t, silent)}, 1,
 			append(noAnswer("tls"), "write imap:// instead")},
-		{"silent at the greeting", []string{"--timeout=300ms", "imap://me@" + listen(t, silent)}, 1,
+		{"silent at the greeting", []string{"--timeout=3s", "imap://me@" + listen(t, silent)}, 1,
 			append(noAnswer("greeting"), "write imaps://")},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -334,7 +334,7 @@ func TestCheckSilence(t *testing.T) {
 	t.Parallel()
 	cert, ca := makeCertificate(t, "localhost", time.Now().Add(-time.Hour), time.Now().Add(300*24*time.Hour))
 	caFile := pemFile(t, ca)
-	const timeout = time.Second
+	const timeout = 2 * time.Second // a busy machine comes to each step within it
 	type silence struct{ where, url, step string }
 	silences := []silence{{"accepts nothing", "imaps://me@" + unanswered(t), "connect"}}
 	for _, p := range []struct {
@@ -396,7 +396,7 @@ func TestCheckSilence(t *testing.T) {
 			}
 			began := time.Now()
 			stdout, status := runCheck(t, append(args, url)...)
-			if took := time.Since(began); took > 10*timeout {
+			if took := time.Since(began); took > 25*time.Second {
 				t.Errorf("%s: it took %s", s.where, took)
 			}
 			if s.step == "" && status != 0 || s.step != "" && (status != 1 || strings.Count(stdout, "FAILED") != 1 ||

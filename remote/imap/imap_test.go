@@ -325,13 +325,13 @@ func TestLyingLiteral(t *testing.T) {
 }
 
 func TestStalledServer(t *testing.T) {
-	const timeout = 300 * time.Millisecond
+	const timeout = time.Second // much longer than a busy machine pauses between two bytes
 	short := func(r *dial.Server, _ *Options) { r.Timeout = timeout }
 	within := func(t *testing.T, do func() error) {
 		t.Helper()
 		begun := time.Now()
 		wantError(t, do(), remote.ErrTimeout)
-		if d := time.Since(begun); d > 5*timeout {
+		if d := time.Since(begun); d > 25*time.Second { // the default of the tests is 30 s
 			t.Fatalf("it took %v", d)
 		}
 	}
@@ -539,7 +539,7 @@ func TestIdleConnections(t *testing.T) {
 
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for !is() {
 		if time.Now().After(deadline) {
 			t.Fatalf("it does not happen that %s", what)

@@ -341,7 +341,7 @@ func address(t *testing.T, l net.Listener) dial.Server {
 	t.Helper()
 	tcp := l.Addr().(*net.TCPAddr)
 	return dial.Server{Protocol: "imap", Host: tcp.IP.String(), Port: tcp.Port, User: testUser, InTheClear: true,
-		Timeout:  5 * time.Second,
+		Timeout:  30 * time.Second,
 		Password: func(context.Context) (string, error) { return testPassword, nil }}
 }
 
@@ -366,7 +366,7 @@ func (l testLog) Write(p []byte) (int, error) {
 }
 
 func inTime(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }

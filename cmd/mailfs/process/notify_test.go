@@ -26,7 +26,7 @@ func TestSupervisor(t *testing.T) {
 	heard := func() string {
 		t.Helper()
 		b := make([]byte, 4096)
-		socket.SetReadDeadline(time.Now().Add(20 * time.Second))
+		socket.SetReadDeadline(time.Now().Add(time.Minute))
 		n, err := socket.Read(b)
 		if err != nil {
 			t.Fatal(err)
