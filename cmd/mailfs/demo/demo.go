@@ -14,9 +14,9 @@ import (
 	"github.com/emersion/go-imap/v2/imapserver/imapmemserver"
 )
 
-// Account is how to sign in to one of the servers, without TLS.
+// Account says how to sign in to one of the servers. They have no TLS.
 type Account struct {
-	Name                string // of its directory in the mount
+	Name                string // of the account's directory in the mount
 	URL, User, Password string
 }
 
@@ -41,7 +41,7 @@ func Start(ctx context.Context) (accounts []Account, stop func(), err error) {
 			goimap.CapIMAP4rev1: {}, goimap.CapNamespace: {}, goimap.CapUIDPlus: {}, goimap.CapESearch: {},
 			goimap.CapListExtended: {}, goimap.CapListStatus: {},
 		},
-		InsecureAuth: true, // on loopback, with a password made a moment ago
+		InsecureAuth: true, // the server is on the loopback interface, and its password is random
 		Logger:       slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
 	})
 	imapDone, popDone := make(chan struct{}), make(chan struct{})
@@ -69,7 +69,7 @@ func Start(ctx context.Context) (accounts []Account, stop func(), err error) {
 	}, stop, nil
 }
 
-// seed creates the mailboxes of the sample mail and appends its messages, over the network as any client would.
+// seed creates the mailboxes of the sample mail and appends its messages, as an IMAP client.
 func seed(ctx context.Context, address, user, password string) error {
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
 	if err != nil {

@@ -25,7 +25,7 @@ var mailboxNames = []string{
 	"Projects", "Projects/Bootshaus & Küche", "Sent", "日本語",
 }
 
-// message is one message of the sample mail and where it belongs.
+// message is a message of the sample mail.
 type message struct {
 	mailbox string
 	date    time.Time
@@ -33,7 +33,7 @@ type message struct {
 	raw     []byte
 }
 
-// Sample mail is the same each time, so that what is written about it stays true.
+// Sample mail is the same each time: the README shows parts of it.
 var (
 	firstDate = time.Date(2024, 11, 21, 8, 0, 0, 0, time.UTC)
 	lastDate  = time.Date(2026, 11, 20, 17, 0, 0, 0, time.UTC)
@@ -51,19 +51,19 @@ var people = []mail.Address{
 	{Name: "O'Neill, Sam", Address: "sam.oneill@example.com"},
 }
 
-// postbag writes sample mail.
-type postbag struct {
+// writer writes sample mail.
+type writer struct {
 	rnd  *rand.Rand
 	n    int // messages so far
 	mail []message
 }
 
-// envelope is what stands at the top of a message.
+// envelope is the header of a message, without the fields that say how its content is encoded.
 type envelope struct {
 	from, to   mail.Address
 	subject    string
 	date       time.Time
-	references []string // Message-IDs of the thread so far, the one that is answered last
+	references []string // Message-IDs of the thread so far; the message answers the last one
 	extra      string   // more header fields, each with its line end
 }
 
@@ -73,8 +73,8 @@ type part struct {
 	body   []byte
 }
 
-// post writes a message into a mailbox and returns its Message-ID.
-func (p *postbag) post(mailbox string, e envelope, content part, flags ...goimap.Flag) string {
+// add writes a message into a mailbox and returns its Message-ID.
+func (p *writer) add(mailbox string, e envelope, content part, flags ...goimap.Flag) string {
 	p.n++
 	_, domain, _ := strings.Cut(e.from.Address, "@")
 	id := fmt.Sprintf("<%s.%04d@%s>", e.date.Format("20060102150405"), p.n, domain)
@@ -98,7 +98,7 @@ func headerText(s string) string {
 	return strings.ReplaceAll(mime.BEncoding.Encode("utf-8", s), "?= =?", "?=\r\n =?")
 }
 
-// crlf gives text the line ends of mail.
+// crlf turns the ends of lines into CRLF.
 func crlf(s string) []byte { return []byte(strings.ReplaceAll(s, "\n", "\r\n")) }
 
 // plain is 7-bit text.
@@ -111,9 +111,10 @@ func flowed(text string) part {
 	return part{"Content-Type: text/plain; charset=us-ascii; format=flowed\r\n", crlf(text)}
 }
 
-// encoded is text of a kind ("plain", "html") in UTF-8, quoted-printable.
+// encoded is text in UTF-8, quoted-printable. kind is its subtype: "plain" or "html".
 func encoded(kind, text string) part { return quoted(kind, "utf-8", text) }
 
+// quoted is text that is in a charset already, quoted-printable.
 func quoted(kind, charset, text string) part {
 	var b bytes.Buffer
 	w := quotedprintable.NewWriter(&b)
@@ -131,12 +132,12 @@ func attachment(kind, name string, content []byte) part {
 		b.WriteString(text[:n] + "\r\n")
 		text = text[n:]
 	}
-	disposition := mime.FormatMediaType("attachment", map[string]string{"filename": name}) // RFC 2231 where it must be
+	disposition := mime.FormatMediaType("attachment", map[string]string{"filename": name}) // in RFC 2231 if the name is not ASCII
 	header := "Content-Type: %s\r\nContent-Transfer-Encoding: base64\r\nContent-Disposition: %s\r\n"
 	return part{fmt.Sprintf(header, kind, disposition), b.Bytes()}
 }
 
-// several is a multipart of a kind ("mixed", "alternative").
+// several is a multipart. kind is its subtype: "mixed" or "alternative".
 func several(kind string, parts ...part) part {
 	boundary := fmt.Sprintf("=_%s_%d_%d", kind, len(parts), len(parts[0].body))
 	var b bytes.Buffer
@@ -148,12 +149,12 @@ func several(kind string, parts ...part) part {
 	return part{fmt.Sprintf("Content-Type: multipart/%s; boundary=\"%s\"\r\n", kind, boundary), b.Bytes()}
 }
 
-// newPostbag returns a postbag whose mail depends on its seed only.
-func newPostbag(seed uint64) *postbag { return &postbag{rnd: rand.New(rand.NewPCG(seed, 2))} }
+// newWriter returns a writer. The same seed gives the same mail.
+func newWriter(seed uint64) *writer { return &writer{rnd: rand.New(rand.NewPCG(seed, 2))} }
 
 // imapMail is the mail of the sample IMAP account, oldest first.
 func imapMail() []message {
-	p := newPostbag(1)
+	p := newWriter(1)
 	p.greetings()
 	p.conversations()
 	p.invoices()
@@ -167,13 +168,13 @@ func imapMail() []message {
 	return p.mail
 }
 
-// when is the moment at a fraction of the two years that the sample mail spans.
-func (p *postbag) when(n, of int) time.Time {
+// when returns a random moment in the n-th of so many equal parts of the time that the sample mail spans.
+func (p *writer) when(n, of int) time.Time {
 	step := lastDate.Sub(firstDate) / time.Duration(of)
 	return firstDate.Add(time.Duration(n)*step + time.Duration(p.rnd.Int64N(int64(step)))).Truncate(time.Second)
 }
 
-// seenBefore marks old mail as read.
+// seenBefore returns the flags of a message: mail of more than a month before the last is read.
 func seenBefore(date time.Time) []goimap.Flag {
 	if date.Before(lastDate.AddDate(0, -1, 0)) {
 		return []goimap.Flag{goimap.FlagSeen}
@@ -182,7 +183,7 @@ func seenBefore(date time.Time) []goimap.Flag {
 }
 
 // greetings are short letters in many scripts and encodings.
-func (p *postbag) greetings() {
+func (p *writer) greetings() {
 	letters := []struct{ subject, text string }{
 		{"Saudade de Lisboa", "Caro Alex,\n\na maré está baixa e o café está aberto até às onze.\n\nAbraços\n"},
 		{"Grüße aus Köln", "Lieber Alex,\n\nder Rhein führt Hochwasser, und die Brücke ist gesperrt.\n\nViele Grüße\n"},
@@ -204,7 +205,7 @@ func (p *postbag) greetings() {
 		e := envelope{from: from, to: owner, subject: l.subject, date: p.when(i, len(letters))}
 		content := encoded("plain", l.text)
 		switch i {
-		case 5: // an old program's letter
+		case 5: // as an old mail program writes it
 			text, _ := charmap.ISO8859_15.NewEncoder().String(l.text)
 			content = quoted("plain", "iso-8859-15", text)
 		case 3:
@@ -215,12 +216,12 @@ func (p *postbag) greetings() {
 		if i == 4 {
 			mailbox = "日本語"
 		}
-		p.post(mailbox, e, content, seenBefore(e.date)...)
+		p.add(mailbox, e, content, seenBefore(e.date)...)
 	}
 }
 
-// conversations are threads between friends: what they write is in INBOX, the answers are in Sent.
-func (p *postbag) conversations() {
+// conversations are threads between the owner and friends. Their mail is in INBOX, the owner's is in Sent.
+func (p *writer) conversations() {
 	topics := []struct{ subject, first string }{
 		{"Lunch on Thursday?", "The place at the harbour has a new cook. Twelve thirty?"},
 		{"The roof of the boathouse", "Half of the slates are loose. Better before winter than after."},
@@ -254,14 +255,14 @@ func (p *postbag) conversations() {
 				body += "\n> " + strings.ReplaceAll(strings.TrimSpace(previous), "\n", "\n> ") + "\n"
 			}
 			body += "\n-- \n" + strings.Split(e.from.Address, "@")[0] + "\n"
-			thread = append(thread, p.post(mailbox, e, flowed(body), goimap.FlagSeen))
+			thread = append(thread, p.add(mailbox, e, flowed(body), goimap.FlagSeen))
 			previous, date = text, date.Add(time.Duration(20+p.rnd.IntN(3000))*time.Minute)
 		}
 	}
 }
 
 // invoices come every month with a PDF; those of past years are in the archive.
-func (p *postbag) invoices() {
+func (p *writer) invoices() {
 	shop := mail.Address{Name: "Harbour Power & Water", Address: "billing@power.example"}
 	for i := range 24 {
 		date := time.Date(2024, time.December+time.Month(i), 3, 6, 30, i, 0, time.UTC)
@@ -275,12 +276,12 @@ func (p *postbag) invoices() {
 		page := attachment("application/pdf", fmt.Sprintf("invoice-%d.pdf", number),
 			pdf(fmt.Sprintf("Invoice %d: EUR %d.00", number, amount)))
 		e := envelope{from: shop, to: owner, subject: subject, date: date}
-		p.post(mailbox, e, several("mixed", plain(text), page), goimap.FlagSeen)
+		p.add(mailbox, e, several("mixed", plain(text), page), goimap.FlagSeen)
 	}
 }
 
-// newsletters are HTML with a poor plain version beside it, as they are.
-func (p *postbag) newsletters() {
+// newsletters are HTML, with a plain text that says nothing, as is usual.
+func (p *writer) newsletters() {
 	offers := []string{
 		"ten hulls under ten metres", "the knots nobody ties right", "paint that lasts", "sails from old tents",
 		"why bilges smell",
@@ -299,12 +300,12 @@ func (p *postbag) newsletters() {
 			extra: "List-Unsubscribe: <https://news.example/unsubscribe>\r\nPrecedence: bulk\r\n",
 		}
 		poor := plain("Your mail program shows no HTML. Read this issue at https://news.example/\n")
-		p.post("Newsletters", e, several("alternative", poor, encoded("html", html)), seenBefore(date)...)
+		p.add("Newsletters", e, several("alternative", poor, encoded("html", html)), seenBefore(date)...)
 	}
 }
 
 // list is a mailing list with threads by many people.
-func (p *postbag) list() {
+func (p *writer) list() {
 	questions := []string{
 		"How do I cancel a blocking Read?", "Is a nil map safe to range over?", "Directories with a million entries",
 		"Best way to test code that needs root", "Generics and method sets", "Escape analysis surprises me",
@@ -328,26 +329,26 @@ func (p *postbag) list() {
 				subject: subject, date: date, references: thread,
 				extra: "List-Id: <golang-nuts.lists.example>\r\nPrecedence: list\r\n",
 			}
-			thread = append(thread, p.post("Lists/go-nuts", e, plain(text), seenBefore(date)...))
+			thread = append(thread, p.add("Lists/go-nuts", e, plain(text), seenBefore(date)...))
 			date = date.Add(time.Duration(10+p.rnd.IntN(600)) * time.Minute)
 		}
 	}
 }
 
 // project is a folder with pictures.
-func (p *postbag) project() {
+func (p *writer) project() {
 	for i := range 10 {
 		date := p.when(i, 10)
 		subject := fmt.Sprintf("Fotos vom Bootshaus, Teil %d", i+1)
 		e := envelope{from: people[1], to: owner, subject: subject, date: date}
 		text := encoded("plain", "Hallo Alex,\n\nhier die Küche von der Wasserseite. Schön, nicht?\n\nJürgen\n")
 		photo := attachment("image/png", fmt.Sprintf("Küche %d.png", i+1), p.picture(160, 100, false))
-		p.post("Projects/Bootshaus & Küche", e, several("mixed", text, photo), seenBefore(date)...)
+		p.add("Projects/Bootshaus & Küche", e, several("mixed", text, photo), seenBefore(date)...)
 	}
 }
 
-// reports are what the owner sends out every other month, with a table.
-func (p *postbag) reports() {
+// reports are sent by the owner every other month, with a table.
+func (p *writer) reports() {
 	for i := range 12 {
 		date := p.when(i, 12)
 		table := "month;visitors;income\r\n"
@@ -359,30 +360,30 @@ func (p *postbag) reports() {
 		subject := fmt.Sprintf("Figures up to %s", date.Format("January 2006"))
 		e := envelope{from: owner, to: people[6], subject: subject, date: date}
 		file := attachment("text/csv; charset=us-ascii", "figures-"+date.Format("2006-01")+".csv", []byte(table))
-		p.post("Sent", e, several("mixed", plain("Dear Priya,\n\nthe figures as a table.\n\nAlex\n"), file), goimap.FlagSeen)
+		p.add("Sent", e, several("mixed", plain("Dear Priya,\n\nthe figures as a table.\n\nAlex\n"), file), goimap.FlagSeen)
 	}
 }
 
-// drafts lack what mail has that was sent.
-func (p *postbag) drafts() {
+// drafts are unfinished messages; one has no subject.
+func (p *writer) drafts() {
 	for i, subject := range []string{"Kündigung", "Re: Lunch on Thursday?", "", "Rede zum 60. Geburtstag"} {
 		e := envelope{from: owner, to: people[i], subject: subject, date: p.when(20+i, 24)}
-		p.post("Entwürfe", e, encoded("plain", "Noch nicht fertig …\n"), goimap.FlagDraft, goimap.FlagSeen)
+		p.add("Entwürfe", e, encoded("plain", "Noch nicht fertig …\n"), goimap.FlagDraft, goimap.FlagSeen)
 	}
 }
 
 // big is one message of two megabytes.
-func (p *postbag) big() {
+func (p *writer) big() {
 	e := envelope{
 		from: people[5], to: owner, subject: "Photo of the harbour in full size", date: lastDate.Add(-26 * time.Hour),
 	}
 	photo := attachment("image/png", "harbour.png", p.picture(720, 700, true))
-	p.post("INBOX", e, several("mixed", plain("Dear Alex,\n\nas you asked.\n\nChloe\n"), photo))
+	p.add("INBOX", e, several("mixed", plain("Dear Alex,\n\nas you asked.\n\nChloe\n"), photo))
 }
 
 // pop3Mail is the maildrop of the sample POP3 account, oldest first.
 func pop3Mail() [][]byte {
-	p := newPostbag(3)
+	p := newWriter(3)
 	machine := mail.Address{Name: "Backup", Address: "backup@nas.example"}
 	for i := range 20 {
 		date := p.when(i, 20)
@@ -394,14 +395,14 @@ func pop3Mail() [][]byte {
 			state, date.Format(time.DateTime), 40000+p.rnd.IntN(9000), 900+p.rnd.IntN(300))
 		subject := fmt.Sprintf("Backup %s (%s)", state, date.Format("Mon 2 Jan"))
 		e := envelope{from: machine, to: owner, subject: subject, date: date}
-		p.post("INBOX", e, plain(text))
+		p.add("INBOX", e, plain(text))
 	}
 	letters := []string{
 		"Klassentreffen 2026 – wer kommt?", "Ваш заказ отправлен", "Invoice 77 (paper boats)", "写真を送ります",
 	}
 	for i, subject := range letters {
 		e := envelope{from: people[(i*2+1)%len(people)], to: owner, subject: subject, date: p.when(i, 4)}
-		p.post("INBOX", e, several("mixed", encoded("plain", subject+"\n\nSiehe Anhang / see attachment.\n"),
+		p.add("INBOX", e, several("mixed", encoded("plain", subject+"\n\nSiehe Anhang / see attachment.\n"),
 			attachment("application/pdf", "Anhang.pdf", pdf(fmt.Sprintf("Attachment %d", i+1)))))
 	}
 	slices.SortStableFunc(p.mail, func(a, b message) int { return a.date.Compare(b.date) })
@@ -412,8 +413,8 @@ func pop3Mail() [][]byte {
 	return raw
 }
 
-// picture is a PNG: a sunset, or noise, which no compression makes smaller.
-func (p *postbag) picture(width, height int, noise bool) []byte {
+// picture is a PNG. It shows a sunset, or with noise set random dots, which can't be compressed.
+func (p *writer) picture(width, height int, noise bool) []byte {
 	img := image.NewRGBA(image.Rect(0, 0, width, height))
 	for y := range height {
 		for x := range width {
@@ -427,7 +428,7 @@ func (p *postbag) picture(width, height int, noise bool) []byte {
 	}
 	var b bytes.Buffer
 	if err := png.Encode(&b, img); err != nil {
-		panic(err) // a buffer takes everything, and the picture is not empty
+		panic(err) // never: writing to a buffer does not fail
 	}
 	return b.Bytes()
 }

@@ -11,12 +11,12 @@ import (
 	"sync"
 )
 
-// servePOP3 is a POP3 server (RFC 1939, with the capabilities of RFC 2449) of one user and a maildrop that nothing
-// changes. It returns when the listener is closed and every connection has ended with it.
+// servePOP3 is a POP3 server (RFC 1939, with the capabilities of RFC 2449) for one user. Nothing changes the maildrop. servePOP3
+// returns when the listener is closed, after it has closed all connections.
 func servePOP3(l net.Listener, user, password string, messages [][]byte) {
 	drop := make([]pop3Message, len(messages))
 	for i, m := range messages {
-		if !bytes.HasSuffix(m, []byte("\r\n")) { // the terminator stands on a line of its own
+		if !bytes.HasSuffix(m, []byte("\r\n")) { // the "." that ends a message must be on a line of its own
 			m = append(bytes.Clone(m), "\r\n"...)
 		}
 		sum := sha256.Sum256(m)
@@ -52,6 +52,7 @@ func servePOP3(l net.Listener, user, password string, messages [][]byte) {
 	wg.Wait()
 }
 
+// pop3Message is a message of the maildrop.
 type pop3Message struct {
 	content []byte // ends with CRLF
 	uidl    string
@@ -63,7 +64,7 @@ type pop3Session struct {
 	user, password string
 	drop           []pop3Message
 
-	named    string // what USER said
+	named    string // the user name of the last USER
 	signedIn bool
 }
 
@@ -84,7 +85,7 @@ func (s *pop3Session) serve() {
 	}
 }
 
-// answer answers one command. Its error is one of the connection.
+// answer answers one command. The error is that the connection is lost.
 func (s *pop3Session) answer(verb, rest string) error {
 	switch verb {
 	case "CAPA":
@@ -144,6 +145,7 @@ func (s *pop3Session) answer(verb, rest string) error {
 	}
 }
 
+// message returns the message with a number, and whether there is one.
 func (s *pop3Session) message(number string) (pop3Message, bool) {
 	n, err := strconv.Atoi(number)
 	if err != nil || n < 1 || n > len(s.drop) {
@@ -152,7 +154,7 @@ func (s *pop3Session) message(number string) (pop3Message, bool) {
 	return s.drop[n-1], true
 }
 
-// list answers LIST and UIDL, which tell one thing of one message or of all.
+// list answers LIST and UIDL. tell returns the size or the UIDL of a message. number is empty for all messages.
 func (s *pop3Session) list(number string, tell func(pop3Message) string) error {
 	if number != "" {
 		m, ok := s.message(number)
@@ -168,6 +170,7 @@ func (s *pop3Session) list(number string, tell func(pop3Message) string) error {
 	return s.lines("+OK", lines...)
 }
 
+// lines sends a status line and lines of text, with the final ".".
 func (s *pop3Session) lines(status string, lines ...string) error {
 	return s.PrintfLine("%s", strings.Join(append([]string{status}, append(lines, ".")...), "\r\n"))
 }
