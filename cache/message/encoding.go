@@ -143,7 +143,7 @@ func decodeUU(data []byte) []byte {
 		n := int(line[0]-' ') & 63
 		line = line[1:]
 		for n > 0 {
-			var group [4]byte // characters missing at the end of a line were spaces: zero
+			var group [4]byte // the spaces at the end of a line, which are zeros, may be lost
 			for i := range group {
 				if i < len(line) {
 					group[i] = (line[i] - ' ') & 63

@@ -1,5 +1,6 @@
 // Package message says what the bytes of a message mean: its header, its parts, its text, and the names of the files that
-// show them. It knows no mailbox and no account. Any bytes are a message: what breaks the rules is read as far as it goes.
+// show them. It knows no mailbox and no account. Any bytes are a message: what breaks the rules is read as far as possible,
+// and the only error is remote.ErrTooComplex.
 package message
 
 import (

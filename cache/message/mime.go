@@ -18,22 +18,22 @@ type Parsed struct {
 	headers map[string]span // of the messages, by the number of the part that they are; "" is the message itself
 }
 
-// span is a piece of a message in bytes from its beginning: from the first one to the one behind the last.
+// span is a piece of a message: the bytes from and up to, but not with, to.
 type span struct{ from, to int }
 
 // Parse finds the parts of a message (RFC 2046, section 5). Any bytes are a message: a part that is not what its header
 // says is text. The bytes must not be changed while the result is used. remote.ErrTooComplex as with remote.Part.Enumerate.
 func Parse(raw []byte) (*Parsed, error) {
-	d := &parser{raw: raw, content: map[*remote.Part]span{}, headers: map[*remote.Part]span{}}
-	root, err := d.entity(span{0, len(raw)}, "text/plain", 0)
+	r := &parser{raw: raw, content: map[*remote.Part]span{}, headers: map[*remote.Part]span{}}
+	root, err := r.entity(span{0, len(raw)}, "text/plain", 0)
 	if err == nil {
 		err = root.Enumerate()
 	}
 	if err != nil {
 		return nil, err
 	}
-	m := &Parsed{Root: root, raw: raw, content: map[string]span{}, headers: map[string]span{"": d.headers[root]}}
-	m.place(root, d)
+	m := &Parsed{Root: root, raw: raw, content: map[string]span{}, headers: map[string]span{"": r.headers[root]}}
+	m.place(root, r)
 	ToUTF8(root)
 	return m, nil
 }
@@ -44,15 +44,15 @@ func (m *Parsed) Header() []byte {
 }
 
 // place enters the spans of a part and of the parts in it by their numbers.
-func (m *Parsed) place(p *remote.Part, d *parser) {
+func (m *Parsed) place(p *remote.Part, r *parser) {
 	if !p.IsMultipart() {
-		m.content[p.Number] = d.content[p]
+		m.content[p.Number] = r.content[p]
 		if len(p.Parts) > 0 {
-			m.headers[p.Number] = d.headers[p.Parts[0]]
+			m.headers[p.Number] = r.headers[p.Parts[0]]
 		}
 	}
 	for _, child := range p.Parts {
-		m.place(child, d)
+		m.place(child, r)
 	}
 }
 
@@ -82,17 +82,17 @@ type parser struct {
 
 // entity reads a part: its header and its content. defaultType is the media type of a part that names none, depth the number
 // of parts that this one lies in.
-func (d *parser) entity(at span, defaultType string, depth int) (*remote.Part, error) {
-	d.parts++
-	if d.parts > remote.MaxParts || depth > remote.MaxDepth {
+func (r *parser) entity(at span, defaultType string, depth int) (*remote.Part, error) {
+	r.parts++
+	if r.parts > remote.MaxParts || depth > remote.MaxDepth {
 		return nil, remote.ErrTooComplex
 	}
-	end, body := headerEnd(d.raw[at.from:at.to])
+	end, body := headerEnd(r.raw[at.from:at.to])
 	header := span{at.from, at.from + end}
 	at.from += body
-	h := ParseHeader(d.raw[header.from:min(header.to, header.from+remote.MaxHeader)])
+	h := ParseHeader(r.raw[header.from:min(header.to, header.from+remote.MaxHeader)])
 	p := &remote.Part{Size: int64(at.to - at.from)}
-	d.content[p], d.headers[p] = at, header
+	r.content[p], r.headers[p] = at, header
 	contentType, _ := h.raw("Content-Type")
 	p.Type, p.Params = splitParameters(contentType)
 	if !strings.Contains(strings.Trim(p.Type, "/"), "/") {
@@ -105,23 +105,23 @@ func (d *parser) entity(at span, defaultType string, depth int) (*remote.Part, e
 	if disposition, ok := h.raw("Content-Disposition"); ok {
 		p.Disposition, p.DispositionParams = splitParameters(disposition)
 	}
-	return p, d.children(p, at, depth)
+	return p, r.children(p, at, depth)
 }
 
 // children reads the parts of a part. at is the span of its content.
-func (d *parser) children(p *remote.Part, at span, depth int) error {
+func (r *parser) children(p *remote.Part, at span, depth int) error {
 	switch {
 	case p.IsMultipart():
 		defaultType := "text/plain"
 		if p.Type == "multipart/digest" { // RFC 2046, section 5.1.5
 			defaultType = "message/rfc822"
 		}
-		found, err := d.split(strings.TrimRight(p.Params["boundary"], " \t"), at)
+		found, err := r.split(strings.TrimRight(p.Params["boundary"], " \t"), at)
 		if err != nil {
 			return err
 		}
 		for _, at := range found {
-			child, err := d.entity(at, defaultType, depth+1)
+			child, err := r.entity(at, defaultType, depth+1)
 			if err != nil {
 				return err
 			}
@@ -131,13 +131,13 @@ func (d *parser) children(p *remote.Part, at span, depth int) error {
 			p.Type = "text/plain"
 		}
 	case isMessage(p.Type) && verbatim(p.Encoding):
-		child, err := d.entity(at, "text/plain", depth+1)
+		child, err := r.entity(at, "text/plain", depth+1)
 		if err != nil {
 			return err
 		}
-		header := d.headers[child]
+		header := r.headers[child]
 		header.to = min(header.to, header.from+remote.MaxHeader)
-		p.Subject, _ = ParseHeader(d.raw[header.from:header.to]).raw("Subject")
+		p.Subject, _ = ParseHeader(r.raw[header.from:header.to]).raw("Subject")
 		p.Parts = []*remote.Part{child}
 	}
 	return nil
@@ -150,12 +150,12 @@ func isMessage(mediaType string) bool {
 
 // split returns the parts of a multipart. Delimiters separate them (RFC 2046, section 5.1.1): lines of "--" and the boundary,
 // the last one with "--" at its end. Where that is missing, the last part goes on to the end.
-func (d *parser) split(boundary string, at span) (found []span, err error) {
+func (r *parser) split(boundary string, at span) (found []span, err error) {
 	if boundary == "" {
 		return nil, nil
 	}
 	delimiter := []byte("--" + boundary)
-	body := d.raw[at.from:at.to]
+	body := r.raw[at.from:at.to]
 	start := -1 // where the part begins that has no end yet; -1 before the first delimiter
 	for pos := 0; ; {
 		i := bytes.Index(body[pos:], delimiter)
@@ -176,7 +176,7 @@ func (d *parser) split(boundary string, at span) (found []span, err error) {
 				end--
 			}
 			found = append(found, span{at.from + start, at.from + end})
-			if d.parts+len(found) > remote.MaxParts {
+			if r.parts+len(found) > remote.MaxParts {
 				return nil, remote.ErrTooComplex
 			}
 		}
@@ -310,7 +310,7 @@ func HasEmptyMultipart(p *remote.Part) bool {
 	return p.IsMultipart() && len(p.Parts) == 0 || slices.ContainsFunc(p.Parts, HasEmptyMultipart)
 }
 
-// ToUTF8 makes every text in a structure valid UTF-8.
+// ToUTF8 makes every text in a structure valid UTF-8, and decodes the subjects. Servers send the bytes of the message.
 func ToUTF8(p *remote.Part) {
 	p.Type, p.Encoding, p.Disposition = validUTF8(p.Type), validUTF8(p.Encoding), validUTF8(p.Disposition)
 	p.Subject = decodeText(p.Subject)
