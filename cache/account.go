@@ -28,7 +28,6 @@ type Account struct {
 	store  *disk.Store
 	unkept error // why nothing is kept, where it should have been
 	keep   bool  // AccountOptions.Keep
-	views  viewKeeper
 
 	mailboxes wait.Value[[]remote.Mailbox]
 	quota     wait.Value[quota]

@@ -124,7 +124,10 @@ func (m *Mailbox) sync(ctx context.Context, now remote.Version) (*Table, error) 
 	p := &progress{since: time.Now()}
 	m.syncing.Store(p)
 	defer m.syncing.Store(nil)
-	headers := m.keepHeaders()
+	var headers *disk.HeaderWriter // nil where nothing is kept
+	if store := m.account.store; store != nil {
+		headers = store.HeaderWriter(m.name, m.account.tasks.Run)
+	}
 	named := func(msg *remote.Message) (string, time.Time) { return message.Name(msg, m.role) }
 	version, err := m.account.remote.Sync(ctx, m.name, since, now, d.Known(), func(delta remote.Delta) error {
 		p.done.Add(int64(len(delta.Messages)))
@@ -136,8 +139,10 @@ func (m *Mailbox) sync(ctx context.Context, now remote.Version) (*Table, error) 
 		d.SetUIDValidity(delta.UIDValidity)
 		for i := range delta.Messages {
 			d.Add(&delta.Messages[i], named)
+			if headers != nil {
+				headers.Add(d.UIDValidity(), delta.Messages[i].UID, message.ListedFields(delta.Messages[i].Header))
+			}
 		}
-		headers.add(d.UIDValidity(), delta.Messages)
 		for _, f := range delta.Flags {
 			d.Flag(f)
 		}
@@ -147,7 +152,9 @@ func (m *Mailbox) sync(ctx context.Context, now remote.Version) (*Table, error) 
 		return nil
 	})
 	m.account.contact.note(err)
-	headers.flush(d.UIDValidity())
+	if headers != nil {
+		headers.Flush(d.UIDValidity())
+	}
 	if err != nil {
 		if d.UIDValidity() != 0 && (reset || d.Adds()) {
 			m.draft = d

@@ -3,11 +3,8 @@ package cache
 import (
 	"context"
 	"errors"
-	"sync"
-	"time"
 
 	"github.com/mailfs/mailfs/cache/disk"
-	"github.com/mailfs/mailfs/cache/message"
 	"github.com/mailfs/mailfs/cache/table"
 	"github.com/mailfs/mailfs/remote"
 )
@@ -113,61 +110,6 @@ func (m *Mailbox) saveSize(t *Table, uid remote.UID) {
 	})
 }
 
-// headerBatch is how many header fields are written to the store together.
-const headerBatch = 2000
-
-// headerKeeper writes the header fields of a listing to the store while the listing goes on.
-type headerKeeper struct {
-	batch map[remote.UID][]byte
-	write func(validity uint32, batch map[remote.UID][]byte)
-	done  chan struct{} // closed when the batch before this one is written
-}
-
-// keepHeaders returns nil, which keeps nothing, where there is no store.
-func (m *Mailbox) keepHeaders() *headerKeeper {
-	a := m.account
-	if a.store == nil {
-		return nil
-	}
-	done := make(chan struct{})
-	close(done)
-	k := &headerKeeper{batch: map[remote.UID][]byte{}, done: done}
-	k.write = func(validity uint32, batch map[remote.UID][]byte) {
-		<-k.done
-		done := make(chan struct{})
-		k.done = done
-		if !a.tasks.Run(func(context.Context) {
-			defer close(done)
-			a.store.SaveHeaders(m.name, validity, batch)
-		}) {
-			close(done)
-		}
-	}
-	return k
-}
-
-// add takes the header fields of messages, which it copies.
-func (k *headerKeeper) add(validity uint32, messages []remote.Message) {
-	if k == nil {
-		return
-	}
-	for i := range messages {
-		k.batch[messages[i].UID] = message.ListedFields(messages[i].Header)
-	}
-	if len(k.batch) >= headerBatch {
-		k.flush(validity)
-	}
-}
-
-// flush begins to write what has been taken.
-func (k *headerKeeper) flush(validity uint32) {
-	if k == nil || len(k.batch) == 0 {
-		return
-	}
-	k.write(validity, k.batch)
-	k.batch = map[remote.UID][]byte{}
-}
-
 // saveLost brings into the store what a damaged index has lost. Nothing else runs any more.
 func (a *Account) saveLost() {
 	if list, ok := a.mailboxes.Known(); ok {
@@ -180,44 +122,11 @@ func (a *Account) saveLost() {
 	}
 }
 
-// viewKeeper collects what is to be written of views, so that it is written together.
-type viewKeeper struct {
-	mu      sync.Mutex                      // guards pending
-	pending map[string]map[disk.View][]byte // by mailbox; nil while nothing is to be written
-}
-
-// viewsTogether is how long to wait for more to write.
-const viewsTogether = time.Second
-
 // indexView has the store remember something of a view.
 func (m *Mailbox) indexView(ref Ref, v view, value []byte) {
-	a := m.account
-	if a.store == nil {
-		return
+	if store := m.account.store; store != nil {
+		store.SaveViewSoon(m.name, disk.View{Ref: ref, Name: string(v)}, value, m.account.tasks.Run)
 	}
-	k := &a.views
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.pending == nil {
-		k.pending = map[string]map[disk.View][]byte{}
-		a.tasks.Run(func(ctx context.Context) { // does nothing where the account is closed
-			select {
-			case <-ctx.Done():
-			case <-time.After(viewsTogether):
-			}
-			k.mu.Lock()
-			pending := k.pending
-			k.pending = nil
-			k.mu.Unlock()
-			for mailbox, views := range pending {
-				a.store.SaveViews(mailbox, views)
-			}
-		})
-	}
-	if k.pending[m.name] == nil {
-		k.pending[m.name] = map[disk.View][]byte{}
-	}
-	k.pending[m.name][disk.View{Ref: ref, Name: string(v)}] = value
 }
 
 // indexedView returns what the store remembers of a view; nil if it remembers nothing.

@@ -9,17 +9,19 @@
 //
 // Nothing is read, written or waited for while one of these is held, except where it is said:
 //
-//	PartialFile.mu  the pieces of one large message; held while a piece is written, so only writers take it
-//	Bodies.making   held while files are removed to make room for another, so only writers take it
-//	Bodies.mu       which files there are, and which are being written or removed
-//	Store.roomMu    how much may be written before the system is asked again; held while it is asked, by writers only
-//	Store.mu        which database is in use
+//	PartialFile.mu   the pieces of one large message; held while a piece is written, so only writers take it
+//	Bodies.making    held while files are removed to make room for another, so only writers take it
+//	Bodies.mu        which files there are, and which are being written or removed
+//	Store.roomMu     how much may be written before the system is asked again; held while it is asked, by writers only
+//	Store.mu         which database is in use
+//	pendingViews.mu  what is to be written of views; held while the goroutine that will write it is begun
 //
 // They are taken in this order: PartialFile.mu before Bodies.making or Store.roomMu, Bodies.making before Bodies.mu. Store.mu
-// is taken with none of them held. Readers take Bodies.mu and Store.mu only. A transaction of bbolt has locks of its own; no
+// and pendingViews.mu are taken with none of them held. Readers take Bodies.mu and Store.mu only. A transaction of bbolt has locks of its own; no
 // lock of this package is held in it.
 //
 // # Goroutines
 //
-// NewBodies starts one that writes files, which Bodies.Close ends. All else runs on the caller's.
+// NewBodies starts one that writes files, which Bodies.Close ends. HeaderWriter and SaveViewSoon write in goroutines that the
+// caller's Run begins and waits for. All else runs on the caller's.
 package disk

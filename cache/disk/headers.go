@@ -12,8 +12,8 @@ import (
 // perHeader estimates, in bytes, what the fields of one message take in the index beside themselves.
 const perHeader = 60
 
-// SaveHeaders keeps the header fields of messages, as long as there is room on the disk for more than tables.
-func (s *Store) SaveHeaders(mailbox string, validity uint32, headers map[remote.UID][]byte) {
+// saveHeaders keeps the header fields of messages, as long as there is room on the disk for more than tables.
+func (s *Store) saveHeaders(mailbox string, validity uint32, headers map[remote.UID][]byte) {
 	if len(headers) == 0 {
 		return
 	}

@@ -117,7 +117,7 @@ func TestIndexOfPOP3(t *testing.T) {
 func TestIndexKeepsHeaders(t *testing.T) {
 	x := openTestStore(t, t.TempDir())
 	listed := build(many(3)...)
-	x.SaveHeaders("INBOX", 1, map[remote.UID][]byte{1: []byte("one"), 2: []byte("two")})
+	x.saveHeaders("INBOX", 1, map[remote.UID][]byte{1: []byte("one"), 2: []byte("two")})
 	x.Save("INBOX", Update{Table: listed, Gone: []remote.UID{2}, All: true})
 	for uid, want := range map[remote.UID]string{1: "one", 2: "", 3: ""} {
 		if got := x.Header("INBOX", table.Ref{UIDValidity: 1, UID: uid}); string(got) != want {
@@ -127,8 +127,8 @@ func TestIndexKeepsHeaders(t *testing.T) {
 	if got := x.Header("INBOX", table.Ref{UIDValidity: 2, UID: 1}); got != nil {
 		t.Errorf("of another UIDVALIDITY: %q", got)
 	}
-	x.SaveHeaders("INBOX", 2, map[remote.UID][]byte{1: []byte("one of two")})
-	x.SaveHeaders("INBOX", 3, map[remote.UID][]byte{1: []byte("one of three")})
+	x.saveHeaders("INBOX", 2, map[remote.UID][]byte{1: []byte("one of two")})
+	x.saveHeaders("INBOX", 3, map[remote.UID][]byte{1: []byte("one of three")})
 	x.Save("INBOX", Update{Table: table.Empty(2), Version: remote.Version{UIDValidity: 2}, All: true})
 	for validity, want := range map[uint32]string{1: "", 2: "one of two", 3: ""} {
 		if got := x.Header("INBOX", table.Ref{UIDValidity: validity, UID: 1}); string(got) != want {
@@ -195,7 +195,7 @@ func TestIndexSurvivesDamage(t *testing.T) {
 	listing := build(many(2000)...)
 	x.SaveMailboxes([]remote.Mailbox{{Name: "INBOX"}})
 	x.Save("INBOX", Update{Table: listing, Version: remote.Version{UIDValidity: 1}, All: true})
-	x.SaveHeaders("INBOX", 1, map[remote.UID][]byte{1: []byte("one")})
+	x.saveHeaders("INBOX", 1, map[remote.UID][]byte{1: []byte("one")})
 	x.Close()
 	whole, err := os.ReadFile(filepath.Join(dir, "index.db"))
 	if err != nil {
@@ -261,9 +261,9 @@ func TestIndexForgetsViewsWithTheirMessages(t *testing.T) {
 	view := func(validity uint32, uid remote.UID) View {
 		return View{table.Ref{UIDValidity: validity, UID: uid}, "size of text"}
 	}
-	x.SaveViews("INBOX", map[View][]byte{view(1, 1): []byte("nothing else is kept of the mailbox")})
+	x.saveViews("INBOX", map[View][]byte{view(1, 1): []byte("nothing else is kept of the mailbox")})
 	x.Save("INBOX", Update{Table: build(many(3)...), All: true})
-	x.SaveViews("INBOX", map[View][]byte{view(1, 1): []byte("1"), view(1, 2): []byte("2"), view(2, 1): []byte("3"), view(3, 1): []byte("4")})
+	x.saveViews("INBOX", map[View][]byte{view(1, 1): []byte("1"), view(1, 2): []byte("2"), view(2, 1): []byte("3"), view(3, 1): []byte("4")})
 	x.Save("INBOX", Update{Table: build(many(1)...), Gone: []remote.UID{2}})
 	for v, want := range map[View]string{view(1, 1): "1", view(1, 2): "", view(2, 1): "3", view(3, 1): "4"} {
 		if got := x.View("INBOX", v); string(got) != want {

@@ -48,6 +48,8 @@ type Store struct {
 	saidFull sync.Once                        // that the disk takes no more is logged once
 	list     atomic.Pointer[[]remote.Mailbox] // as it was read or saved last; nil before
 
+	pendingViews pendingViews
+
 	roomMu sync.Mutex // guards what follows
 	asked  time.Time  // when the system was last asked how much room the disk has
 	room   int64      // bytes that may be written until it is asked again

@@ -19,9 +19,9 @@ func (v View) key() []byte {
 	return fmt.Appendf(uidKey(v.UIDValidity, v.UID), "%d %s", viewVersion, v.Name)
 }
 
-// SaveViews keeps what is known of views of a mailbox's messages. Where nothing else is kept of the mailbox, that is not
+// saveViews keeps what is known of views of a mailbox's messages. Where nothing else is kept of the mailbox, that is not
 // either.
-func (s *Store) SaveViews(mailbox string, views map[View][]byte) {
+func (s *Store) saveViews(mailbox string, views map[View][]byte) {
 	s.do("writing views of "+mailbox, func(db *bbolt.DB) error {
 		return db.Update(func(tx *bbolt.Tx) error {
 			b := tx.Bucket(mailboxBucket(mailbox))
