@@ -236,11 +236,6 @@ func check(mailbox string, uidValidity uint32) error {
 	return nil
 }
 
-// Quota implements remote.Account. POP3 has none.
-func (a *Account) Quota(context.Context) (used, limit int64, err error) {
-	return 0, 0, fmt.Errorf("%w: quota over POP3", remote.ErrUnsupported)
-}
-
 // Stats implements remote.Account.
 func (a *Account) Stats() remote.Stats {
 	s := a.dialer.Stats()

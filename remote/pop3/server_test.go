@@ -120,6 +120,13 @@ func (r *responder) add(content string) {
 
 // account returns an account of the responder.
 func (r *responder) account(timeout time.Duration) *Account {
+	a := New(dial.New(r.server(timeout)), Options{Idle: 50 * time.Millisecond})
+	r.t.Cleanup(func() { a.Close() })
+	return a
+}
+
+// server returns how the responder is reached.
+func (r *responder) server(timeout time.Duration) dial.Server {
 	r.t.Helper()
 	server, err := dial.ParseURL(fmt.Sprintf("pop3://%s@%s", r.user, r.listener.Addr()))
 	if err != nil {
@@ -133,9 +140,7 @@ func (r *responder) account(timeout time.Duration) *Account {
 	}
 	server.Timeout = timeout
 	server.Password = func(context.Context) (string, error) { return r.password, nil }
-	a := New(dial.New(server), Options{Idle: 50 * time.Millisecond})
-	r.t.Cleanup(func() { a.Close() })
-	return a
+	return server
 }
 
 // said returns the commands of a verb that came.

@@ -255,7 +255,7 @@ func (s *suite) quota() {
 
 func (s *suite) unchanged() {
 	if s.server.Flags == nil {
-		return
+		s.Skip("the server has no flags")
 	}
 	a, v := s.filled(withAttachment())
 	for _, m := range methods {
