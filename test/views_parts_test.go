@@ -305,7 +305,7 @@ func TestPartsHoldWhatIsInTheMessageWhateverTheServerSays(t *testing.T) {
 		{"as it is", func(_ *harness.Lie, line string) string { return line }},
 		{"more bytes", harness.WrongStructure(20)},
 		{"fewer bytes", harness.WrongStructure(-4)},
-		{"nothing in it", harness.Hollow},
+		{"nothing in it", harness.EmptyMultiparts},
 	} {
 		t.Run(lie.name, func(t *testing.T) {
 			t.Parallel()

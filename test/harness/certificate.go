@@ -19,7 +19,7 @@ import (
 
 // Certificates are the PEM files of a certificate authority and of a server that it vouches for.
 type Certificates struct {
-	CA   string // what a client is told to trust
+	CA   string // for the clients, which trust it
 	Cert string
 	Key  string
 }

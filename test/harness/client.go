@@ -13,8 +13,8 @@ import (
 	"github.com/emersion/go-imap/v2/imapclient"
 )
 
-// Client is somebody else who works on the account: it fills it, changes it, and says what the server holds. What fails
-// fails the test.
+// Client is another program that works on the account: it fills and changes mailboxes, and reads what the server holds. A
+// command that fails fails the test.
 type Client struct {
 	*imapclient.Client
 	t testing.TB
@@ -25,7 +25,7 @@ type Mail struct {
 	UID   imap.UID
 	Date  time.Time // INTERNALDATE, whole seconds
 	Flags []imap.Flag
-	Body  []byte // all of it
+	Body  []byte // the whole message, with its header
 }
 
 // Make creates mailboxes.
@@ -53,7 +53,7 @@ func (c *Client) Put(mailbox string, mails ...Mail) {
 	}
 }
 
-// Held returns what a mailbox holds, in order of UIDs, without changing anything.
+// Held returns the messages of a mailbox in the order of UIDs. It changes nothing on the server.
 func (c *Client) Held(mailbox string) []Mail {
 	c.t.Helper()
 	selected, err := c.Select(mailbox, &imap.SelectOptions{ReadOnly: true}).Wait()
@@ -80,7 +80,7 @@ func (c *Client) Held(mailbox string) []Mail {
 	return mails
 }
 
-// All returns what every mailbox holds that can be selected.
+// All returns the messages of every mailbox that can be selected, by its name.
 func (c *Client) All() map[string][]Mail {
 	c.t.Helper()
 	list, err := c.List("", "*", nil).Collect()

@@ -20,20 +20,20 @@ import (
 	"time"
 )
 
-// Password signs in every user of every server here, unless [DovecotOptions.Passwords] says otherwise.
+// Password is the password of every user of every server, unless [DovecotOptions.Passwords] gives the user another one.
 const Password = "correct-horse+battery"
 
-// DovecotOptions are where Dovecots differ.
+// DovecotOptions are the settings of a Dovecot that tests change.
 type DovecotOptions struct {
 	Namespace   string            // settings inside the namespace; default: separator = /, folders as nested directories
-	Passwords   map[string]string // of single users
+	Passwords   map[string]string // by user name; others have [Password]
 	Connections int               // per user and address; default 50
 	NotAfter    time.Time         // end of the certificate; default in a year
 	Hosts       []string          // in the certificate; default localhost and 127.0.0.1
-	Quota       int64             // bytes that each account may hold; 0 is no quota
+	Quota       int64             // bytes that each account may hold; 0: no quota
 	Settings    string            // further settings
-	Format      string            // of mailboxes, as Dovecot calls it; default maildir
-	Mechanisms  []string          // of SASL; default plain and login
+	Format      string            // of mailboxes, by Dovecot's name for it; default maildir
+	Mechanisms  []string          // of SASL, in lower case; default plain and login
 }
 
 // Dovecot is a private Dovecot: any user name is an account there, empty until mail is put in.
@@ -42,7 +42,7 @@ type Dovecot struct {
 	IMAP, IMAPS, POP3, POP3S int // ports on 127.0.0.1
 
 	dir      string
-	uid, gid int // of mail
+	uid, gid int // owner of the mail
 	cmd      *exec.Cmd
 	done     chan struct{}
 }
@@ -96,7 +96,7 @@ func (r *Run) StartDovecot(o DovecotOptions) (*Dovecot, error) {
 	return d, nil
 }
 
-// Dovecot starts a Dovecot for one test.
+// Dovecot starts a Dovecot that ends with the test.
 func (r *Run) Dovecot(t testing.TB, o DovecotOptions) *Dovecot {
 	t.Helper()
 	d, err := r.StartDovecot(o)
@@ -159,7 +159,7 @@ func (d *Dovecot) configuration(o DovecotOptions) (string, error) {
 	return config.String(), err
 }
 
-// SetPasswords says what signs single users in, beside [Password]. Who is signed in stays so.
+// SetPasswords gives users a password each, beside [Password]. Sessions that are signed in go on.
 func (d *Dovecot) SetPasswords(passwords map[string]string) error {
 	var users strings.Builder
 	for name, password := range passwords {
@@ -168,8 +168,8 @@ func (d *Dovecot) SetPasswords(passwords map[string]string) error {
 	return os.WriteFile(filepath.Join(d.dir, "users"), []byte(users.String()), 0o644)
 }
 
-// services is what both configurations say of processes and ports. Failed logins are not slowed down, a process serves
-// many connections, and nothing is fsynced: the tests are many and their mail is theirs to lose.
+// services is the part of the configuration that Dovecot 2.3 and 2.4 share: processes and ports. Refused logins are not
+// slowed down and nothing is fsynced, since the tests are many and their mail may be lost.
 const services = `
 base_dir = {{.Dir}}/run
 state_dir = {{.Dir}}/state
@@ -297,7 +297,7 @@ quota "User" {
 {{end}}
 `
 
-// launch starts the process and returns when all ports answer. The process ends with this one, however this one ends.
+// launch starts Dovecot and returns when all ports answer. Dovecot ends with this process, however this process ends.
 func (d *Dovecot) launch() error {
 	d.cmd = exec.Command(dovecotPath(), "-F", "-c", filepath.Join(d.dir, "dovecot.conf"))
 	out, err := os.Create(filepath.Join(d.dir, "out"))
@@ -367,7 +367,7 @@ func (d *Dovecot) Stop() {
 // Process returns the id of the process that has started all others of this Dovecot.
 func (d *Dovecot) Process() int { return d.cmd.Process.Pid }
 
-// Log returns the last of what Dovecot logged.
+// Log returns the last 8,000 bytes that Dovecot logged.
 func (d *Dovecot) Log() string {
 	var all []byte
 	for _, name := range []string{"out", "log"} {
@@ -379,14 +379,14 @@ func (d *Dovecot) Log() string {
 	return string(all[max(0, len(all)-8000):])
 }
 
-// Dial returns a signed-in client over TLS. When the test that is not part of another ends, so does the account.
+// Dial returns a client that is signed in over TLS. The account is removed when the test ends, not when a subtest does.
 func (d *Dovecot) Dial(t testing.TB, user string) *Client {
 	t.Helper()
 	d.forget(t, user)
 	return dial(t, d.IMAPS, user, Password)
 }
 
-// forget removes all mail of a user at the end of the test, so that it may run again.
+// forget removes all mail of a user at the end of the test, so that the test may run again.
 func (d *Dovecot) forget(t testing.TB, user string) {
 	if !strings.Contains(t.Name(), "/") {
 		t.Cleanup(func() { os.RemoveAll(filepath.Dir(d.Maildir(user))) })
@@ -396,11 +396,11 @@ func (d *Dovecot) forget(t testing.TB, user string) {
 // Maildir is the directory of a user's INBOX. It exists after the user's first sign-in or [Dovecot.Deliver].
 func (d *Dovecot) Maildir(user string) string { return filepath.Join(d.dir, "mail", user, "Maildir") }
 
-// New, in place of flags, delivers a message that no client has seen yet: it is \Recent.
+// New, given as flags, delivers a message that no client has seen yet: it is \Recent.
 const New = "new"
 
-// Deliver puts a message into the Maildir of INBOX, byte for byte: also one that APPEND would refuse. UIDs follow the
-// order of the numbers. flags are Maildir's letters (S: seen), or [New].
+// Deliver puts a message into the Maildir of INBOX, byte for byte, even one that APPEND would refuse. UIDs follow the
+// order of number. flags are Maildir's letters (S: seen), or [New]. date becomes INTERNALDATE.
 func (d *Dovecot) Deliver(t testing.TB, user string, number int, flags string, date time.Time, message []byte) {
 	t.Helper()
 	d.forget(t, user)
@@ -456,7 +456,7 @@ func ids(name string) (uid, gid int, err error) {
 	return uid, gid, err
 }
 
-// freePorts returns ports that nobody listens at, all different.
+// freePorts returns n different ports at which nothing listens.
 func freePorts(n int) ([]int, error) {
 	ports := make([]int, n)
 	for i := range ports {

@@ -52,8 +52,8 @@ func Start() (*Run, error) {
 	return r, nil
 }
 
-// dependOn looks at every file of Go below dir. go test takes note of what a test looks at while it runs, and so does not
-// repeat an old result when the program has changed, which the tests don't import.
+// dependOn looks at every Go file below dir. go test notes the files that a test looks at, and does not repeat an old
+// result once one of them has changed. The tests run the program and import nothing of it, so go test learns of it here.
 func dependOn(dir string) {
 	filepath.WalkDir(dir, func(name string, _ fs.DirEntry, _ error) error {
 		if strings.HasSuffix(name, ".go") {
@@ -63,8 +63,8 @@ func dependOn(dir string) {
 	})
 }
 
-// Close ends what the tests have left and removes the directory of the run. It returns an error that says what was left,
-// and which races were found in the program.
+// Close ends what the tests have left and removes the directory of the run. The error says what was left, and which data
+// races were found in the program.
 func (r *Run) Close() error {
 	var left error
 	if pids := r.processes(""); !poll(5*time.Second, func() bool { return !anyAlive(pids) }) {
@@ -94,8 +94,8 @@ func (r *Run) Close() error {
 	return left
 }
 
-// TempDir is like t.TempDir, but every user may enter it and it stands below Dir, where a later run finds a mount that
-// was left.
+// TempDir is like t.TempDir, but every user may enter the directory, and the directory is below Dir, where a later run
+// finds a mount that was left.
 func (r *Run) TempDir(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp(r.Dir, "t")
@@ -114,7 +114,7 @@ func (r *Run) TempDir(t testing.TB) string {
 	return dir
 }
 
-// missing says what the tests need and don't find, and what to install.
+// missing returns an error if this machine lacks something that the tests need. The error says what to install.
 func missing() error {
 	var lacks, packages []string
 	for _, p := range []struct{ name, pkg string }{
@@ -149,7 +149,7 @@ func lookPath(name string) (string, error) {
 	return exec.LookPath("/usr/sbin/" + name)
 }
 
-// Eventually polls until ok says true, and fails the test if that takes longer than Patience.
+// Eventually polls until ok returns true, and fails the test if that takes longer than Patience.
 func Eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	if !poll(Patience, ok) {
@@ -157,7 +157,7 @@ func Eventually(t testing.TB, what string, ok func() bool) {
 	}
 }
 
-// poll tells whether ok said true before the time was over.
+// poll calls ok until it returns true, for as long as limit, and tells whether ok did.
 func poll(limit time.Duration, ok func() bool) bool {
 	deadline := time.Now().Add(limit)
 	for pause := time.Millisecond; !ok(); pause = min(2*pause, 100*time.Millisecond) {

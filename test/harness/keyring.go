@@ -16,7 +16,7 @@ import (
 	"github.com/godbus/dbus/v5"
 )
 
-// Keyring is a session bus with nothing on it but a Secret Service that is never locked.
+// Keyring is a D-Bus session bus with nothing on it but a Secret Service that is never locked.
 type Keyring struct {
 	Address string // for DBUS_SESSION_BUS_ADDRESS
 
@@ -30,7 +30,7 @@ type keyringItem struct {
 	value      []byte
 }
 
-// Keyring starts a keyring. It ends with the test.
+// Keyring starts a keyring that ends with the test.
 func (r *Run) Keyring(t testing.TB) *Keyring {
 	t.Helper()
 	path := filepath.Join(r.TempDir(t), "bus")
@@ -55,7 +55,7 @@ func (r *Run) Keyring(t testing.TB) *Keyring {
 	return k
 }
 
-// Secrets returns what is kept, by service and user name.
+// Secrets returns all secrets in the keyring. A key is the service and the user name, with a space between.
 func (k *Keyring) Secrets() map[string]string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -66,7 +66,7 @@ func (k *Keyring) Secrets() map[string]string {
 	return secrets
 }
 
-// serve speaks with one client: the handshake of the D-Bus specification, then calls of methods until it hangs up.
+// serve speaks with one client: the handshake of the D-Bus specification, then method calls until the client hangs up.
 func (k *Keyring) serve(conn net.Conn) {
 	r := bufio.NewReader(conn)
 	if _, err := r.ReadByte(); err != nil { // NUL, which may carry credentials
@@ -123,12 +123,12 @@ type keyringSecret struct {
 	ContentType string
 }
 
-// answer does what a method of the bus or of the Secret Service does; nil for others.
+// answer returns the values with which a method of the bus or of the Secret Service answers; nil for an unknown method.
 func (k *Keyring) answer(call *dbus.Message) []any {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	path, _ := call.Headers[dbus.FieldPath].Value().(dbus.ObjectPath)
-	none := dbus.ObjectPath("/") // no question to be answered first
+	none := dbus.ObjectPath("/") // no prompt has to be answered first
 	switch call.Headers[dbus.FieldMember].Value().(string) {
 	case "Hello":
 		return []any{":1.1"}
@@ -160,7 +160,7 @@ func (k *Keyring) answer(call *dbus.Message) []any {
 			return nil
 		}
 		item.value = secret.Value
-		for p, i := range k.items { // replace
+		for p, i := range k.items { // the new item replaces one with the same attributes
 			if maps.Equal(i.attributes, item.attributes) {
 				delete(k.items, p)
 			}

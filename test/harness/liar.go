@@ -9,13 +9,14 @@ import (
 	"strings"
 )
 
-// Lie is what a liar knows of the connection in which it lies.
+// Lie is the connection in which a server is made to lie. A function that lies gets it with each line of the server, and
+// returns what the client is to see in place of the line.
 type Lie struct {
 	proxy *Proxy
 	conn  int
 }
 
-// last returns the last command that the client gave in this connection.
+// last returns the last line that the client sent in this connection.
 func (l *Lie) last() string {
 	said := l.proxy.Said()
 	for i := len(said) - 1; i >= 0; i-- {
@@ -33,7 +34,7 @@ var (
 	popSize      = regexp.MustCompile(`^(\d+) (\d+)\r\n$`)
 )
 
-// WrongSizes announces other sizes than messages have: each is what wrong makes of it.
+// WrongSizes announces a message of size bytes with wrong(size).
 func WrongSizes(wrong func(size int64) int64) func(*Lie, string) string {
 	return func(l *Lie, line string) string {
 		line = imapSize.ReplaceAllStringFunc(line, func(item string) string {
@@ -48,7 +49,7 @@ func WrongSizes(wrong func(size int64) int64) func(*Lie, string) string {
 	}
 }
 
-// WrongDates gives one message in three an INTERNALDATE that is none.
+// WrongDates gives every message an INTERNALDATE that is none, of three kinds.
 func WrongDates(_ *Lie, line string) string {
 	m := imapSequence.FindStringSubmatch(line)
 	if m == nil {
@@ -61,7 +62,7 @@ func WrongDates(_ *Lie, line string) string {
 	return imapDate.ReplaceAllLiteralString(line, bad[n%len(bad)])
 }
 
-// Chatter says before every answer what no RFC knows.
+// Chatter says before every answer to FETCH something that no RFC knows.
 func Chatter(_ *Lie, line string) string {
 	if imapSequence.MatchString(line) {
 		return "* XMAILFS-TEST (\"what\" {4}\r\n)\r\n* NIL)\r\n* 3 XNONSENSE\r\n" + line
@@ -69,8 +70,8 @@ func Chatter(_ *Lie, line string) string {
 	return line
 }
 
-// BrokenFetch makes the answers for one message, given by its sequence number, impossible to parse when they hold more
-// than its body: a space too many, as was seen in the wild.
+// BrokenFetch makes the answers that hold the size of one message impossible to parse, by a space too many. The message is
+// given by its sequence number. A server that does this was seen.
 func BrokenFetch(sequence int) func(*Lie, string) string {
 	return func(_ *Lie, line string) string {
 		prefix := fmt.Sprintf("* %d FETCH (", sequence)
@@ -81,12 +82,12 @@ func BrokenFetch(sequence int) func(*Lie, string) string {
 	}
 }
 
-// WithoutSASL offers no mechanism of AUTHENTICATE, so that LOGIN is what is left.
+// WithoutSASL offers no mechanism of AUTHENTICATE, so that only LOGIN is left.
 func WithoutSASL(_ *Lie, line string) string {
 	return regexp.MustCompile(` (AUTH=\S*[A-Z]|SASL-IR)\b`).ReplaceAllString(line, "")
 }
 
-// WrongStructure tells of the parts that are not encoded that they are more bytes, or fewer.
+// WrongStructure announces parts without an encoding as so many bytes longer, or shorter, than they are.
 func WrongStructure(more int) func(*Lie, string) string {
 	octets := regexp.MustCompile(`("[78]bit") (\d+)`)
 	return func(_ *Lie, line string) string {
@@ -101,8 +102,8 @@ func WrongStructure(more int) func(*Lie, string) string {
 	}
 }
 
-// Hollow tells of every multipart that there is nothing in it.
-func Hollow(_ *Lie, line string) string {
+// EmptyMultiparts announces every multipart as one without parts.
+func EmptyMultiparts(_ *Lie, line string) string {
 	if i := strings.Index(line, "BODYSTRUCTURE (("); i >= 0 {
 		end := strings.LastIndex(line, " BODY[")
 		return line[:i] + `BODYSTRUCTURE ("multipart" "mixed" ("boundary" "x") NIL NIL "7bit" 100 NIL NIL NIL NIL)` + line[end:]
@@ -110,7 +111,7 @@ func Hollow(_ *Lie, line string) string {
 	return line
 }
 
-// Forbidden lets nobody open a mailbox, and says so.
+// Forbidden refuses to open a mailbox, with the given text.
 func Forbidden(mailbox, says string) func(*Lie, string) string {
 	return func(l *Lie, line string) string {
 		tag, command, _ := strings.Cut(l.last(), " ")
@@ -121,7 +122,7 @@ func Forbidden(mailbox, says string) func(*Lie, string) string {
 	}
 }
 
-// WithoutUIDNEXT doesn't say which UID is the next, as RFC 3501 allows, nor can it tell what has changed.
+// WithoutUIDNEXT names no UIDNEXT, as RFC 3501 allows, and offers no extension that tells what has changed.
 func WithoutUIDNEXT(_ *Lie, line string) string {
 	if strings.HasPrefix(line, "* OK [UIDNEXT ") || strings.HasPrefix(line, "* OK [HIGHESTMODSEQ ") {
 		return "* OK that's it\r\n"

@@ -12,7 +12,7 @@ import (
 	"github.com/emersion/go-imap/v2"
 )
 
-// NextYear is when certificates end that are to be good.
+// NextYear is the end of certificates that are to be good.
 func NextYear() time.Time { return time.Now().AddDate(1, 0, 0) }
 
 // First is the INTERNALDATE of the first message that [Letters] writes.
@@ -25,8 +25,8 @@ func Letter(from, subject, text string) []byte {
 		from, subject, text, text)
 }
 
-// Letters writes n different messages, an hour apart: short and long ones, some with dots where POP3 stuffs them, 8-bit
-// text, attachments, and no end of line at the end. The same seed writes the same.
+// Letters writes n different messages, an hour apart: short and long ones, with dots where POP3 stuffs them, with 8-bit
+// text, with attachments, and without a line end at their end. The same seed writes the same messages.
 func Letters(seed uint64, n int) []Mail {
 	rnd := rand.New(rand.NewPCG(seed, seed))
 	flags := [][]imap.Flag{{}, {imap.FlagSeen}, {imap.FlagAnswered, imap.FlagSeen}, {imap.FlagFlagged}}
@@ -66,7 +66,7 @@ func Letters(seed uint64, n int) []Mail {
 	return mails
 }
 
-// EndLine returns the message with an end to its last line, as POP3 sends it in any case.
+// EndLine returns the message with an end to its last line, which POP3 can't send without.
 func EndLine(body []byte) []byte {
 	if len(body) == 0 || bytes.HasSuffix(body, []byte("\r\n")) {
 		return body
@@ -74,8 +74,8 @@ func EndLine(body []byte) []byte {
 	return append(bytes.Clone(body), "\r\n"...)
 }
 
-// Plant fills an account with folders of every kind: with mail and folders, without mail, without anything, deep ones,
-// with names of several scripts, spaces, percent signs and dots. It returns the names of the mailboxes.
+// Plant fills an account with mailboxes of every kind: with messages, with mailboxes below them, with both and with neither,
+// deep ones, and some whose names hold several scripts, spaces, percent signs or dots. It returns their names.
 func Plant(c *Client) []string {
 	c.t.Helper()
 	counts := []struct {

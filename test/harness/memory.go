@@ -15,13 +15,13 @@ import (
 	"github.com/emersion/go-imap/v2/imapserver/imapmemserver"
 )
 
-// Memory is go-imap's in-memory IMAP server, which knows little beyond IMAP4rev1: no CONDSTORE, no SASL-IR.
+// Memory is go-imap's IMAP server in memory. It knows little beyond IMAP4rev1: no CONDSTORE, no SASL-IR.
 type Memory struct {
 	Certificates
 	IMAP, IMAPS int // ports on 127.0.0.1
 }
 
-// Memory starts an in-memory server with an account for user. It ends with the test.
+// Memory starts a server in memory with an account for user. The server ends with the test.
 func (r *Run) Memory(t testing.TB, user, password string) *Memory {
 	t.Helper()
 	certs, err := NewCertificates(r.TempDir(t), NextYear(), "localhost", "127.0.0.1")

@@ -19,18 +19,18 @@ import (
 // Command is one call of the program.
 type Command struct {
 	Args  []string
-	Env   []string            // added to PATH, a HOME of its own, and what finds races
-	User  *syscall.Credential // nil: who runs the tests
+	Env   []string            // beside PATH, a HOME of its own, and the settings of the race detector
+	User  *syscall.Credential // nil: the user who runs the tests
 	Limit time.Duration       // default Patience
 }
 
-// Result is what became of a call.
+// Result is how a call ended.
 type Result struct {
 	Stdout, Stderr string
 	Code           int // exit status; 128+signal when it was killed
 }
 
-// Run runs the program to its end. Pipes that it left open count as not ended.
+// Run runs the program to its end. A program has not ended while a process that it has left holds its output open.
 func (r *Run) Run(t testing.TB, c Command) Result {
 	t.Helper()
 	if c.Limit == 0 {
@@ -100,8 +100,8 @@ func (r *Run) cmd(ctx context.Context, t testing.TB, c Command) *exec.Cmd {
 // Mount is a mounted account, or all accounts of a configuration.
 type Mount struct {
 	Path   string
-	Stderr string // what mount said
-	Log    string // file that the background process logs to
+	Stderr string // what mailfs mount wrote to standard error
+	Log    string // the file to which the background process logs
 
 	run  *Run
 	user *syscall.Credential
@@ -114,7 +114,7 @@ func (r *Run) Mount(t testing.TB, args ...string) *Mount {
 	return r.MountAs(t, Command{Args: args, Env: []string{"MAILFS_PASSWORD=" + Password}})
 }
 
-// MountAs is Mount with another environment or user. Args are what stands between mount and the mount point.
+// MountAs is Mount with another environment or user. Args stand between mount and the mount point.
 func (r *Run) MountAs(t testing.TB, c Command) *Mount {
 	t.Helper()
 	dir := r.TempDir(t)
@@ -169,7 +169,7 @@ func (m *Mount) Unmount(t testing.TB) {
 	Eventually(t, "the background process ends after umount", func() bool { return !anyAlive(pids) })
 }
 
-// end leaves nothing behind, whatever state the mount is in.
+// end unmounts and ends the processes of the mount, whatever state they are in.
 func (m *Mount) end() {
 	pids := m.Processes()
 	for Mounted(m.Path) > 0 && detach(m.Path) == nil {
@@ -204,7 +204,7 @@ func (r *Run) processes(mountpoint string) []int {
 	return pids
 }
 
-// Process returns the id of the one background process.
+// Process returns the id of the background process. There must be one.
 func (m *Mount) Process(t testing.TB) int {
 	t.Helper()
 	pids := m.Processes()
@@ -223,7 +223,7 @@ func anyAlive(pids []int) bool {
 	return false
 }
 
-// Alive tells whether a process runs; one that ended and was not yet waited for does not.
+// Alive tells whether a process runs. A zombie does not.
 func Alive(pid int) bool {
 	s := State(pid)
 	return s != 0 && s != 'Z' && s != 'X'

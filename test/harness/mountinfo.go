@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// mountinfo octal-escapes what would break its lines, see proc_pid_mountinfo(5).
+// unescape undoes the octal escapes of characters that would break the lines of mountinfo, see proc_pid_mountinfo(5).
 var unescape = strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
 
 // mountEntry is something that is mounted.
@@ -45,7 +45,7 @@ func mountsBelow(dir string) []string {
 	return below
 }
 
-// detach takes a mount away, whoever uses it and whether it answers or not.
+// detach takes a mount away, even one that is in use or does not answer.
 func detach(point string) error {
 	if err := syscall.Unmount(point, syscall.MNT_DETACH); !errors.Is(err, syscall.EPERM) {
 		return err
@@ -53,7 +53,7 @@ func detach(point string) error {
 	return exec.Command("fusermount3", "-u", "-z", point).Run() // as an ordinary user
 }
 
-// Mounted returns how many mounts stand on path: more than one are stacked.
+// Mounted returns how many mounts are stacked on path.
 func Mounted(path string) int {
 	n := 0
 	for _, m := range mounts() {

@@ -22,8 +22,8 @@ import (
 	"github.com/emersion/go-sasl"
 )
 
-// OAuth is a provider of tokens (RFC 6749, RFC 8628) and an IMAP server that lets in who has one. Every refresh token is
-// good once: its answer brings the next one.
+// OAuth is a provider of tokens (RFC 6749, RFC 8628) and an IMAP server that takes these tokens. Every refresh token is
+// good for one request, whose answer holds the next one.
 type OAuth struct {
 	URL  string // of the endpoints /device, /authorize and /token
 	IMAP int    // port on 127.0.0.1, in the clear
@@ -31,20 +31,19 @@ type OAuth struct {
 	server  *httptest.Server
 	account *imapmemserver.User
 
-	mu        sync.Mutex // guards what follows
-	permitted bool       // somebody has entered the code
-	refresh   string
-	access    map[string]bool
-	issued    int
-	challenge string // of RFC 7636
-	Lifetime  int    // of access tokens, in seconds; 0 does not tell
+	mu        sync.Mutex      // guards what follows
+	permitted bool            // the user has entered the code, or followed the page
+	refresh   string          // the refresh token that is good now; empty: none
+	access    map[string]bool // the access tokens that are good now
+	issued    int             // access tokens so far
+	challenge string          // code_challenge of RFC 7636
 }
 
 // OAuth starts a provider with an account for user, whose INBOX is empty. It ends with the test. The mechanism is
 // OAUTHBEARER or XOAUTH2.
 func (r *Run) OAuth(t testing.TB, user, mechanism string) *OAuth {
 	t.Helper()
-	o := &OAuth{access: map[string]bool{}, Lifetime: 3600}
+	o := &OAuth{access: map[string]bool{}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /device", o.device)
 	mux.HandleFunc("POST /token", o.token)
@@ -86,14 +85,14 @@ func (o *OAuth) Put(t testing.TB, message string) {
 	}
 }
 
-// Permit answers the question that a device code asks of a person.
+// Permit does what the user does with a device code: enter it at the provider.
 func (o *OAuth) Permit() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.permitted = true
 }
 
-// Revoke takes all tokens back.
+// Revoke makes all tokens void.
 func (o *OAuth) Revoke() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -101,14 +100,14 @@ func (o *OAuth) Revoke() {
 	clear(o.access)
 }
 
-// Expire ends the access tokens.
+// Expire makes the access tokens void, before their time.
 func (o *OAuth) Expire() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	clear(o.access)
 }
 
-// Issued returns how many access tokens were given.
+// Issued returns how many access tokens were issued.
 func (o *OAuth) Issued() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -127,7 +126,7 @@ func (o *OAuth) device(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// authorize does what a person at a browser does: it permits, and is sent back.
+// authorize is the page at which the user of a browser permits access: here at once. It sends the browser back.
 func (o *OAuth) authorize(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	o.mu.Lock()
@@ -170,14 +169,12 @@ func (o *OAuth) token(w http.ResponseWriter, r *http.Request) {
 	access := fmt.Sprintf("access-%d", o.issued)
 	o.refresh = fmt.Sprintf("refresh-%d", o.issued)
 	o.access[access] = true
-	answer := map[string]any{"access_token": access, "refresh_token": o.refresh, "token_type": "Bearer"}
-	if o.Lifetime > 0 {
-		answer["expires_in"] = o.Lifetime
-	}
-	json.NewEncoder(w).Encode(answer)
+	json.NewEncoder(w).Encode(map[string]any{
+		"access_token": access, "refresh_token": o.refresh, "token_type": "Bearer", "expires_in": 3600,
+	})
 }
 
-// tokenSession lets in who has a token, and nobody with a password.
+// tokenSession is a session that only a token signs in, no password.
 type tokenSession struct {
 	imapserver.Session
 	provider        *OAuth
@@ -195,7 +192,7 @@ func (s *tokenSession) Authenticate(mechanism string) (sasl.Server, error) {
 	return &tokenServer{session: s}, nil
 }
 
-// tokenServer is the server's side of OAUTHBEARER and XOAUTH2: a refusal is a challenge first.
+// tokenServer is the server's side of OAUTHBEARER and XOAUTH2. It sends the reason of a refusal as a challenge first.
 type tokenServer struct {
 	session *tokenSession
 	failed  bool

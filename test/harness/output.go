@@ -7,7 +7,7 @@ import (
 	"sync"
 )
 
-// Output collects what a running program writes, to be read while it runs.
+// Output collects what a program writes. It may be read while the program runs.
 type Output struct {
 	mu  sync.Mutex
 	buf bytes.Buffer

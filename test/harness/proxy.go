@@ -16,44 +16,45 @@ import (
 	"time"
 )
 
-// Proxy is the network between the program and a server: it writes down what is said in the clear, and breaks on demand.
-// Its port stays the same while it is closed and opened.
+// Proxy is the network between the program and a server. It records what is said in the clear, and breaks on demand. Its
+// port stays the same when it is closed and opened again.
 type Proxy struct {
 	Port int
 
-	target string
-	rtt    time.Duration                        // added to every exchange, and once to connecting
-	rate   float64                              // bytes a second from the server, of each connection; 0 is any
-	lie    func(state *Lie, line string) string // changes what the server says; nil is the truth
+	target string                               // address of the server
+	rtt    time.Duration                        // round trip of every exchange, and of connecting
+	rate   float64                              // bytes a second from the server, of each connection; 0: no limit
+	lie    func(state *Lie, line string) string // returns what the client sees in place of a line of the server; nil: the line
 
-	mu       sync.Mutex // guards what follows
-	listener net.Listener
+	mu       sync.Mutex   // guards what follows
+	listener net.Listener // nil: closed
 	conns    map[*proxyConn]bool
-	said     []Line
-	most     int  // connections at a time; 0 is any number
-	stalled  bool // nothing passes, no connection ends
-	cutAfter int  // bytes from the server until its connection ends, once; 0 never
-	trap     *regexp.Regexp
-	thawed   *sync.Cond
-	down     map[int]int64 // bytes from the server that were passed on, by connection
-	dialled  int
+	said     []Line         // since Forget
+	most     int            // connections at a time; 0: any number
+	stalled  bool           // nothing passes, no connection ends
+	cutAfter int            // bytes from the server until one connection is ended; 0: none is
+	trap     *regexp.Regexp // a client's line that matches freezes its connection; nil: none does
+	thawed   *sync.Cond     // signalled when frozen connections go on
+	down     map[int]int64  // bytes from the server that were passed on since Forget, by connection
+	dialled  int            // connections since Forget
 }
 
-// Line is one line that went through the proxy, without its line end. Literals and what is inside TLS are left out.
+// Line is one line that went through the proxy, without its line end. Literals, and all that TLS or compression hides, are
+// not recorded.
 type Line struct {
-	Conn       int // connections are counted from 1
+	Conn       int // number of the connection, from 1
 	FromServer bool
 	Text       string
 }
 
-// ProxyOptions are what a proxy does from the start.
+// ProxyOptions describe the network and the lies of a proxy.
 type ProxyOptions struct {
 	RTT  time.Duration
-	Rate float64                              // bytes a second from the server, of each connection; 0 is as they come
-	Lie  func(state *Lie, line string) string // given each line of the server; see liar.go
+	Rate float64                              // bytes a second from the server, of each connection; 0: no limit
+	Lie  func(state *Lie, line string) string // returns what the client sees in place of a line of the server; see liar.go
 }
 
-// Proxy starts a proxy before a port of this machine. It ends with the test.
+// Proxy starts a proxy before a port of this machine. The proxy ends with the test.
 func (r *Run) Proxy(t testing.TB, port int, o ProxyOptions) *Proxy {
 	t.Helper()
 	p := &Proxy{target: fmt.Sprintf("127.0.0.1:%d", port), rtt: o.RTT, rate: o.Rate, lie: o.Lie, conns: make(map[*proxyConn]bool),
@@ -68,11 +69,11 @@ func (r *Run) Proxy(t testing.TB, port int, o ProxyOptions) *Proxy {
 			defer p.mu.Unlock()
 			var b strings.Builder
 			for _, l := range p.said[max(0, len(p.said)-60):] {
-				who := "C"
+				side := "C"
 				if l.FromServer {
-					who = "S"
+					side = "S"
 				}
-				fmt.Fprintf(&b, "%d %s: %.200s\n", l.Conn, who, l.Text)
+				fmt.Fprintf(&b, "%d %s: %.200s\n", l.Conn, side, l.Text)
 			}
 			t.Logf("the last lines through the proxy (%d connections):\n%s", p.dialled, &b)
 		}
@@ -80,7 +81,7 @@ func (r *Run) Proxy(t testing.TB, port int, o ProxyOptions) *Proxy {
 	return p
 }
 
-// Open listens, again after Close at the same port.
+// Open listens for connections, after Close at the same port as before.
 func (p *Proxy) Open(t testing.TB) {
 	t.Helper()
 	p.mu.Lock()
@@ -99,7 +100,7 @@ func (p *Proxy) Open(t testing.TB) {
 	go p.accept(l)
 }
 
-// Close refuses new connections and ends those there are.
+// Close refuses new connections and ends all others.
 func (p *Proxy) Close() {
 	p.mu.Lock()
 	if p.listener != nil {
@@ -110,7 +111,7 @@ func (p *Proxy) Close() {
 	p.Cut()
 }
 
-// Cut ends all connections; new ones are taken.
+// Cut ends all connections. New ones are accepted.
 func (p *Proxy) Cut() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -119,29 +120,29 @@ func (p *Proxy) Cut() {
 	}
 }
 
-// CutAfter ends one connection as soon as n more bytes from the server were passed on, in the middle of whatever that is.
+// CutAfter ends one connection when n more bytes from the server have passed, in the middle of a line or literal too.
 func (p *Proxy) CutAfter(n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.cutAfter = n
 }
 
-// Pending tells whether the cut ordered with CutAfter is still to come.
+// Pending tells whether the end that CutAfter ordered is still to come.
 func (p *Proxy) Pending() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.cutAfter > 0
 }
 
-// Freeze lets nothing pass any more, as when a cable is pulled: connections stay, and new ones are taken and say nothing.
+// Freeze lets nothing pass any more, as when a cable is pulled. Connections stay, and new ones are accepted and silent.
 func (p *Proxy) Freeze() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.stalled = true
 }
 
-// FreezeWhen lets nothing pass any more in a connection in which a client says what matches the pattern, from that line
-// on. Other connections are not touched.
+// FreezeWhen freezes a connection when a client sends a line that matches the pattern. The line does not pass any more.
+// Other connections go on.
 func (p *Proxy) FreezeWhen(pattern string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -160,7 +161,7 @@ func (p *Proxy) Frozen() bool {
 	return false
 }
 
-// Thaw ends Freeze and FreezeWhen: what was held back passes.
+// Thaw ends Freeze and FreezeWhen. What was held back passes.
 func (p *Proxy) Thaw() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -171,21 +172,21 @@ func (p *Proxy) Thaw() {
 	p.thawed.Broadcast()
 }
 
-// Limit takes at most n connections at a time; more are closed at once.
+// Limit accepts at most n connections at a time. Others are closed at once.
 func (p *Proxy) Limit(n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.most = n
 }
 
-// Said returns what was said since the last Forget.
+// Said returns the lines since the last Forget.
 func (p *Proxy) Said() []Line {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return append([]Line(nil), p.said...)
 }
 
-// Commands returns what clients said since the last Forget and what matches the pattern.
+// Commands returns the lines of clients since the last Forget that match the pattern.
 func (p *Proxy) Commands(pattern string) []string {
 	re := regexp.MustCompile(pattern)
 	var found []string
@@ -197,14 +198,14 @@ func (p *Proxy) Commands(pattern string) []string {
 	return found
 }
 
-// Forget forgets what was said and counted.
+// Forget forgets all lines and counts.
 func (p *Proxy) Forget() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.said, p.down, p.dialled = nil, map[int]int64{}, 0
 }
 
-// Down is how many bytes from the server were passed on since the last Forget.
+// Down returns how many bytes from the server have passed since the last Forget.
 func (p *Proxy) Down() int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -215,14 +216,14 @@ func (p *Proxy) Down() int64 {
 	return sum
 }
 
-// DownEach is the same for each connection, by its number.
+// DownEach returns the same for each connection, by its number.
 func (p *Proxy) DownEach() map[int]int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return maps.Clone(p.down)
 }
 
-// Dialled is how many connections were made since the last Forget.
+// Dialled returns how many connections were made since the last Forget.
 func (p *Proxy) Dialled() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -232,10 +233,10 @@ func (p *Proxy) Dialled() int {
 type proxyConn struct {
 	number         int
 	client, server net.Conn
-	frozen         bool // under the proxy's lock
+	frozen         bool // nothing passes; guarded by mu of the proxy
 
 	mu       sync.Mutex // guards what follows
-	compress string     // how the answer begins after which what the server says is compressed
+	compress string     // beginning of the answer after which the server compresses; empty: COMPRESS was not sent
 }
 
 func (c *proxyConn) end() {
@@ -283,8 +284,8 @@ func (p *Proxy) accept(l net.Listener) {
 	}
 }
 
-// pass carries one direction, line by line, until either side ends it. What a server says is written down when it
-// arrives at the client, so that the order of lines is the order in which the client lives through them.
+// pass carries one direction, line by line, until either side ends it. A line of the server is recorded when it arrives at
+// the client, so that lines are recorded in the order in which the client sends and receives them.
 func (p *Proxy) pass(c *proxyConn, from, to net.Conn, fromServer bool) {
 	type packet struct {
 		data []byte
@@ -311,7 +312,7 @@ func (p *Proxy) pass(c *proxyConn, from, to net.Conn, fromServer bool) {
 	lie := &Lie{proxy: p, conn: c.number}
 	tls := false
 	literal := 0
-	var free time.Time // when the line is
+	var free time.Time // when the line has carried all that came before
 	for {
 		var data []byte
 		var err error
@@ -371,7 +372,7 @@ func (p *Proxy) pass(c *proxyConn, from, to net.Conn, fromServer bool) {
 
 var compress = regexp.MustCompile(`^(\S+) COMPRESS DEFLATE$`)
 
-// opaque tells whether what follows a line is compressed (RFC 4978).
+// opaque tells whether all that follows a line in its direction is compressed (RFC 4978).
 func (c *proxyConn) opaque(text string, fromServer bool) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -404,7 +405,7 @@ func (p *Proxy) write(c *proxyConn, text string, line, fromServer bool) {
 	p.said = append(p.said, Line{c.number, fromServer, text})
 }
 
-// forward sends data on, unless the network is broken. It returns false when the connection is over.
+// forward sends data on, after a freeze if there is one. It returns false when the connection is over.
 func (p *Proxy) forward(c *proxyConn, to io.Writer, data []byte, text string, line, fromServer bool) bool {
 	p.mu.Lock()
 	if !fromServer && p.trap != nil && p.trap.MatchString(text) {

@@ -22,7 +22,7 @@ import (
 	"github.com/emersion/go-imap/v2"
 )
 
-// File is a message in a mount, as its attributes and its name say before it was read.
+// File is a message in a mount, with the attributes that it has before it is read.
 type File struct {
 	Dir   string // relative to the mount; "" is the mount
 	Name  string
@@ -34,12 +34,12 @@ type File struct {
 // Path is the path relative to the mount.
 func (f File) Path() string { return filepath.Join(f.Dir, f.Name) }
 
-// Key is what stands for the message in its name: the UID or UIDL.
+// Key is the part of the name that identifies the message: the UID, or the UIDL made fit for a name.
 func (f File) Key() string {
 	return strings.TrimSuffix(f.Name[strings.LastIndexByte(f.Name, '_')+1:], ".eml")
 }
 
-// Listing is every directory of a tree and the messages in it, sorted as readdir sorts them by name.
+// Listing is every directory of a mount, by its path in the mount, and the messages in each, in the order of names.
 type Listing map[string][]File
 
 // List lists a mount without reading a message.
@@ -102,7 +102,7 @@ func (l Listing) Find(t testing.TB, dir string, uid imap.UID) File {
 	return File{}
 }
 
-// Read reads a message whole.
+// Read returns all bytes of a message.
 func (m *Mount) Read(t testing.TB, f File) []byte {
 	t.Helper()
 	b, err := os.ReadFile(filepath.Join(m.Path, f.Path()))
@@ -112,9 +112,9 @@ func (m *Mount) Read(t testing.TB, f File) []byte {
 	return b
 }
 
-// Compare compares the mount with what the server holds: every mailbox a directory (dirs tells which, where it is not
-// the mailbox's name), every message one file in it with its UID in the name, INTERNALDATE as its time, exactly as
-// many bytes as its size said before, and those of the server.
+// Compare compares the mount with the messages of each mailbox on the server: every mailbox is a directory, every message
+// one file in it, with the UID in its name, INTERNALDATE as its time, the size that it has, and the bytes of the server.
+// dirs has the directory of a mailbox where that is not the name of the mailbox.
 func (m *Mount) Compare(t testing.TB, held map[string][]Mail, dirs map[string]string) Listing {
 	t.Helper()
 	list := m.List(t)
@@ -158,7 +158,7 @@ func (m *Mount) Compare(t testing.TB, held map[string][]Mail, dirs map[string]st
 	return list
 }
 
-// difference shows where two messages part.
+// difference shows the first bytes in which two messages differ.
 func difference(got, want []byte) string {
 	i := 0
 	for i < len(got) && i < len(want) && got[i] == want[i] {
@@ -171,8 +171,8 @@ func difference(got, want []byte) string {
 	return fmt.Sprintf(" from byte %d: got %q, want %q", i, clip(got), clip(want))
 }
 
-// CheckName checks what every message's name promises: valid UTF-8, at most 140 bytes, nothing that a shell or an
-// editor stumbles over, and its parts.
+// CheckName checks the name of a message: its four parts, valid UTF-8, at most 140 bytes, and no character that a shell or
+// an editor stumbles over.
 func CheckName(t testing.TB, name string) {
 	t.Helper()
 	if len(name) > 140 {
@@ -201,8 +201,8 @@ func CheckName(t testing.TB, name string) {
 	}
 }
 
-// Copy writes what the mount shows of the server's mail into a plain directory: same names, same times, the server's
-// bytes. Tools must see no difference between it and the mount.
+// Copy writes a copy of the mount into a plain directory: the same names and times, and the bytes that body returns. Tools
+// must see no difference between the copy and the mount.
 func (l Listing) Copy(t testing.TB, to string, body func(File) []byte) {
 	t.Helper()
 	for dir := range l {
@@ -221,7 +221,7 @@ func (l Listing) Copy(t testing.TB, to string, body func(File) []byte) {
 	}
 }
 
-// Fingerprint tells bodies apart.
+// Fingerprint is the SHA-256 of bytes, in hexadecimal.
 func Fingerprint(b []byte) string { return fmt.Sprintf("%x", sha256.Sum256(b)) }
 
 func isNameRune(c rune) bool {
