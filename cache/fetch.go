@@ -62,7 +62,7 @@ func (m *Mailbox) Size(ctx context.Context, ref Ref) (int64, error) {
 
 // Header returns the raw header of a message, with at least the fields remote.HeaderFields if it has them.
 func (m *Mailbox) Header(ctx context.Context, ref Ref) ([]byte, error) {
-	if body, ok := m.account.bodies.get(bodyKey{mailbox: m, ref: ref}); ok {
+	if body, ok := m.account.bodies.Get(bodyKey{mailbox: m, ref: ref}); ok {
 		if end := bytes.Index(body, []byte("\r\n\r\n")); end >= 0 {
 			body = body[:end+2]
 		}
@@ -102,7 +102,7 @@ func (m *Mailbox) get(ctx context.Context, key bodyKey, how leaseEvent) ([]byte,
 // getOrStart returns a body or a header that is in memory, or else the fetch that brings it, which has begun. how is as for
 // get.
 func (m *Mailbox) getOrStart(key bodyKey, how leaseEvent) ([]byte, *fetch) {
-	if body, ok := m.account.bodies.get(key); ok {
+	if body, ok := m.account.bodies.Get(key); ok {
 		m.account.reads.fromMemory.Add(1)
 		return body, nil
 	}
@@ -112,7 +112,7 @@ func (m *Mailbox) getOrStart(key bodyKey, how leaseEvent) ([]byte, *fetch) {
 	if f != nil {
 		m.fetchAloneLocked(key, f)
 	} else {
-		if body, ok := m.account.bodies.get(key); ok { // since inflight was locked
+		if body, ok := m.account.bodies.Get(key); ok { // since inflight was locked
 			return body, nil
 		}
 		f = m.inflight.startLocked(key)
@@ -163,7 +163,7 @@ func (m *Mailbox) fetchAloneLocked(key bodyKey, f *fetch) {
 				if a.store != nil {
 					a.disk.Put(ctx, a.diskKey(m, key.ref), body)
 				}
-				a.bodies.add(key, body)
+				a.bodies.Add(key, body)
 				f.Finish(body, nil)
 			})
 	})

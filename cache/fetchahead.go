@@ -54,7 +54,7 @@ func (m *Mailbox) fetchAhead(t *Table, uids []remote.UID, probe remote.UID) {
 	m.inflight.mu.Lock()
 	for _, uid := range uids {
 		key, push := bodyKey{mailbox: m, ref: Ref{UIDValidity: validity, UID: uid}}, pushed(uid)
-		if m.inflight.fetches[key] != nil || a.bodies.has(key) || onDisk[uid] {
+		if m.inflight.fetches[key] != nil || a.bodies.Has(key) || onDisk[uid] {
 			continue
 		}
 		fetches[uid] = m.inflight.startLocked(key)

@@ -47,7 +47,7 @@ func (i *inflight) startLocked(key bodyKey) *fetch {
 
 // missingLocked tells whether something is neither in memory nor under way.
 func (i *inflight) missingLocked(key bodyKey) bool {
-	return i.fetches[key] == nil && !i.bodies.has(key)
+	return i.fetches[key] == nil && !i.bodies.Has(key)
 }
 
 // attachLocked returns the fetch that is under way already, for a caller that may hold its bytes for good; nil if none is.
@@ -123,7 +123,7 @@ func (i *inflight) release(key bodyKey, f *fetch) {
 func (i *inflight) leaseLocked(key bodyKey, f *fetch, e leaseEvent, body []byte) {
 	switch f.lease.next(e) {
 	case leaseAdd:
-		i.bodies.add(key, body)
+		i.bodies.Add(key, body)
 	case leaseRecycle:
 		buffer.Put(f.Body)
 	}

@@ -137,7 +137,7 @@ func TestThePushedMessageNobodyReadsGivesItsMemoryToTheNext(t *testing.T) {
 		if again := same(other, body); again != c.again {
 			t.Errorf("%s: its memory is used again: %v, want %v", name, again, c.again)
 		}
-		if kept, ok := a.bodies.get(key); ok == c.again || ok && !bytes.Equal(kept, body) {
+		if kept, ok := a.bodies.Get(key); ok == c.again || ok && !bytes.Equal(kept, body) {
 			t.Errorf("%s: it is in memory: %v, want %v", name, ok, !c.again)
 		}
 	}

@@ -180,7 +180,9 @@ func (m *Mailbox) sync(ctx context.Context, now remote.Version) (*Table, error) 
 func (m *Mailbox) wentBack(from remote.UID, to remote.Version) {
 	m.log.Warn("UIDNEXT went back: what is kept of the messages from there on is forgotten", "from", from, "to", to.UIDNext)
 	a, first := m.account, Ref{UIDValidity: to.UIDValidity, UID: to.UIDNext}
-	a.bodies.forget(m, func(r Ref) bool { return r.UIDValidity == first.UIDValidity && r.UID >= first.UID })
+	a.bodies.Forget(func(k bodyKey) bool {
+		return k.mailbox == m && k.ref.UIDValidity == first.UIDValidity && k.ref.UID >= first.UID
+	})
 	if a.store != nil && !a.keep {
 		a.disk.ForgetFrom(a.store, m.hash, first)
 	}
@@ -209,7 +211,7 @@ func (m *Mailbox) publish(old *Table, c table.Change) {
 	m.table.Set(t)
 	m.sizes.mu.Unlock()
 	if old != nil && t.UIDValidity() != old.UIDValidity() { // it may come back, and mean other messages
-		m.account.bodies.forget(m, func(r Ref) bool { return r.UIDValidity != t.UIDValidity() })
+		m.account.bodies.Forget(func(k bodyKey) bool { return k.mailbox == m && k.ref.UIDValidity != t.UIDValidity() })
 	}
 	if old != nil {
 		m.account.changed(change)

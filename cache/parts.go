@@ -70,7 +70,7 @@ func (m *Mailbox) PartSize(ctx context.Context, ref Ref, f PartFile) (int64, err
 
 // KnownPartSize returns the length of the file of a part, and whether it is known.
 func (m *Mailbox) KnownPartSize(ref Ref, f PartFile) (int64, bool) {
-	if content, ok := m.account.bodies.get(m.viewKey(ref, f.view())); ok {
+	if content, ok := m.account.bodies.Get(m.viewKey(ref, f.view())); ok {
 		return int64(len(content)), true
 	}
 	if size, ok := m.knownSize(ref, f.view()); ok {
@@ -104,7 +104,7 @@ func (m *Mailbox) askSizes(ctx context.Context, ref Ref) {
 	// A server that can't tell is no error: PartSize fetches the part then.
 	sizes, err := m.account.remote.DecodedSizes(ctx, m.at(ref.UIDValidity, remote.Foreground), ref.UID, numbers)
 	if err != nil {
-		m.account.bodies.add(m.viewKey(ref, undecodableView), nil)
+		m.account.bodies.Add(m.viewKey(ref, undecodableView), nil)
 		m.log.Debug("the server can't tell the sizes of parts: each is known once the part is read", "uid", ref.UID, "error", err)
 		return
 	}
@@ -178,14 +178,14 @@ func (m *Mailbox) decoded(ctx context.Context, ref Ref, number string) ([]byte, 
 	}
 	content, err := m.account.remote.Decoded(ctx, m.at(ref.UIDValidity, remote.Foreground), ref.UID, number)
 	if errors.Is(err, remote.ErrUnsupported) {
-		m.account.bodies.add(m.viewKey(ref, undecodableView), nil)
+		m.account.bodies.Add(m.viewKey(ref, undecodableView), nil)
 	}
 	return content, err
 }
 
 // decodable returns the structure of a message whose parts the server may decode; nil if mailfs must decode them.
 func (m *Mailbox) decodable(ref Ref) *structure {
-	if _, ok := m.localBody(ref); ok || m.account.bodies.has(m.viewKey(ref, undecodableView)) {
+	if _, ok := m.localBody(ref); ok || m.account.bodies.Has(m.viewKey(ref, undecodableView)) {
 		return nil
 	}
 	if found := m.localStructure(ref); found != nil && !found.Parsed {

@@ -61,7 +61,7 @@ func (m *Mailbox) large(ref Ref) int64 {
 	}
 	size := t.Size(i)
 	key := bodyKey{mailbox: m, ref: ref}
-	if size < largeMessage || m.account.bodies.has(key) {
+	if size < largeMessage || m.account.bodies.Has(key) {
 		return 0
 	}
 	m.inflight.mu.Lock()
@@ -117,7 +117,7 @@ func (m *Mailbox) piece(ctx context.Context, ref Ref, size int64, number uint32)
 		}
 		return f.Body, nil
 	}
-	if piece, ok := m.account.bodies.get(key); ok {
+	if piece, ok := m.account.bodies.Get(key); ok {
 		return piece, nil
 	}
 	return m.piece(ctx, ref, size, number) // memory had no room for it any more

@@ -138,7 +138,7 @@ func (m *Mailbox) contains(ctx context.Context, ref Ref, q remote.Query, offline
 
 // localHeader returns the header of a message as Header does, from memory or disk; false if it is in neither.
 func (m *Mailbox) localHeader(ref Ref) ([]byte, bool) {
-	if header, ok := m.account.bodies.get(bodyKey{mailbox: m, ref: ref, header: true}); ok {
+	if header, ok := m.account.bodies.Get(bodyKey{mailbox: m, ref: ref, header: true}); ok {
 		return header, true
 	}
 	if store := m.account.store; store != nil {
@@ -154,7 +154,7 @@ func (m *Mailbox) localHeader(ref Ref) ([]byte, bool) {
 
 // localText returns the text of a message as Text does, made of what is in memory or on disk; false if that is too little.
 func (m *Mailbox) localText(ref Ref) ([]byte, bool) {
-	if text, ok := m.account.bodies.get(m.viewKey(ref, textView)); ok {
+	if text, ok := m.account.bodies.Get(m.viewKey(ref, textView)); ok {
 		return text, true
 	}
 	if text, ok := m.readView(ref, textView); ok {

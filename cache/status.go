@@ -50,7 +50,8 @@ type SyncStatus struct {
 
 // Status tells what the cache is doing. It waits for nothing.
 func (c *Cache) Status() Status {
-	s := Status{Time: time.Now(), Memory: c.bodies.usage()}
+	s := Status{Time: time.Now(), Memory: Usage{Budget: c.options.Memory}}
+	s.Memory.Messages, s.Memory.Bytes = c.bodies.Usage()
 	s.Disk.Messages, s.Disk.Bytes = c.disk.Usage()
 	s.Disk.Budget = c.options.Disk
 	for _, a := range c.accounts {

@@ -40,7 +40,7 @@ func (m *Mailbox) findStructures(ctx context.Context, at remote.Place, uids []re
 		switch found := m.localStructure(ref); {
 		case found != nil && !found.Parsed:
 			got(uid, found, nil)
-		case found != nil, a.bodies.has(m.viewKey(ref, unparsableView)):
+		case found != nil, a.bodies.Has(m.viewKey(ref, unparsableView)):
 			entire = append(entire, uid)
 		default:
 			unknown = append(unknown, uid)
@@ -72,7 +72,7 @@ func (m *Mailbox) askStructures(ctx context.Context, at remote.Place, uids []rem
 		}
 		if root == nil || message.HasEmptyMultipart(root) {
 			unparsable = append(unparsable, uid)
-			a.bodies.add(m.viewKey(Ref{UIDValidity: at.UIDValidity, UID: uid}, unparsableView), nil)
+			a.bodies.Add(m.viewKey(Ref{UIDValidity: at.UIDValidity, UID: uid}, unparsableView), nil)
 			return
 		}
 		if err := root.Enumerate(); err != nil {
@@ -110,7 +110,7 @@ func parseStructure(body []byte) (*structure, error) {
 
 // localStructure returns the structure of a message from memory or the store; nil if it is in neither.
 func (m *Mailbox) localStructure(ref Ref) *structure {
-	v, ok := m.account.bodies.get(m.viewKey(ref, structureView))
+	v, ok := m.account.bodies.Get(m.viewKey(ref, structureView))
 	if !ok {
 		v = m.indexedView(ref, structureView)
 	}
@@ -144,7 +144,7 @@ func (m *Mailbox) fetchStructures(ctx context.Context, at remote.Place, fetches 
 
 // localBody returns a message that is in memory or on disk.
 func (m *Mailbox) localBody(ref Ref) ([]byte, bool) {
-	if body, ok := m.account.bodies.get(bodyKey{mailbox: m, ref: ref}); ok {
+	if body, ok := m.account.bodies.Get(bodyKey{mailbox: m, ref: ref}); ok {
 		return body, true
 	}
 	if m.account.store == nil {

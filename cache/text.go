@@ -34,7 +34,7 @@ func (m *Mailbox) TextSize(ctx context.Context, ref Ref) (int64, error) {
 
 // KnownTextSize returns the length of a message's text, and whether it is known.
 func (m *Mailbox) KnownTextSize(ref Ref) (int64, bool) {
-	if text, ok := m.account.bodies.get(m.viewKey(ref, textView)); ok {
+	if text, ok := m.account.bodies.Get(m.viewKey(ref, textView)); ok {
 		return int64(len(text)), true
 	}
 	return m.knownSize(ref, textView)

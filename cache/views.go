@@ -53,13 +53,13 @@ func (m *Mailbox) finishView(ref Ref, v view, f *fetch, content []byte, err erro
 // run in a goroutine, which must finish the fetch.
 func (m *Mailbox) getView(ctx context.Context, ref Ref, v view, run func(context.Context, *fetch)) ([]byte, error) {
 	key := m.viewKey(ref, v)
-	if content, ok := m.account.bodies.get(key); ok {
+	if content, ok := m.account.bodies.Get(key); ok {
 		return content, nil
 	}
 	m.inflight.mu.Lock()
 	f := m.inflight.fetches[key]
 	if f == nil {
-		if content, ok := m.account.bodies.get(key); ok { // a fetch has ended since the first look
+		if content, ok := m.account.bodies.Get(key); ok { // a fetch has ended since the first look
 			m.inflight.mu.Unlock()
 			return content, nil
 		}
@@ -78,12 +78,12 @@ func (m *Mailbox) getView(ctx context.Context, ref Ref, v view, run func(context
 // knownSize returns the length of a view, and whether it is known: it is, once the view was made or the server told it.
 func (m *Mailbox) knownSize(ref Ref, v view) (int64, bool) {
 	key := m.viewKey(ref, sizeView+v)
-	text, ok := m.account.bodies.get(key)
+	text, ok := m.account.bodies.Get(key)
 	if !ok {
 		if text = m.indexedView(ref, sizeView+v); text == nil {
 			return 0, false
 		}
-		m.account.bodies.add(key, text)
+		m.account.bodies.Add(key, text)
 	}
 	size, err := strconv.ParseInt(string(text), 10, 64)
 	return size, err == nil
@@ -95,7 +95,7 @@ func (m *Mailbox) keepSize(ref Ref, v view, size int64) {
 		return
 	}
 	text := strconv.AppendInt(nil, size, 10)
-	m.account.bodies.add(m.viewKey(ref, sizeView+v), text)
+	m.account.bodies.Add(m.viewKey(ref, sizeView+v), text)
 	m.indexView(ref, sizeView+v, text)
 }
 
@@ -127,7 +127,7 @@ func (m *Mailbox) fetchViewsAhead(validity uint32, uids []remote.UID, v view,
 	m.inflight.mu.Lock()
 	for _, uid := range uids {
 		key := m.viewKey(Ref{UIDValidity: validity, UID: uid}, v)
-		if m.inflight.fetches[key] == nil && !a.bodies.has(key) {
+		if m.inflight.fetches[key] == nil && !a.bodies.Has(key) {
 			fetches[uid] = m.inflight.startLocked(key)
 		}
 	}
