@@ -57,7 +57,7 @@ func TestSyncFollowsTheMailbox(t *testing.T) {
 	}
 }
 
-func TestSyncAfterUIDValidityChanged(t *testing.T) {
+func TestSyncStartsAnewWhenUIDVALIDITYHasChanged(t *testing.T) {
 	s := newServer(t, fullCaps, mail(1, 2, 3)...)
 	a := s.open()
 	var v view
@@ -75,7 +75,7 @@ func TestSyncAfterUIDValidityChanged(t *testing.T) {
 	}
 }
 
-func TestSyncOfSparseUIDs(t *testing.T) {
+func TestSyncListsSparseUIDsWithOneFetch(t *testing.T) {
 	for _, caps := range []string{plainCaps, fullCaps} {
 		for _, next := range []uint32{4_294_967_295, 0} {
 			t.Run(fmt.Sprint(caps, next), func(t *testing.T) {
@@ -114,7 +114,7 @@ func TestSyncGoesOnWhereItWasBroken(t *testing.T) {
 	}
 }
 
-func TestSyncIsolatesWhatCantBeParsed(t *testing.T) {
+func TestSyncIsolatesWhatCannotBeParsed(t *testing.T) {
 	s := newServer(t, fullCaps, mail(upTo(300)...)...)
 	bad := map[uint32]bool{1: true, 77: true, 78: true, 300: true}
 	s.row = func(c *peer, n int, l *letter, items string) (string, bool) {
@@ -138,7 +138,7 @@ func TestSyncIsolatesWhatCantBeParsed(t *testing.T) {
 	}
 }
 
-func TestSyncOfAMailboxFullOfWhatCantBeParsed(t *testing.T) {
+func TestSyncListsAMailboxFullOfWhatCannotBeParsed(t *testing.T) {
 	s := newServer(t, fullCaps, mail(upTo(100)...)...)
 	s.row = func(c *peer, n int, l *letter, items string) (string, bool) {
 		if strings.Contains(items, "INTERNALDATE") {
@@ -157,7 +157,7 @@ func TestSyncOfAMailboxFullOfWhatCantBeParsed(t *testing.T) {
 	}
 }
 
-func TestSyncWithUnreadableDates(t *testing.T) {
+func TestSyncListsUnreadableDatesAsNoDates(t *testing.T) {
 	dates := []string{"NIL", `"garbage"`, `"01-Jan-0001 00:00:00 +0000"`, `"99-Foo-2020 00:00:00 +0000"`, `""`}
 	s := newServer(t, plainCaps, mail(upTo(uint32(len(dates)+1))...)...)
 	for i, d := range dates {
@@ -216,7 +216,7 @@ func TestSyncCutsLongHeaders(t *testing.T) {
 }
 
 // What the server tells of a mailbox unopened saves opening it to find out, and nothing is believed that is over by then.
-func TestSyncToWhatStatusTells(t *testing.T) {
+func TestSyncBelievesWhatSTATUSTellsWhileItIsTrue(t *testing.T) {
 	s := newServer(t, fullCaps, mail(upTo(30)...)...)
 	a := s.open()
 	tell := func() remote.Version {

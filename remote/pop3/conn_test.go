@@ -79,7 +79,7 @@ func TestMessagesArriveAsTheyAreSent(t *testing.T) {
 }
 
 // The announced size is what room is made for, and nothing that lasts.
-func TestRoomForAMessage(t *testing.T) {
+func TestRoomIsMadeForTheAnnouncedSizeAndNotKept(t *testing.T) {
 	content := strings.Repeat("0123456789\r\n", 1000)
 	for _, size := range []int64{0, 1, 11_000, 12_000, 12_002, 20_000, trusted, 1 << 40, math.MaxInt64} {
 		got, err := receiveFrom(t, "+OK\r\n"+content+".\r\n", size, 5000)
@@ -98,7 +98,7 @@ func TestRoomForAMessage(t *testing.T) {
 	}
 }
 
-func TestOddEnds(t *testing.T) {
+func TestAMessageEndsWhereTheServerEndsItHoweverOddly(t *testing.T) {
 	for _, c := range []struct{ name, said, want string }{
 		{"empty", "+OK\r\n.\r\n", ""},
 		{"in lower case", "+ok\r\na\r\n.\r\n", "a\r\n"},
@@ -122,7 +122,7 @@ func TestOddEnds(t *testing.T) {
 	}
 }
 
-func TestWhatEndsAConnection(t *testing.T) {
+func TestAnAnswerThatIsNoneEndsTheConnection(t *testing.T) {
 	for _, c := range []struct {
 		name, said string
 		want       error
