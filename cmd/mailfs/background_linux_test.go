@@ -26,7 +26,7 @@ func eventually(t *testing.T, what string, holds func() bool) {
 	}
 }
 
-// childOf returns the id of the one child of a process; 0 if there is none.
+// childOf returns the process id of the only child of a process; 0 if it has none.
 func childOf(parent int) int {
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
 	for _, path := range stats {
@@ -46,7 +46,7 @@ func alive(pid int) bool {
 	return err == nil && !strings.Contains(string(b), ") Z ")
 }
 
-// waiting starts a mount of a server that never answers, and returns when its background process is connected.
+// waiting starts mailfs mount with a server that never answers, and returns when the background process is connected.
 func waiting(t *testing.T) (cmd *exec.Cmd, stderr *strings.Builder, child int) {
 	t.Helper()
 	connected := make(chan struct{}, 1)
@@ -90,7 +90,7 @@ func TestPasswordIsNotInTheBackgroundProcess(t *testing.T) {
 	}
 }
 
-func TestInterruptedWhileConnecting(t *testing.T) {
+func TestAnInterruptedMountEndsItsBackgroundProcess(t *testing.T) {
 	t.Parallel()
 	for _, s := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
 		cmd, stderr, child := waiting(t)
@@ -105,7 +105,7 @@ func TestInterruptedWhileConnecting(t *testing.T) {
 	}
 }
 
-func TestBackgroundProcessDies(t *testing.T) {
+func TestMountSaysHowItsBackgroundProcessEnded(t *testing.T) {
 	t.Parallel()
 	cmd, stderr, child := waiting(t)
 	syscall.Kill(child, syscall.SIGKILL)
@@ -116,8 +116,7 @@ func TestBackgroundProcessDies(t *testing.T) {
 	}
 }
 
-// A background process whose parent was killed has nobody to mount for.
-func TestParentDies(t *testing.T) {
+func TestABackgroundProcessWhoseParentWasKilledEnds(t *testing.T) {
 	t.Parallel()
 	released := make(chan struct{})
 	connected := make(chan struct{}, 1)
@@ -143,8 +142,7 @@ func TestParentDies(t *testing.T) {
 	}
 }
 
-// Any byte of a password gets to the server, through the pipe to the background process.
-func TestPasswordCrossesToTheBackgroundProcess(t *testing.T) {
+func TestEveryByteOfAPasswordReachesTheServer(t *testing.T) {
 	t.Parallel()
 	password := "\x01\"\\ü\xff %s"
 	got := make(chan string, 1)
@@ -178,8 +176,8 @@ func TestPasswordCrossesToTheBackgroundProcess(t *testing.T) {
 	}
 }
 
-// With several accounts each has its line, and nothing is mounted when none of them works.
-func TestAllAccountsFail(t *testing.T) {
+// Each of several accounts has a line of its own.
+func TestNothingIsMountedWhenAllAccountsFail(t *testing.T) {
 	t.Parallel()
 	address := listen(t, func(net.Conn) {})
 	cmd := command(t, "mount", "--config", "c.toml", "-o", "ro,timeout=5", ".")
@@ -194,7 +192,7 @@ func TestAllAccountsFail(t *testing.T) {
 	}
 }
 
-// write makes a file with a text.
+// write writes a text to a new file and returns its path.
 func write(t *testing.T, dir, name, text string) string {
 	t.Helper()
 	path := filepath.Join(dir, name)

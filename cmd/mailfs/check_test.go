@@ -27,8 +27,8 @@ import (
 
 const goodPassword = "correct horse+battery"
 
-// script answers as written: the first line is the greeting, each of the others is the answer to a line. TAG stands for
-// the first word of that line, or of the command that it continues. What comes after the last one is never answered.
+// script is a server with fixed answers. The first one is the greeting, each of the others answers one line of the client. TAG stands
+// for the first word of that line, or of the command that the line continues. Lines after the last answer get none.
 func script(answers ...string) func(net.Conn) {
 	return func(conn net.Conn) {
 		io.WriteString(conn, answers[0])
@@ -47,8 +47,8 @@ func script(answers ...string) func(net.Conn) {
 	}
 }
 
-// signIn is a script of which the sign-in is answered only if it goes as it must: what comes, without IMAP's tag, and the
-// answer to it take turns.
+// signIn is a script with a sign-in between before and after. exchange has in turns a line that the client must send, without the
+// tag of IMAP, and the answer. The server ends the connection at any other line.
 func signIn(before []string, exchange []string, after ...string) func(net.Conn) {
 	return func(conn net.Conn) {
 		io.WriteString(conn, before[0])
@@ -93,12 +93,12 @@ func signIn(before []string, exchange []string, after ...string) func(net.Conn) 
 	}
 }
 
-// secured serves over TLS.
+// secured is a server over TLS.
 func secured(c tls.Certificate, serve func(net.Conn)) func(net.Conn) {
 	return func(conn net.Conn) { serve(tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{c}})) }
 }
 
-// upgrading serves in the clear until STARTTLS or STLS is answered, then over TLS.
+// upgrading is a server in the clear until STARTTLS or STLS, then over TLS. clear are its answers before that.
 func upgrading(c tls.Certificate, clear []string, serve func(net.Conn)) func(net.Conn) {
 	return func(conn net.Conn) {
 		io.WriteString(conn, clear[0])
@@ -115,7 +115,7 @@ func upgrading(c tls.Certificate, clear []string, serve func(net.Conn)) func(net
 	}
 }
 
-// memoryServer is go-imap's server with three messages in INBOX, one more mailbox, and the user me.
+// memoryServer starts go-imap's server with three messages in INBOX, one more mailbox, and the user me.
 func memoryServer(t *testing.T) (url string) {
 	t.Helper()
 	user := imapmemserver.NewUser("me", goodPassword)
@@ -146,7 +146,7 @@ func memoryServer(t *testing.T) (url string) {
 	return "imap://me@" + l.Addr().String()
 }
 
-// pemFile writes certificates where --ca-file finds them.
+// pemFile writes certificates to a file for --ca-file.
 func pemFile(t *testing.T, pem []byte) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "ca.pem")
@@ -156,10 +156,10 @@ func pemFile(t *testing.T, pem []byte) string {
 	return path
 }
 
-// base is a text in base64, as SASL has it.
+// base encodes a text in base64, as SASL does.
 func base(text string) string { return base64.StdEncoding.EncodeToString([]byte(text)) }
 
-// runCheck runs check with the password in the environment. It makes sure that the password shows nowhere.
+// runCheck runs mailfs check with the password in the environment. The test fails if the output shows the password.
 func runCheck(t *testing.T, args ...string) (stdout string, status int) {
 	t.Helper()
 	cmd := command(t, append([]string{"check"}, args...)...)
@@ -179,7 +179,7 @@ func runCheck(t *testing.T, args ...string) (stdout string, status int) {
 	return stdout, status
 }
 
-func TestCheck(t *testing.T) {
+func TestCheckSaysWhatCameOfEachStep(t *testing.T) {
 	t.Parallel()
 	now, day := time.Now(), 24*time.Hour
 	good, goodCA := makeCertificate(t, "localhost", now.Add(-day), now.Add(300*day))
@@ -299,7 +299,7 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// unanswered accepts no connection: the kernel lets one wait, of all others it drops the first packet.
+// unanswered returns an address that accepts no connection: the backlog is full, so the kernel drops the first packet of others.
 func unanswered(t *testing.T) (address string) {
 	t.Helper()
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
@@ -329,8 +329,8 @@ func unanswered(t *testing.T) (address string) {
 	return ""
 }
 
-// A server that says no more, wherever in a conversation that would go well, is reported in time, with the step.
-func TestCheckSilence(t *testing.T) {
+// The server stops answering at each point of a conversation that would succeed.
+func TestCheckNamesTheStepWhereAServerFallsSilent(t *testing.T) {
 	t.Parallel()
 	cert, ca := makeCertificate(t, "localhost", time.Now().Add(-time.Hour), time.Now().Add(300*24*time.Hour))
 	caFile := pemFile(t, ca)
@@ -408,7 +408,7 @@ func TestCheckSilence(t *testing.T) {
 	all.Wait()
 }
 
-func TestCheckForPrograms(t *testing.T) {
+func TestCheckPrintsAReportInJSON(t *testing.T) {
 	t.Parallel()
 	cert, ca := makeCertificate(t, "localhost", time.Now().Add(-time.Hour), time.Now().Add(72*time.Hour))
 	refusing := listen(t, secured(cert, script("* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] hi\r\n", "TAG NO not "+goodPassword+"\r\n")))

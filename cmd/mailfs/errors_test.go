@@ -25,7 +25,7 @@ import (
 	"github.com/mailfs/mailfs/remote/dial"
 )
 
-// makeCertificate makes a certificate that signs itself.
+// makeCertificate makes a self-signed certificate, and returns it in PEM as well.
 func makeCertificate(t *testing.T, host string, from, to time.Time) (tls.Certificate, []byte) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -45,7 +45,7 @@ func makeCertificate(t *testing.T, host string, from, to time.Time) (tls.Certifi
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, ca
 }
 
-// listen has each connection to a port of this machine served by a function.
+// listen opens a port on this machine and serves each connection with a function.
 func listen(t *testing.T, serve func(net.Conn)) (address string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -68,7 +68,7 @@ func listen(t *testing.T, serve func(net.Conn)) (address string) {
 	return fmt.Sprintf("localhost:%d", l.Addr().(*net.TCPAddr).Port)
 }
 
-// says answers a greeting, whatever is asked then gets the answer.
+// says is a server that sends a greeting, and the same answer to everything.
 func says(greeting, answer string) func(net.Conn) {
 	return func(conn net.Conn) {
 		io.WriteString(conn, greeting)
@@ -83,7 +83,7 @@ func says(greeting, answer string) func(net.Conn) {
 
 func silent(conn net.Conn) { io.Copy(io.Discard, conn) }
 
-// speakTLS shakes hands and says nothing.
+// speakTLS is a server that sends nothing after the TLS handshake.
 func speakTLS(c tls.Certificate) func(net.Conn) {
 	return func(conn net.Conn) {
 		secure := tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{c}})
@@ -93,8 +93,7 @@ func speakTLS(c tls.Certificate) func(net.Conn) {
 	}
 }
 
-// What really goes wrong on the way to a server, and what people read of it.
-func TestLines(t *testing.T) {
+func TestAFailedConnectionIsExplainedInOneLine(t *testing.T) {
 	const able = "* OK [CAPABILITY IMAP4rev1] hi\r\n"
 	now, hour := time.Now(), time.Hour
 	good, _ := makeCertificate(t, "localhost", now.Add(-hour), now.Add(hour))
@@ -199,8 +198,8 @@ func TestEveryErrorOfRemoteHasASentenceOfItsOwn(t *testing.T) {
 	}
 }
 
-// Whatever a server says, one line comes of it, of bounded length.
-func TestLineIsOneLine(t *testing.T) {
+// The line is of bounded length.
+func TestAnyErrorOfAServerBecomesOneLine(t *testing.T) {
 	a := config.Account{Name: "work", URL: "imaps://u@h", User: "u"}
 	err := fmt.Errorf("%w: first\r\nsecond\x1b[31m\x00%s", remote.ErrServer, strings.Repeat("ä", 5000))
 	got := line(failed(&a, err))

@@ -10,8 +10,8 @@ import (
 	"github.com/mailfs/mailfs/cmd/mailfs/config"
 )
 
-// The link that a package installs does what mount(8) asks of it.
-func TestCalledAsHelper(t *testing.T) {
+// mount(8) calls mailfs through the link that the package installs.
+func TestTheHelperOfMountMounts(t *testing.T) {
 	link := filepath.Join(t.TempDir(), config.FstabName)
 	if err := os.Symlink(binary, link); err != nil {
 		t.Fatal(err)

@@ -31,8 +31,7 @@ func tests(m *testing.M) int {
 	return m.Run()
 }
 
-// command is a call of the program in a session of its own, so that it finds no terminal, and with an environment of
-// its own.
+// command is a call of the program without a terminal, with an empty home directory.
 func command(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command(binary, args...)
@@ -42,7 +41,7 @@ func command(t *testing.T, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// runCommand runs a command to its end and returns what it said and its exit status.
+// runCommand runs a command to its end and returns its output and exit status.
 func runCommand(t *testing.T, cmd *exec.Cmd) (stdout, stderr string, status int) {
 	t.Helper()
 	var out, complaint strings.Builder
@@ -53,7 +52,7 @@ func runCommand(t *testing.T, cmd *exec.Cmd) (stdout, stderr string, status int)
 	return out.String(), complaint.String(), cmd.ProcessState.ExitCode()
 }
 
-func TestCommandLine(t *testing.T) {
+func TestACommandLineEndsWithItsOutputAndStatus(t *testing.T) {
 	for _, c := range []struct {
 		args   []string
 		status int

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// terminal is a pseudo-terminal and what was written to it.
+// terminal is a pseudo-terminal, with everything that was written to it.
 type terminal struct {
 	*os.File
 	far *os.File
@@ -80,7 +80,7 @@ func (tty *terminal) command(t *testing.T, args ...string) *exec.Cmd {
 	return cmd
 }
 
-func TestPromptForUserAndPassword(t *testing.T) {
+func TestMountAsksForUserAndPassword(t *testing.T) {
 	t.Parallel()
 	lines := make(chan string, 10)
 	address := listen(t, func(conn net.Conn) {
@@ -127,8 +127,7 @@ func TestPromptForUserAndPassword(t *testing.T) {
 	}
 }
 
-// Who gives up at the question gets the terminal back as it was.
-func TestInterruptedPrompt(t *testing.T) {
+func TestAnInterruptedQuestionLeavesTheTerminalAsItWas(t *testing.T) {
 	t.Parallel()
 	tty := openTerminal(t)
 	cmd := tty.command(t, "mount", "imaps://me@mail.invalid", ".")
@@ -146,8 +145,8 @@ func TestInterruptedPrompt(t *testing.T) {
 	}
 }
 
-// Nobody means an empty password, and servers count it as a wrong one.
-func TestEmptyAnswer(t *testing.T) {
+// A server would count it as a wrong password.
+func TestAnEmptyPasswordIsNotTried(t *testing.T) {
 	t.Parallel()
 	tty := openTerminal(t)
 	cmd := tty.command(t, "mount", "imaps://me@mail.invalid", ".")

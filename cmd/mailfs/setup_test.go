@@ -22,11 +22,10 @@ type srv struct {
 	target                 string // default localhost
 }
 
-// at is the only record of a name.
+// at is a single record with a port.
 func at(port int) []srv { return []srv{{port: port}} }
 
-// nameServer answers questions for SRV records, and says of all other names that there are none. Without records it fails
-// to answer.
+// nameServer is a name server with SRV records. Other names do not exist. With records nil, every answer is SERVFAIL.
 func nameServer(t *testing.T, records map[string][]srv) *net.Resolver {
 	t.Helper()
 	socket, err := net.ListenPacket("udp", "127.0.0.1:0")
@@ -101,7 +100,7 @@ func port(t *testing.T, address string) int {
 	return n
 }
 
-func TestSetup(t *testing.T) {
+func TestSetupAddsTheBestServerToTheConfiguration(t *testing.T) {
 	t.Parallel()
 	cert, ca := makeCertificate(t, "localhost", time.Now().Add(-time.Hour), time.Now().Add(300*24*time.Hour))
 	caFile := pemFile(t, ca)

@@ -15,8 +15,7 @@ import (
 	"github.com/mailfs/mailfs/remote"
 )
 
-// What status says of an account in trouble: the words of mount and check, and what to do.
-func TestStatusExplains(t *testing.T) {
+func TestStatusSaysWhatFailedAndWhatToDo(t *testing.T) {
 	refused := fmt.Errorf("%w: the server says %q", remote.ErrLogin, "no")
 	for _, c := range []struct {
 		name    string

@@ -6,8 +6,7 @@ import (
 	"testing"
 )
 
-// The file stays whose it was, and a link stays one.
-func TestSetupKeepsOwnerAndLink(t *testing.T) {
+func TestAddingAnAccountKeepsOwnerModeAndLink(t *testing.T) {
 	t.Parallel()
 	if os.Getuid() != 0 {
 		t.Skip("only root writes files of others")

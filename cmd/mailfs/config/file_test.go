@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// write makes a file with a text.
+// write writes a text to a new file and returns its path.
 func write(t *testing.T, dir, name, text string) string {
 	t.Helper()
 	path := filepath.Join(dir, name)
@@ -22,14 +22,14 @@ func write(t *testing.T, dir, name, text string) string {
 	return path
 }
 
-// certificate is a certificate in PEM.
+// certificate returns a certificate in PEM.
 func certificate(t *testing.T) []byte {
 	server := httptest.NewTLSServer(nil)
 	t.Cleanup(server.Close)
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
 }
 
-// jobOf is what mount would do with a command line.
+// jobOf returns the job of a command line of mailfs mount.
 func jobOf(t *testing.T, args ...string) (*Job, error) {
 	t.Helper()
 	f := NewFlags()
@@ -41,7 +41,7 @@ func jobOf(t *testing.T, args ...string) (*Job, error) {
 	return f.Job(flags.Arg(0))
 }
 
-func TestConfiguration(t *testing.T) {
+func TestFlagsBeatTheTableOfAnAccountWhichBeatsTheTopOfTheFile(t *testing.T) {
 	dir := t.TempDir()
 	roots := certificate(t)
 	write(t, dir, "ca.pem", string(roots))
@@ -114,7 +114,7 @@ func checkAccounts(t *testing.T, got, want []Account) {
 	}
 }
 
-func TestConfigurationRefused(t *testing.T) {
+func TestAnErrorInTheConfigurationSaysWhatIsWrong(t *testing.T) {
 	const account = "[account.a]\nurl = \"imaps://u@h\"\n"
 	for text, says := range map[string]string{
 		"":                                       "no account",
@@ -162,8 +162,8 @@ func TestConfigurationRefused(t *testing.T) {
 	}
 }
 
-// An account that only sends mail is in the file to be checked.
-func TestNothingToMountOfSMTP(t *testing.T) {
+// It is in the file for mailfs check.
+func TestAnAccountOfSMTPIsNotMounted(t *testing.T) {
 	const smtp, imap = "[account.out]\nurl = \"smtps://u@h\"\n", "[account.in]\nurl = \"imaps://u@h\"\n"
 	j, err := jobOf(t, "--config", write(t, t.TempDir(), "config.toml", smtp+imap))
 	if err != nil || len(j.Accounts) != 1 || j.Accounts[0].Name != "in" {
@@ -174,7 +174,7 @@ func TestNothingToMountOfSMTP(t *testing.T) {
 	}
 }
 
-func TestPasswordCommandIsForOneAccount(t *testing.T) {
+func TestAPasswordCommandIsForOneAccount(t *testing.T) {
 	const text = "[account.a]\nurl = \"imaps://u@h\"\n[account.b]\nurl = \"imaps://u@h\"\n"
 	path := write(t, t.TempDir(), "config.toml", text)
 	if _, err := jobOf(t, "--config", path, "--password-command", "true"); err == nil {
@@ -182,7 +182,7 @@ func TestPasswordCommandIsForOneAccount(t *testing.T) {
 	}
 }
 
-func TestConfigurationPath(t *testing.T) {
+func TestTheConfigurationIsLookedForInTheXDGDirectory(t *testing.T) {
 	t.Setenv("HOME", "/home/u")
 	for xdg, want := range map[string]string{
 		"":         "/home/u/.config/mailfs/config.toml",

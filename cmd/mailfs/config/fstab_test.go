@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestFstab(t *testing.T) {
+func TestArgumentsOfMountBecomeThoseOfMailfsMount(t *testing.T) {
 	for _, c := range []struct {
 		args string
 		want string // "" for nothing to do

@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-func TestByteSize(t *testing.T) {
+func TestASizeIsReadAsCoreutilsDo(t *testing.T) {
 	for in, want := range map[string]int64{
 		"0": 0, "17": 17, "17B": 17, "64MiB": 64 << 20, "64M": 64 << 20, "64MB": 64_000_000, "2GiB": 2 << 30, "1K": 1024,
 		"1KB": 1000, "3T": 3 << 40, "3TB": 3_000_000_000_000,
@@ -31,7 +31,7 @@ func TestByteSize(t *testing.T) {
 	}
 }
 
-func TestDuration(t *testing.T) {
+func TestADurationIsReadAsGoDoesOrInSeconds(t *testing.T) {
 	for in, want := range map[string]time.Duration{
 		"30s": 30 * time.Second, "30": 30 * time.Second, "0.5": 500 * time.Millisecond, "1m30s": 90 * time.Second, "0": 0,
 	} {
@@ -48,7 +48,7 @@ func TestDuration(t *testing.T) {
 	}
 }
 
-func TestPermissions(t *testing.T) {
+func TestPermissionsAreReadInOctal(t *testing.T) {
 	for in, want := range map[string]permissions{"0400": 0o400, "755": 0o755, "0o644": 0o644} {
 		var p permissions
 		if err := p.Set(in); err != nil || p != want {
@@ -63,7 +63,7 @@ func TestPermissions(t *testing.T) {
 	}
 }
 
-func TestOptionsOfFstab(t *testing.T) {
+func TestOptionsInFstabSetWhatTheCommandLineHasNotSet(t *testing.T) {
 	parse := func(args ...string) *Flags {
 		f := NewFlags()
 		flags := pflag.NewFlagSet("mount", pflag.ContinueOnError)

@@ -10,8 +10,7 @@ import (
 	"testing"
 )
 
-// Sample mail has to be mail: it parses, its lines end as they should, and it is the same each time.
-func TestSampleMail(t *testing.T) {
+func TestSampleMailIsWellFormedAndAlwaysTheSame(t *testing.T) {
 	messages := imapMail()
 	if len(messages) < 200 {
 		t.Errorf("only %d messages", len(messages))
@@ -48,7 +47,7 @@ func TestSampleMail(t *testing.T) {
 	}
 }
 
-// checkMail reads a message down to its parts and returns its Message-ID.
+// checkMail parses a message with its parts and returns its Message-ID.
 func checkMail(t *testing.T, raw []byte) string {
 	t.Helper()
 	if n := bytes.Count(raw, []byte("\r\n")); n != bytes.Count(raw, []byte("\n")) || n != bytes.Count(raw, []byte("\r")) {

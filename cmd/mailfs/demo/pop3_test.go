@@ -18,8 +18,7 @@ import (
 	"github.com/mailfs/mailfs/remote/pop3"
 )
 
-// TestDemoPOP3 reads what the demo serves as a mount would.
-func TestDemoPOP3(t *testing.T) {
+func TestThePOP3ServerOfTheDemoServesEveryMessage(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	var messages [][]byte
 	for i := range 100 {

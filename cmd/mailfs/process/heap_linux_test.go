@@ -8,9 +8,8 @@ import (
 	"unsafe"
 )
 
-// What is allocated after EnlargePages lies where the kernel was advised to use huge pages ("hg" in proc(5)), unless there
-// was free memory of another kind.
-func TestEnlargePages(t *testing.T) {
+// Memory that is allocated after EnlargePages has the advice to use huge pages ("hg" in proc(5)), unless it was free before.
+func TestTheHeapLiesInHugePagesAfterEnlargePages(t *testing.T) {
 	if _, err := os.Stat("/sys/kernel/mm/transparent_hugepage"); err != nil {
 		t.Skip("this kernel has no huge pages: ", err)
 	}

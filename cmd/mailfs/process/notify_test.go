@@ -10,8 +10,7 @@ import (
 	"time"
 )
 
-// What systemd hears from a service of Type=notify, in order.
-func TestSupervisor(t *testing.T) {
+func TestSystemdHearsReadyThenStatusThenStopping(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "notify")
 	socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
 	if err != nil {

@@ -13,8 +13,7 @@ import (
 	"github.com/mailfs/mailfs/cmd/mailfs/config"
 )
 
-// What people read when a provider of tokens does not do what it should.
-func TestProviderSays(t *testing.T) {
+func TestAnErrorOfTheOAuthProviderBecomesOneLine(t *testing.T) {
 	t.Parallel()
 	provider := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {

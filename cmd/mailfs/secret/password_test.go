@@ -12,7 +12,7 @@ import (
 	"github.com/mailfs/mailfs/remote"
 )
 
-func TestPasswordCommand(t *testing.T) {
+func TestAPasswordCommandGivesItsFirstLine(t *testing.T) {
 	t.Setenv(process.PasswordVariable, "hunter2")
 	for _, c := range []struct{ command, password, says string }{
 		{command: "echo secret", password: "secret"},
@@ -56,8 +56,7 @@ func TestPasswordCommand(t *testing.T) {
 	}
 }
 
-// Which account the password in the environment is for.
-func TestPasswordOfEnvironment(t *testing.T) {
+func TestThePasswordOfTheEnvironmentIsForTheOnlyAccountWithoutAnother(t *testing.T) {
 	plain, command := config.Account{URL: "imaps://u@h"},
 		config.Account{URL: "imaps://u@h", Connection: config.Connection{PasswordCommand: "true"}}
 	for _, c := range []struct {
