@@ -117,7 +117,7 @@ func (a *Account) saveLost() {
 	}
 	for _, m := range a.byName {
 		if t, ok := m.table.Known(); ok && !a.store.Saved(m.name) {
-			a.store.Save(m.name, disk.Update{Table: t, Version: m.version, All: true})
+			a.store.Save(m.name, disk.Update{Table: t, Version: m.syncs.version, All: true})
 		}
 	}
 }

@@ -26,6 +26,24 @@ type wrongSizes struct {
 	wrong map[remote.UID]int64
 }
 
+// correct sets the sizes that were announced wrongly in a new table, and puts the table in place. anew says that the table
+// has another UIDVALIDITY, so that what is known of sizes is void.
+func (w *wrongSizes) correct(t *Table, anew bool, place func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if anew {
+		w.wrong = nil
+	}
+	for uid, size := range w.wrong {
+		if i := t.Index(uid); i >= 0 {
+			t.SetSize(i, size)
+		} else {
+			delete(w.wrong, uid)
+		}
+	}
+	place()
+}
+
 // verify notes the size that a message really has, and tells of it where the server announced another one.
 func (m *Mailbox) verify(ref Ref, size int64) {
 	m.sizes.mu.Lock()

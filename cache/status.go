@@ -85,7 +85,7 @@ func (a *Account) status() AccountStatus {
 			s.Listed++
 			s.Messages += t.Len()
 		}
-		if p := m.syncing.Load(); p != nil {
+		if p := m.syncs.progress.Load(); p != nil {
 			s.Syncing = append(s.Syncing, SyncStatus{m.name, p.since, int(p.done.Load()), int(p.total.Load())})
 		}
 	}

@@ -171,7 +171,10 @@ func (m *Mailbox) fetchMessages(ctx context.Context, at remote.Place, uids []rem
 		m.fetchBodies(ctx, at.Priority, started, at.UIDValidity)
 	}
 	for uid, f := range fetches {
-		err := m.account.tasks.Wait(ctx, &f.Result)
-		got(uid, f.Body, err)
+		if err := m.account.tasks.Wait(ctx, &f.Result); err != nil {
+			got(uid, nil, err)
+			continue
+		}
+		got(uid, f.Body, nil)
 	}
 }
