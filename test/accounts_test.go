@@ -24,7 +24,7 @@ func config(t *testing.T, format string, args ...any) string {
 	return name
 }
 
-// Of several accounts each is a directory, and one that can't sign in does not keep the others away.
+// Every account is a directory. An account that can't sign in, or whose server is away, keeps no other from being mounted.
 func TestAccountThatFailsKeepsNoOtherAway(t *testing.T) {
 	t.Parallel()
 	dovecot.Dial(t, "good").Put("INBOX", harness.Letters(90, 3)...)
@@ -156,7 +156,7 @@ func TestPasswordsArriveWithEveryByte(t *testing.T) {
 	}
 }
 
-// A user's name may hold what a URL has to encode.
+// A user name may hold characters that a URL encodes.
 func TestUserNameIsDecodedFromTheURL(t *testing.T) {
 	t.Parallel()
 	dovecot.Dial(t, "me@example.org").Put("INBOX", harness.Letters(93, 2)...)
@@ -166,7 +166,7 @@ func TestUserNameIsDecodedFromTheURL(t *testing.T) {
 	}
 }
 
-// The password is in no place where another process could see it.
+// No other process can see the password, and the log does not hold it.
 func TestPasswordIsNowhereThatOthersSee(t *testing.T) {
 	t.Parallel()
 	dovecot.Dial(t, "secret").Put("INBOX", harness.Letters(94, 2)...)

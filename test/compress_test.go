@@ -12,7 +12,7 @@ import (
 	"github.com/mailfs/mailfs/test/harness"
 )
 
-// wordy returns letters of about 100 KB that pack well, the 20th of them of 1.5 MB.
+// wordy returns n letters of about 100 KB that compress well. The one with index 20 has 1.5 MB.
 func wordy(n int) (mail []harness.Mail) {
 	random := rand.New(rand.NewPCG(4978, 1))
 	for i := range n {
@@ -30,7 +30,8 @@ func wordy(n int) (mail []harness.Mail) {
 	return mail
 }
 
-// Over a slow line the server compresses (RFC 4978), also what is read in pieces, and every byte is the server's.
+// Over a slow line mailfs has the server compress (RFC 4978), also where it reads a message in pieces, and gets every byte
+// right.
 func TestServerCompressesOverASlowLine(t *testing.T) {
 	t.Parallel()
 	server := run.Dovecot(t, harness.DovecotOptions{
@@ -56,7 +57,7 @@ func TestServerCompressesOverASlowLine(t *testing.T) {
 	}
 }
 
-// Where the server packs more slowly than the line carries, both connections bring what is read ahead.
+// Where the server compresses more slowly than the line carries, both connections fetch ahead.
 func TestBothConnectionsFetchWhereTheServerCompressesSlowly(t *testing.T) {
 	t.Parallel()
 	server := run.Dovecot(t, harness.DovecotOptions{
@@ -77,7 +78,7 @@ func TestBothConnectionsFetchWhereTheServerCompressesSlowly(t *testing.T) {
 		t.Fatalf("%d connections brought something, want 2", len(each))
 	}
 	for conn, n := range each {
-		if n < 300_000 { // six letters, packed as well as none is
+		if n < 300_000 { // about six letters, compressed
 			t.Errorf("connection %d brought %d bytes of %v", conn, n, each)
 		}
 	}

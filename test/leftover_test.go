@@ -59,8 +59,8 @@ func leave() (code int) {
 type leaver struct {
 	cmd     *exec.Cmd
 	stderr  *harness.Output
-	point   string // where it has mounted
-	dovecot int    // its process
+	point   string // its mount point
+	dovecot int    // id of its Dovecot's process
 }
 
 // startLeaver starts a run whose directory is below dir.
@@ -116,7 +116,7 @@ func TestNextRunCleansAwayWhatAKilledRunLeft(t *testing.T) {
 	if harness.Mounted(killed.point) != 1 || !harness.Alive(killed.dovecot) {
 		t.Fatalf("a run has cleaned away what a living one has mounted\n%s", living.stderr)
 	}
-	// A Dovecot is told when its run ends. One that stands still does not hear that.
+	// The kernel tells Dovecot when its run ends. A Dovecot that is stopped does not act on that.
 	syscall.Kill(killed.dovecot, syscall.SIGSTOP)
 	killed.kill()
 	if harness.Mounted(killed.point) != 1 || !harness.Alive(killed.dovecot) {

@@ -13,15 +13,15 @@ import (
 	"github.com/mailfs/mailfs/test/harness"
 )
 
-// Readers of every kind get all bytes and not one more, whatever size the server announced, and st_size is right once a
-// message is open.
+// Whatever size the server announced, read, mmap, cat, cp and wc get all bytes of a message and no others. st_size is right
+// once the message has been read.
 func TestReadersGetAllBytesWhateverSizeWasAnnounced(t *testing.T) {
 	t.Parallel()
 	c := dovecot.Dial(t, "lies")
 	c.Put("INBOX", harness.Letters(70, 10)...)
 	bodies := make(map[string][]byte)
 	for _, mail := range c.Held("INBOX") {
-		// By a word of each that stands in its name.
+		// The key is the part of the subject that stands in the file's name, too.
 		bodies[subjectOf(mail.Body)] = mail.Body
 	}
 	for _, lie := range []struct {
@@ -53,7 +53,7 @@ func TestReadersGetAllBytesWhateverSizeWasAnnounced(t *testing.T) {
 				for i, f := range files {
 					want := bodies[subjectIn(f.Name)]
 					if got := m.Read(t, f); account.name == "pop3" && bytes.Equal(got, harness.EndLine(want)) {
-						want = got // the protocol ends the last line, and by these sizes nobody can tell
+						want = got // POP3 ends the last line, and only a right size would tell that there was no end
 					}
 					lied = lied || f.Size != int64(len(want))
 					path := filepath.Join(m.Path, f.Path())
@@ -75,7 +75,7 @@ func TestReadersGetAllBytesWhateverSizeWasAnnounced(t *testing.T) {
 							return want, nil
 						}},
 					}
-					// Each message is cold for another reader; then all the others come.
+					// Another kind of reader is the first for each message, when nothing is cached.
 					for k := range readers {
 						r := readers[(i+k)%len(readers)]
 						got, err := r.read()
@@ -96,7 +96,7 @@ func TestReadersGetAllBytesWhateverSizeWasAnnounced(t *testing.T) {
 	}
 }
 
-// subjectOf and subjectIn find the number of a letter in the letter and in its file's name.
+// subjectOf returns the subject of a letter, subjectIn the subject in the name of its file. They are the same.
 func subjectOf(body []byte) string {
 	_, after, _ := strings.Cut(string(body), "Subject: ")
 	line, _, _ := strings.Cut(after, "\r\n")
@@ -127,7 +127,7 @@ func mapped(path string) ([]byte, error) {
 	return bytes.Clone(m), nil
 }
 
-// Servers say what no RFC knows, and some of it can't be parsed. All mail is there all the same.
+// All mail can be read though the server sends what no RFC knows, or what can't be parsed.
 func TestMailShowsThoughTheServerSaysWhatNoRFCKnows(t *testing.T) {
 	t.Parallel()
 	c := dovecot.Dial(t, "strange")
@@ -164,7 +164,7 @@ func TestMailShowsThoughTheServerSaysWhatNoRFCKnows(t *testing.T) {
 	}
 }
 
-// A mailbox that the server keeps from this user says so, to whoever lists it or searches in it, and hides nothing else.
+// Listing and searching a mailbox that the server does not let the user open is EACCES. Other mailboxes are not concerned.
 func TestForbiddenMailboxIsEACCESAndHidesNothingElse(t *testing.T) {
 	t.Parallel()
 	c := dovecot.Dial(t, "forbidden")

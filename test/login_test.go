@@ -15,7 +15,7 @@ import (
 	"github.com/mailfs/mailfs/test/harness"
 )
 
-// refused tells whether a directory answers EACCES.
+// refused tells whether reading a directory is EACCES.
 func refused(path string) bool {
 	_, err := os.ReadDir(path)
 	return os.IsPermission(err)
@@ -26,17 +26,7 @@ func readable(path string) bool {
 	return err == nil
 }
 
-// configuration writes a configuration file.
-func configuration(t *testing.T, format string, values ...any) (path string) {
-	t.Helper()
-	path = filepath.Join(run.TempDir(t), "config.toml")
-	if err := os.WriteFile(path, fmt.Appendf(nil, format, values...), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
-// untilRefused waits until a server refuses a password: Dovecot looks for changed ones once in a second.
+// untilRefused waits until a server refuses a password. Dovecot looks for changed passwords once a second.
 func untilRefused(t *testing.T, url, password string) {
 	t.Helper()
 	harness.Eventually(t, "the old password is refused", func() bool {
@@ -45,7 +35,7 @@ func untilRefused(t *testing.T, url, password string) {
 	})
 }
 
-// holdsNoSecret makes sure that none of some secrets shows in what the program said.
+// holdsNoSecret fails the test if the output of the program holds one of the secrets.
 func holdsNoSecret(t *testing.T, res harness.Result, secrets ...string) {
 	t.Helper()
 	for _, s := range secrets {
@@ -55,8 +45,8 @@ func holdsNoSecret(t *testing.T, res harness.Result, secrets ...string) {
 	}
 }
 
-// A password goes into the keyring once it was tried. The mount asks there at each sign-in, and goes on at once when
-// another one comes.
+// mailfs login tries a password and puts it into the keyring if the server takes it. A mount asks the keyring at each
+// sign-in, and goes on as soon as the keyring has a password that the server takes.
 func TestLoginKeepsThePasswordThatMountsUse(t *testing.T) {
 	t.Parallel()
 	const first, second = "the first one 1", "the second one 2"
@@ -90,7 +80,7 @@ func TestLoginKeepsThePasswordThatMountsUse(t *testing.T) {
 		t.Fatal("INBOX can't be read")
 	}
 	t.Log("the password is changed on the server")
-	// harness.Password would do as well there, but the keyring does not have it.
+	// The server would also take harness.Password, but the keyring does not have that.
 	if err := d.SetPasswords(map[string]string{"keeper": second}); err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +107,8 @@ func TestLoginKeepsThePasswordThatMountsUse(t *testing.T) {
 	}
 }
 
-// The password that a mount was given gives way to one that login brings, when it is refused.
+// When the server refuses the password that a mount was given, the mount takes the one that mailfs login has put into the
+// keyring.
 func TestLoginReplacesTheRefusedPasswordOfAMount(t *testing.T) {
 	t.Parallel()
 	keyring := run.Keyring(t)
@@ -140,7 +131,7 @@ func TestLoginReplacesTheRefusedPasswordOfAMount(t *testing.T) {
 	harness.Eventually(t, "the mount goes on", func() bool { return readable(inbox) })
 }
 
-// Where there is no keyring, login says so before anybody types.
+// Where there is no keyring, mailfs login says so before the user types a password.
 func TestLoginWithoutKeyringSaysSoBeforeAnybodyTypes(t *testing.T) {
 	t.Parallel()
 	res := run.Run(t, harness.Command{Args: append(append([]string{"login"}, trust()...), imaps("nokeyring"))})
@@ -163,7 +154,8 @@ token_url = "%s/token"
 scopes = ["mail"]
 `
 
-// From the device code to the mount; an expired token is renewed, a revoked one refused until somebody signs in again.
+// mailfs login signs in with a device code (RFC 8628). A mount renews a token that has expired. After the tokens were
+// revoked the mount is refused until the user signs in again.
 func TestDeviceCodeSignsInUntilItIsRevoked(t *testing.T) {
 	t.Parallel()
 	for _, mechanism := range []string{"OAUTHBEARER", "XOAUTH2"} {
@@ -174,7 +166,7 @@ func TestDeviceCodeSignsInUntilItIsRevoked(t *testing.T) {
 			o.Put(t, "Subject: first\r\n\r\nread before\r\n")
 			o.Put(t, "Subject: second\r\n\r\nread after\r\n")
 			p := run.Proxy(t, o.IMAP, harness.ProxyOptions{})
-			config := configuration(t, oauthConfiguration, p.Port, fmt.Sprintf("device_url = %q", o.URL+"/device"), o.URL)
+			config := config(t, oauthConfiguration, p.Port, fmt.Sprintf("device_url = %q", o.URL+"/device"), o.URL)
 			bus := "DBUS_SESSION_BUS_ADDRESS=" + keyring.Address
 			login := func() {
 				t.Helper()
@@ -250,12 +242,12 @@ func TestDeviceCodeSignsInUntilItIsRevoked(t *testing.T) {
 	}
 }
 
-// A provider without device codes sends the browser back to the program.
+// Where the provider has no device codes, mailfs login has a browser signed in, which the provider sends back to it.
 func TestBrowserSignsInWhereThereAreNoDeviceCodes(t *testing.T) {
 	t.Parallel()
 	keyring := run.Keyring(t)
 	o := run.OAuth(t, "me", "XOAUTH2")
-	config := configuration(t, oauthConfiguration, o.IMAP, fmt.Sprintf("auth_url = %q", o.URL+"/authorize"), o.URL)
+	config := config(t, oauthConfiguration, o.IMAP, fmt.Sprintf("auth_url = %q", o.URL+"/authorize"), o.URL)
 	cmd, stdout, stderr := run.Start(t, harness.Command{Args: []string{"login", "--config", config, "work"},
 		Env: []string{"DBUS_SESSION_BUS_ADDRESS=" + keyring.Address}})
 	var page string
@@ -276,7 +268,7 @@ func TestBrowserSignsInWhereThereAreNoDeviceCodes(t *testing.T) {
 	}
 }
 
-// A command that prints tokens is asked at each sign-in. It does not inherit the password.
+// A token that a command prints is not taken by a server that has not issued it, and shows nowhere.
 func TestTokenThatWasNotIssuedIsRefused(t *testing.T) {
 	t.Parallel()
 	o := run.OAuth(t, "me", "OAUTHBEARER")

@@ -14,7 +14,7 @@ import (
 	"github.com/mailfs/mailfs/test/harness"
 )
 
-// A connection that ends in the middle of cp -r, wherever that is, costs nobody a byte.
+// cp -r copies every byte though the connection is cut once, wherever that is.
 func TestCopyLosesNoByteWhenItsConnectionIsCut(t *testing.T) {
 	t.Parallel()
 	c := dovecot.Dial(t, "cut")
@@ -35,7 +35,7 @@ func TestCopyLosesNoByteWhenItsConnectionIsCut(t *testing.T) {
 	for _, account := range []struct {
 		name, url string
 		port      int
-		folder    string // what is copied
+		folder    string // the folder that is copied
 	}{
 		{"imap", "imap://cut@127.0.0.1:%d", dovecot.IMAP, "."},
 		{"pop3", "pop3://cut@127.0.0.1:%d", dovecot.POP3, "INBOX"},
@@ -52,7 +52,7 @@ func TestCopyLosesNoByteWhenItsConnectionIsCut(t *testing.T) {
 				}
 				if account.folder == "." {
 					harness.Shell(t, copied, `diff -rq . "$1"`, out)
-				} else { // UIDL stands in the names, so only the content can be compared
+				} else { // names hold UIDLs, so only contents are compared
 					sums := `find . -type f -print0 | xargs -0 md5sum | cut -c -32 | sort`
 					want := harness.Shell(t, filepath.Join(copied, "INBOX"), sums)
 					if got := harness.Shell(t, out, sums); got != want {
@@ -120,7 +120,7 @@ func TestCachedMailIsReadWhileTheServerIsAway(t *testing.T) {
 	}
 }
 
-// A network that swallows everything makes a read fail after the timeout, and the next one work when it is back.
+// A read fails after --timeout when the network carries nothing, and the next read succeeds when it carries again.
 func TestReadFromAStalledServerFailsAfterTheTimeout(t *testing.T) {
 	t.Parallel()
 	c := dovecot.Dial(t, "stalled")
@@ -163,7 +163,7 @@ func TestReadFromAStalledServerFailsAfterTheTimeout(t *testing.T) {
 // hangs is a timeout that is not to pass in a test: far above [harness.Patience].
 const hangs = "10m"
 
-// Who waits for a server that hangs can be let go, by Ctrl-C and by kill -9, also the second one in the line.
+// A process that waits for a server that hangs can be ended, by Ctrl-C and by kill -9, also when another waits before it.
 func TestReaderOfAStalledServerCanBeKilled(t *testing.T) {
 	t.Parallel()
 	c := dovecot.Dial(t, "hung")
@@ -211,8 +211,8 @@ func TestReaderOfAStalledServerCanBeKilled(t *testing.T) {
 	}
 }
 
-// A copy that is stopped and goes on, as with Ctrl-Z and fg, or while the machine sleeps, misses nothing: a signal that
-// does not want to end anything ends no call.
+// cp -r that is stopped and goes on, as with Ctrl-Z and fg, or when the machine sleeps, copies everything: a signal that
+// does not end the process ends no call either.
 func TestStoppedCopyGoesOnAndMissesNothing(t *testing.T) {
 	t.Parallel()
 	c := dovecot.Dial(t, "stopped")
@@ -262,7 +262,7 @@ func TestStoppedCopyGoesOnAndMissesNothing(t *testing.T) {
 	t.Logf("stopped %d times, %d messages copied", stops, copied)
 }
 
-// Ctrl-C also reaches who has a handler for it, and who was stopped before while it waited.
+// Ctrl-C also ends the wait of a process that handles SIGINT, and of one that was stopped before while it waited.
 func TestReaderOfAStalledServerHearsCtrlC(t *testing.T) {
 	t.Parallel()
 	c := dovecot.Dial(t, "ctrlc")
@@ -315,7 +315,7 @@ func inFUSE(pid int) bool {
 	return containsAny(string(b), "fuse", "folio", "request_wait")
 }
 
-// A server that takes one connection at a time is enough.
+// All mail can be read from a server that allows one connection at a time.
 func TestOneConnectionIsEnough(t *testing.T) {
 	t.Parallel()
 	server := run.Dovecot(t, harness.DovecotOptions{Connections: 1})
@@ -327,7 +327,7 @@ func TestOneConnectionIsEnough(t *testing.T) {
 	m.Compare(t, held, folderNames)
 }
 
-// Idle connections that the server or something on the way has ended are no news to a reader.
+// A reader does not notice that the server, or the network, has ended idle connections.
 func TestReaderDoesNotNoticeThatIdleConnectionsEnded(t *testing.T) {
 	t.Parallel()
 	c := dovecot.Dial(t, "idle")

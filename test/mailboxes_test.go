@@ -10,7 +10,7 @@ import (
 	"github.com/mailfs/mailfs/test/harness"
 )
 
-// Who goes through many small mailboxes one after the other finds them listed, and each is fetched with one command.
+// When a program reads many small mailboxes one after the other, mailfs lists them ahead, and fetches each with one command.
 func TestMailboxesReadOneAfterTheOtherAreListedAhead(t *testing.T) {
 	t.Parallel()
 	c := dovecot.Dial(t, "journey")

@@ -1,4 +1,4 @@
-// Package test tries mailfs as its users do: the built program, its command line, real mounts, real servers.
+// Package test tries mailfs as users do: the built program, its command line, real mounts, real servers.
 package test
 
 import (
@@ -11,20 +11,20 @@ import (
 	"github.com/mailfs/mailfs/test/harness"
 )
 
-// run and dovecot serve all tests of the package, since both take a while to make. Every test has a user of its own
-// there, named after it.
+// run and dovecot serve all tests of the package, since both take seconds to start. Every test has a user of its own on
+// that Dovecot.
 var (
 	run     *harness.Run
 	dovecot *harness.Dovecot
 )
 
-// inTime is how long something may take that --timeout bounds at some seconds. A busy machine does not break it, and a wait
-// does that goes by the default of --timeout, 30 seconds.
+// inTime bounds the time of a call whose --timeout is a few seconds. No busy machine breaks the bound, but a wait does that
+// takes the default of --timeout, 30 seconds, in place of the one given.
 const inTime = 25 * time.Second
 
 const oddPassword = `"\ %s{3} ü`
 
-// bytesFrom is a password of every byte from first on that can be sent: no NUL, CR or LF.
+// bytesFrom returns a password of all bytes from first on, without CR and LF, which no protocol can send.
 func bytesFrom(first int) string {
 	var b strings.Builder
 	for c := first; c < 256; c++ {
@@ -66,15 +66,15 @@ func tests(m *testing.M) (code int) {
 	return m.Run()
 }
 
-// imaps is the URL of a user's account on the shared Dovecot, to be mounted with trust.
+// imaps returns the URL of a user's account on the shared Dovecot, to be mounted with trust.
 func imaps(user string) string {
 	return fmt.Sprintf("imaps://%s@localhost:%d", user, dovecot.IMAPS)
 }
 
-// inTheClear is the URL of a user's account at some port of this machine.
+// inTheClear returns the URL of a user's account at a port of this machine, for IMAP without TLS at first.
 func inTheClear(user string, port int) string {
 	return fmt.Sprintf("imap://%s@127.0.0.1:%d", user, port)
 }
 
-// trust makes the program accept the shared Dovecot's certificate.
+// trust returns the arguments with which mailfs accepts the shared Dovecot's certificate.
 func trust() []string { return []string{"--ca-file", dovecot.CA} }

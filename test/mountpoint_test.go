@@ -40,7 +40,7 @@ func TestMountOfAKilledProcessIsReplaced(t *testing.T) {
 	pid := m.Process(t)
 	syscall.Kill(pid, syscall.SIGKILL)
 	harness.Eventually(t, "the process is dead", func() bool { return !harness.Alive(pid) })
-	m.Unmount(t) // umount cleans a dead mount away as well
+	m.Unmount(t) // mailfs umount also takes away a mount whose process is dead
 }
 
 func TestSecondMountAtTheSamePlaceIsRefused(t *testing.T) {
@@ -82,7 +82,7 @@ func TestUmountRefusesABusyMountAndEndsAnIdleOne(t *testing.T) {
 	checkRefusal(t, run.Run(t, harness.Command{Args: []string{"umount", filepath.Join(m.Path, "nothing")}}), `mount`)
 }
 
-// Others may unmount as well: umount(8), and a signal. The process ends and leaves nothing.
+// umount(8), fusermount3 and signals unmount as well. The process ends and leaves nothing.
 func TestProcessEndsWhenOthersUnmount(t *testing.T) {
 	t.Parallel()
 	dovecot.Dial(t, "outside").Put("INBOX", harness.Letters(83, 2)...)
@@ -90,8 +90,12 @@ func TestProcessEndsWhenOthersUnmount(t *testing.T) {
 		name string
 		end  func(m *harness.Mount, pid int) error
 	}{
-		{"umount(8)", func(m *harness.Mount, _ int) error { return exec.Command("umount", m.Path).Run() }},
-		{"fusermount3", func(m *harness.Mount, _ int) error { return exec.Command("fusermount3", "-u", m.Path).Run() }},
+		{"umount(8)", func(m *harness.Mount, _ int) error {
+			return harness.Finish(t, harness.Patience, exec.Command("umount", m.Path))
+		}},
+		{"fusermount3", func(m *harness.Mount, _ int) error {
+			return harness.Finish(t, harness.Patience, exec.Command("fusermount3", "-u", m.Path))
+		}},
 		{"SIGTERM", func(_ *harness.Mount, pid int) error { return syscall.Kill(pid, syscall.SIGTERM) }},
 		{"SIGINT", func(_ *harness.Mount, pid int) error { return syscall.Kill(pid, syscall.SIGINT) }},
 		{"SIGHUP", func(_ *harness.Mount, pid int) error { return syscall.Kill(pid, syscall.SIGHUP) }},
@@ -109,7 +113,7 @@ func TestProcessEndsWhenOthersUnmount(t *testing.T) {
 	}
 }
 
-// A signal unmounts also while somebody is in there.
+// A signal unmounts even when a process has its working directory in the mount.
 func TestSignalUnmountsABusyMount(t *testing.T) {
 	t.Parallel()
 	dovecot.Dial(t, "busysignal").Put("INBOX", harness.Letters(84, 2)...)
@@ -147,8 +151,8 @@ func TestForegroundMountEndsWithCtrlC(t *testing.T) {
 	}
 }
 
-// fstab's options are taken, mount points and files may be named by relative paths, and the background process lives in
-// no directory that somebody may want to unmount.
+// mailfs mount takes the options of fstab. Mount points and files may be relative paths. The background process keeps no
+// directory busy.
 func TestMountTakesOptionsOfFstabAndRelativePaths(t *testing.T) {
 	t.Parallel()
 	dovecot.Dial(t, "options").Put("INBOX", harness.Letters(86, 2)...)

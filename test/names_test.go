@@ -21,7 +21,7 @@ func TestNameIsDateCorrespondentSubjectAndUID(t *testing.T) {
 	c.Make("Sent")
 	mail := []byte("From: Alice <alice@example.com>\r\nTo: First One <first@example.org>, second@example.org\r\n" +
 		"Subject: Quarterly report\r\nDate: Mon, 2 Nov 2026 08:00:00 +0100\r\n\r\nx\r\n")
-	// Late at night in New York it is the next day by UTC, and the name goes by UTC.
+	// Late at night in New York it is the next day in UTC, which the name has.
 	night := time.Date(2026, 11, 21, 22, 30, 0, 0, time.FixedZone("", -5*3600))
 	c.Put("INBOX", harness.Mail{Date: night, Body: mail})
 	c.Put("Sent", harness.Mail{Date: night, Body: mail})
@@ -37,7 +37,7 @@ func TestNameIsDateCorrespondentSubjectAndUID(t *testing.T) {
 	}
 }
 
-// Directory and file attributes as the contract gives them.
+// Modes, link counts, owners, inode numbers and the order of a directory are as README.md promises.
 func TestAttributesAreThoseOfReadOnlyFiles(t *testing.T) {
 	t.Parallel()
 	harness.Plant(dovecot.Dial(t, "attributes"))
@@ -78,7 +78,7 @@ func TestAttributesAreThoseOfReadOnlyFiles(t *testing.T) {
 				st.Blocks, st.Size)
 		}
 	}
-	// The order in which the directory is read is that of the names, as the letters' dates follow their UIDs: by day.
+	// A directory is read in the order of UIDs, here that of the days in the names.
 	dir, err := os.Open(filepath.Join(m.Path, "INBOX"))
 	if err != nil {
 		t.Fatal(err)
@@ -149,13 +149,13 @@ func TestExtendedAttributesShowHeaderAndFlags(t *testing.T) {
 	if _, err := get(file(1), "user.nonsense"); !isErrno(err, syscall.ENODATA) {
 		t.Errorf("an attribute that is not there: %v, want ENODATA", err)
 	}
-	// The size alone is what a caller with an empty buffer asks for.
+	// With an empty buffer a caller asks for the size.
 	if n, err := syscall.Getxattr(file(1), "user.mail.uid", nil); err != nil || n != 1 {
 		t.Errorf("size of user.mail.uid: %d (%v), want 1", n, err)
 	}
 }
 
-// Names that differ by little on the server, or can't be file names, are different directories.
+// Mailboxes whose names differ by little, or can't be file names, are different directories.
 func TestFoldersWithOddNamesAreDifferentDirectories(t *testing.T) {
 	t.Parallel()
 	c := dovecot.Dial(t, "folders")

@@ -48,8 +48,8 @@ done >"$1/over/root/var/lib/dpkg/status"
 exec chroot "$1/over/root" sh -c "$2" sh "$1/shared"
 `
 
-// letGo is what a new mount namespace begins with: the mounts of other tests, of which it has copies, would not end
-// before it does.
+// letGo comes first in a new mount namespace. The namespace has copies of the mounts of other tests, which could not end
+// before the namespace does.
 const letGo = `umount -a -l -i -t fuse.mailfs || :`
 
 // Limits of time, on a busy machine.
@@ -61,10 +61,7 @@ const (
 // inCopy runs a script in a copy of this machine, where $1 is a directory of this one, and returns what it says.
 func inCopy(t *testing.T, shared, script string) string {
 	t.Helper()
-	if os.Getuid() != 0 {
-		t.Fatal("this test needs root: run it as test/run does")
-	}
-	// Killing it kills all that it has started: it is the first process of its namespace.
+	// When unshare is killed, the kernel kills the first process of the namespace, and with that all others in there.
 	cmd := exec.Command("unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", installed, "sh", filepath.Dir(shared), script)
 	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8", "DEBIAN_FRONTEND=noninteractive"}
 	var out bytes.Buffer
@@ -75,10 +72,11 @@ func inCopy(t *testing.T, shared, script string) string {
 	return out.String()
 }
 
-// The Debian package, installed with dpkg: version, manual and completions are the program's own, mount(8) mounts by it,
-// with and without fstab, and nothing is left when it is removed.
+// dpkg installs the Debian package. Version, manual and completions are those of the program, mount(8) mounts with it, with
+// and without fstab, and nothing is left when it is removed.
 func TestPackageInstallsMountsAndIsRemoved(t *testing.T) {
 	t.Parallel()
+	needRoot(t)
 	shared := filepath.Join(run.TempDir(t), "shared")
 	if err := os.Mkdir(shared, 0o755); err != nil {
 		t.Fatal(err)

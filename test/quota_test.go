@@ -8,7 +8,7 @@ import (
 	"github.com/mailfs/mailfs/test/harness"
 )
 
-// df shows the account's quota.
+// statfs, and so df, shows the quota of the account.
 func TestStatfsShowsTheQuota(t *testing.T) {
 	t.Parallel()
 	server := run.Dovecot(t, harness.DovecotOptions{Quota: 10 << 20})

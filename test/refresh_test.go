@@ -16,7 +16,7 @@ import (
 	"github.com/mailfs/mailfs/test/harness"
 )
 
-// names returns the names in a directory; none when it is not there.
+// names returns the names in a directory; none if it can't be read.
 func names(path string) []string {
 	entries, _ := os.ReadDir(path)
 	var list []string
@@ -26,7 +26,7 @@ func names(path string) []string {
 	return list
 }
 
-// What others do to the account shows after --refresh, on a server with CONDSTORE and on one without.
+// Changes that other clients make show after --refresh, on a server with CONDSTORE and on servers without.
 func TestChangesOnTheServerShow(t *testing.T) {
 	t.Parallel()
 	for _, server := range []struct {
@@ -77,7 +77,7 @@ func TestWithoutUIDNEXT(t *testing.T) {
 	if noops := proxy.Commands(` NOOP`); len(noops) > 4 {
 		t.Errorf("%d NOOPs for %d FETCHes", len(noops), len(proxy.Commands(` UID FETCH `)))
 	}
-	opening := map[int]string{} // connection -> what it opens
+	opening := map[int]string{} // connection -> the mailbox that it opens
 	for _, l := range proxy.Said() {
 		_, rest, _ := strings.Cut(l.Text, " ")
 		switch box, is := strings.CutPrefix(rest, "EXAMINE "); {
@@ -152,7 +152,7 @@ func changes(t *testing.T, c *harness.Client, user string, port int) {
 		names(inbox)
 		buf := make([]byte, 1000)
 		n, err := syscall.Getxattr(flagged, "user.mail.flags", buf)
-		flags := strings.ToLower(string(buf[:max(n, 0)])) // case means nothing in flags, and one of the servers changes it
+		flags := strings.ToLower(string(buf[:max(n, 0)])) // flags have no case, and one of the servers changes it
 		return err == nil && strings.Contains(flags, `\flagged`) && strings.Contains(flags, "$label1")
 	})
 
@@ -177,8 +177,8 @@ func changes(t *testing.T, c *harness.Client, user string, port int) {
 	m.Compare(t, c.All(), nil)
 }
 
-// A mailbox made anew under the same name has another UIDVALIDITY, and its first message may well have the same name as
-// the first of the old one. It is another message all the same.
+// A mailbox that is made anew under the same name has another UIDVALIDITY. A message in it may have the name of one in the
+// old mailbox, and is another message.
 func TestMailboxMadeAnewShowsItsOwnMail(t *testing.T) {
 	t.Parallel()
 	c := dovecot.Dial(t, "anew")
@@ -207,7 +207,7 @@ func TestMailboxMadeAnewShowsItsOwnMail(t *testing.T) {
 	m.Compare(t, c.All(), nil)
 }
 
-// A reader who waits in a directory, as a shell does, sees changes without leaving it.
+// A process that holds a directory open, as a shell does, sees changes without opening it again.
 func TestChangesShowToAProcessInTheDirectory(t *testing.T) {
 	t.Parallel()
 	c := dovecot.Dial(t, "inside")

@@ -41,7 +41,7 @@ func serve(t *testing.T, answer func(net.Conn)) (port int) {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
-// withCertificate serves TLS with a certificate, and an IMAP greeting for whom it satisfies.
+// withCertificate serves TLS with a certificate, and an IMAP greeting after the handshake.
 func withCertificate(t *testing.T, notAfter time.Time, hosts ...string) (port int, ca string) {
 	t.Helper()
 	certs, err := harness.NewCertificates(run.TempDir(t), notAfter, hosts...)
@@ -60,7 +60,7 @@ func withCertificate(t *testing.T, notAfter time.Time, hosts ...string) (port in
 	}), certs.CA
 }
 
-// says serves a script: the greeting, then for each line that comes the next answer.
+// says serves a script: the greeting, then one of the answers for each line of the client.
 func says(t *testing.T, greeting string, answers ...string) (port int) {
 	return serve(t, func(conn net.Conn) {
 		io.WriteString(conn, greeting)
@@ -76,7 +76,7 @@ func says(t *testing.T, greeting string, answers ...string) (port int) {
 	})
 }
 
-// endsAtMailboxes serves IMAP until it is asked for the mailboxes: it says the last words then, and ends the connection.
+// endsAtMailboxes serves IMAP until the client asks for the mailboxes. It answers with last and ends the connection.
 func endsAtMailboxes(t *testing.T, last string) (port int) {
 	return serve(t, func(conn net.Conn) {
 		io.WriteString(conn, "* OK [CAPABILITY IMAP4rev1] hi\r\n")
@@ -121,7 +121,7 @@ func TestMountRefusesInOneLineThatSaysWhy(t *testing.T) {
 	for _, try := range []struct {
 		name string
 		args []string
-		says string // what the line must speak of
+		says string // a pattern that the line on standard error must match
 	}{
 		{"wrong password, imaps", append(trust(), imaps("refused")), signIn},
 		{"wrong password, STARTTLS", append(trust(), inTheClear("refused", u.IMAP)), signIn},
@@ -218,7 +218,7 @@ func TestMountPointThatIsNoDirectoryIsRefused(t *testing.T) {
 	}
 }
 
-// Without a terminal and without a password there is nobody to ask.
+// Without a password and without a terminal, mailfs can't ask for one.
 func TestMountWithoutPasswordAndTerminalIsRefused(t *testing.T) {
 	t.Parallel()
 	args := append(append([]string{"mount"}, trust()...), imaps("nopassword"), run.TempDir(t))

@@ -21,7 +21,7 @@ import (
 
 var bodyFetch = regexp.MustCompile(`UID FETCH (\S+) .*BODY\.PEEK\[\]`)
 
-// asked returns how often each UID's body was asked for in the given lines.
+// asked returns how often the lines ask for the body of each UID.
 func asked(lines []harness.Line) map[int]int {
 	times := make(map[int]int)
 	for _, l := range lines {
@@ -48,7 +48,7 @@ func TestManyReadersOfOneMessageCostOneFetch(t *testing.T) {
 	t.Parallel()
 	dovecot.Dial(t, "sharing").Put("INBOX", harness.Letters(30, 5)...)
 	want := dovecot.Dial(t, "sharing").Held("INBOX")[2]
-	// The round trip is long, so that all readers are there before the answer is.
+	// The round trip is long, so that all readers have come before the answer has.
 	proxy := run.Proxy(t, dovecot.IMAP, harness.ProxyOptions{RTT: 500 * time.Millisecond})
 	m := run.Mount(t, "--tls=off", inTheClear("sharing", proxy.Port))
 	f := m.List(t).Find(t, "INBOX", want.UID)
@@ -91,7 +91,7 @@ func TestReadersOfManyMessagesDoNotWaitForEachOther(t *testing.T) {
 	}
 }
 
-// A long listing does not keep a reader of another mailbox waiting until it is done.
+// A reader does not wait until the long listing of another mailbox is done.
 func TestReaderDoesNotWaitForTheListingOfAnotherMailbox(t *testing.T) {
 	t.Parallel()
 	c := dovecot.Dial(t, "listing")
@@ -105,7 +105,7 @@ func TestReaderDoesNotWaitForTheListingOfAnotherMailbox(t *testing.T) {
 	if err != nil || len(inbox) != 1 {
 		t.Fatalf("INBOX holds %v (%v)", inbox, err)
 	}
-	// A reader opens the connection for bodies, then the one for listings alone hangs.
+	// A reader has the connection for bodies opened. After that only the connection for listings hangs.
 	read(t, m, 1, func(int) string { return "INBOX/" + inbox[0].Name() }, func(int) []byte { return want.Body })
 	listed := make(chan error, 1)
 	proxy.FreezeWhen(`BODY\.PEEK\[HEADER\.FIELDS`)
@@ -127,7 +127,7 @@ func TestReaderDoesNotWaitForTheListingOfAnotherMailbox(t *testing.T) {
 	}
 }
 
-// read has n readers read at once and compares what they get.
+// read reads n paths at the same time and compares the bytes.
 func read(t *testing.T, m *harness.Mount, n int, path func(int) string, want func(int) []byte) {
 	t.Helper()
 	var all sync.WaitGroup
@@ -147,7 +147,7 @@ func read(t *testing.T, m *harness.Mount, n int, path func(int) string, want fun
 	all.Wait()
 }
 
-// Who reads a message that is being fetched ahead of another reader, but far behind others, does not wait for these.
+// A reader asks for a message of its own when the message was asked for ahead of another reader, but is far behind others.
 func TestReaderDoesNotWaitForReadaheadBeforeIt(t *testing.T) {
 	t.Parallel()
 	server := run.Dovecot(t, harness.DovecotOptions{})

@@ -19,7 +19,7 @@ import (
 	"github.com/mailfs/mailfs/test/harness"
 )
 
-// A file of the store that is not as it was written is not served: the message is fetched again.
+// A file of the store that is not as it was written is not served. The message is fetched again.
 func TestDamagedFileOfTheStoreIsFetchedAgain(t *testing.T) {
 	t.Parallel()
 	c := dovecot.Dial(t, "damaged")
@@ -73,7 +73,7 @@ func TestDamagedFileOfTheStoreIsFetchedAgain(t *testing.T) {
 	m.Compare(t, held, nil)
 }
 
-// An index that makes no sense is set aside, and the mount goes on from what the server says.
+// An index that can't be read is set aside, and the mount begins without it.
 func TestDamagedIndexIsSetAside(t *testing.T) {
 	t.Parallel()
 	c := dovecot.Dial(t, "badindex")
@@ -133,13 +133,13 @@ func TestDamagedIndexIsSetAside(t *testing.T) {
 		}
 		m.Unmount(t)
 		proxy.Close()
-		m.Again(t, withPassword(args...)) // what was listed since is in the new index
+		m.Again(t, withPassword(args...)) // the new index has the listing
 		m.Compare(t, held, nil)
 		proxy.Open(t)
 	}
 }
 
-// What a newer version wrote is not touched, and nothing is mounted.
+// A store that a newer version has written is not changed, and nothing is mounted with it.
 func TestStoreOfANewerVersionIsNotTouched(t *testing.T) {
 	t.Parallel()
 	dovecot.Dial(t, "newer").Put("INBOX", harness.Letters(214, 2)...)
@@ -171,10 +171,10 @@ func TestStoreOfANewerVersionIsNotTouched(t *testing.T) {
 	if after, err := os.ReadFile(indexIn(t, store)); err != nil || !bytes.Equal(after, before) {
 		t.Errorf("the index was changed (%v)", err)
 	}
-	m.Again(t, withPassword(append(trust(), "--cache-dir", "none", imaps("newer"))...)) // as the refusal advises
+	m.Again(t, withPassword(append(trust(), "--cache-dir", "none", imaps("newer"))...)) // as the error advises
 }
 
-// Of two processes on one account one has the store, and the other says who that is. Both serve the right mail.
+// When two processes mount one account, one has the store, and the other says which process that is. Both serve the mail.
 func TestOneOfTwoProcessesHasTheStore(t *testing.T) {
 	t.Parallel()
 	c := dovecot.Dial(t, "twoprocesses")

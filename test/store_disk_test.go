@@ -16,7 +16,7 @@ import (
 	"github.com/mailfs/mailfs/test/harness"
 )
 
-// bodiesIn returns the files of messages in a cache directory.
+// bodiesIn returns the files in a cache directory that hold messages.
 func bodiesIn(t *testing.T, cacheDir string) []string {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(cacheDir, "*", "bodies", "*", "*", "*"))
@@ -26,7 +26,7 @@ func bodiesIn(t *testing.T, cacheDir string) []string {
 	return files
 }
 
-// indexIn returns the index of the only account in a cache directory.
+// indexIn returns the index file of the only account in a cache directory.
 func indexIn(t *testing.T, cacheDir string) string {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(cacheDir, "*", "index.db"))
@@ -36,7 +36,7 @@ func indexIn(t *testing.T, cacheDir string) string {
 	return files[0]
 }
 
-// complaints returns the lines of a mount's log that hold a text.
+// complaints returns the lines of a mount's log that contain text.
 func complaints(t *testing.T, m *harness.Mount, text string) (lines []string) {
 	t.Helper()
 	log, err := os.ReadFile(m.Log)
@@ -51,7 +51,7 @@ func complaints(t *testing.T, m *harness.Mount, text string) (lines []string) {
 	return lines
 }
 
-// Of the disk, the messages take what --cache-size allows, also while 8 read at once, and however large they are.
+// Messages take no more of the disk than --cache-size and one message, while 8 readers read at once, small and large ones.
 func TestMessagesOnDiskKeepToTheCacheSize(t *testing.T) {
 	t.Parallel()
 	c := dovecot.Dial(t, "budget")
@@ -66,7 +66,7 @@ func TestMessagesOnDiskKeepToTheCacheSize(t *testing.T) {
 	budget(t, "Large", 4<<20)
 }
 
-// budget reads a mailbox of that user over a cache of a size.
+// budget reads a mailbox of the user budget with a cache of budget bytes.
 func budget(t *testing.T, box string, budget int64) {
 	held := dovecot.Dial(t, "budget").Held(box)
 	total, largest := 0, 0
@@ -82,7 +82,7 @@ func budget(t *testing.T, box string, budget int64) {
 	args := append(trust(), "--memory", "200KiB", "--cache-size", fmt.Sprint(budget), "--cache-dir", store, imaps("budget"))
 	m := run.Mount(t, args...)
 	files := m.List(t)[box]
-	m.Read(t, files[0]) // opening a first file has Go wait for the mount in a way in which all of this process waits
+	m.Read(t, files[0]) // Go polls the first file that it opens in a mount, and all of this process waits for the answer
 	pid := m.Process(t)
 	done := make(chan struct{})
 	var readers sync.WaitGroup
@@ -107,7 +107,7 @@ func budget(t *testing.T, box string, budget int64) {
 			reading = false
 		default:
 		}
-		// The program stands still while its files are counted: all of them are as they were at one time.
+		// The program is stopped while its files are counted, so that the sum is that of one moment.
 		stop(t, pid)
 		most = max(most, bytesBelow(t, store, "bodies"))
 		syscall.Kill(pid, syscall.SIGCONT)
@@ -133,7 +133,7 @@ func budget(t *testing.T, box string, budget int64) {
 	harness.Eventually(t, "the smaller budget holds", func() bool { return bytesBelow(t, store, "bodies") <= budget/2 })
 }
 
-// bytesBelow adds up the sizes of the files in a store whose path holds a text.
+// bytesBelow adds up the sizes of the files in a store whose path contains text.
 func bytesBelow(t *testing.T, store, text string) (n int64) {
 	t.Helper()
 	err := filepath.WalkDir(store, func(path string, e fs.DirEntry, err error) error {
@@ -156,7 +156,7 @@ func bytesBelow(t *testing.T, store, text string) (n int64) {
 	return n
 }
 
-// What is kept is its owner's alone.
+// Only the owner can read the store.
 func TestStoreIsItsOwnersAlone(t *testing.T) {
 	t.Parallel()
 	c := dovecot.Dial(t, "modes")
@@ -196,15 +196,16 @@ func TestStoreIsItsOwnersAlone(t *testing.T) {
 		if files < 8+1 {
 			t.Errorf("%d files, want those of 8 messages and an index", files)
 		}
-		if harness.Mounted(m.Path) > 0 { // once more when all is at rest
+		if harness.Mounted(m.Path) > 0 { // and again when nothing is written any more
 			m.Unmount(t)
 		}
 	}
 }
 
-// A disk that is full stops the keeping, not the reading, and the last of it is left to others.
+// On a full disk nothing more is stored, but everything can be read. 5 % of the disk are left to others.
 func TestFullDiskStopsKeepingNotReading(t *testing.T) {
 	t.Parallel()
+	needRoot(t)
 	c := dovecot.Dial(t, "fulldisk")
 	const size = 8 << 20
 	var mails []harness.Mail
@@ -218,7 +219,7 @@ func TestFullDiskStopsKeepingNotReading(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := syscall.Mount("mailfs-test", store, "tmpfs", 0, fmt.Sprintf("size=%d", size)); err != nil {
-		t.Fatalf("mounting a small disk, which takes root: %v", err)
+		t.Fatalf("mounting a small disk: %v", err)
 	}
 	defer syscall.Unmount(store, syscall.MNT_DETACH)
 	free := func() int64 {
@@ -259,7 +260,7 @@ func TestFullDiskStopsKeepingNotReading(t *testing.T) {
 	harness.Eventually(t, "new mail shows", func() bool { return len(names(filepath.Join(m.Path, "INBOX"))) == all })
 	m.Compare(t, held, nil)
 
-	// What could not be written when it happened is not missing after the next thing that happens.
+	// Mail that could not be stored when it came is not missing after more has come.
 	if err := os.Remove(filepath.Join(store, "others")); err != nil {
 		t.Fatal(err)
 	}
@@ -269,14 +270,14 @@ func TestFullDiskStopsKeepingNotReading(t *testing.T) {
 	m.Compare(t, held, nil)
 	m.Unmount(t)
 	fill()
-	m.Again(t, withPassword(args...)) // over what there is
+	m.Again(t, withPassword(args...)) // with the store that there is
 	m.Compare(t, held, nil)
 	m.Unmount(t)
 	if err := os.RemoveAll(filepath.Dir(indexIn(t, store))); err != nil {
 		t.Fatal(err)
 	}
 	fill()
-	m.Again(t, withPassword(args...)) // over nothing
+	m.Again(t, withPassword(args...)) // with no store, and no room for one
 	m.Compare(t, held, nil)
 	m.Unmount(t)
 	if err := os.Remove(filepath.Join(store, "others")); err != nil {
@@ -287,7 +288,7 @@ func TestFullDiskStopsKeepingNotReading(t *testing.T) {
 	harness.Eventually(t, "messages are kept again", func() bool { return len(bodiesIn(t, store)) > 100 })
 }
 
-// A directory that can't be written, or is none, is no place for a store: mount says so.
+// mailfs mount refuses a cache directory that is a file, or that can't be made.
 func TestCacheDirectoryThatCanNotBeWrittenIsRefused(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(run.TempDir(t), "file")

@@ -21,7 +21,7 @@ import (
 	"github.com/mailfs/mailfs/test/harness"
 )
 
-// kill ends every process that serves a mount, or is about to, as the kernel does when memory is short.
+// kill kills every process that serves the mount or is about to, as the kernel does when memory is short.
 func kill(t *testing.T, m *harness.Mount) {
 	t.Helper()
 	killed := map[int]bool{}
@@ -33,7 +33,7 @@ func kill(t *testing.T, m *harness.Mount) {
 		}
 		return len(pids) == 0
 	})
-	// A process that waits for an answer of its own mount can't end, with all that it holds.
+	// A process whose thread waits for an answer of its own mount would not end.
 	for pid := range killed {
 		harness.Eventually(t, fmt.Sprintf("the last thread of process %d ends", pid), func() bool {
 			return !slices.ContainsFunc(threads(pid), harness.Alive)
@@ -41,8 +41,8 @@ func kill(t *testing.T, m *harness.Mount) {
 	}
 }
 
-// stop has a process stand still until it gets SIGCONT. A thread that still ran could take a request and keep it, and who
-// waits for the answer to that can't be killed.
+// stop stops a process, with all its threads, until it gets SIGCONT. A thread that still ran could take a request and not
+// answer it, and a reader that waits for that answer can't be killed.
 func stop(t *testing.T, pid int) {
 	t.Helper()
 	syscall.Kill(pid, syscall.SIGSTOP)
@@ -64,7 +64,7 @@ func threads(pid int) (ids []int) {
 // killsEnv sets how many kills the test makes, for long runs.
 const killsEnv = "MAILFS_TEST_KILLS"
 
-// kill -9 at any moment leaves a store from which the next mount serves the right mail.
+// After kill -9 at any moment the next mount serves the right mail, with the store that the killed process has left.
 func TestStoreSurvivesKills(t *testing.T) {
 	t.Parallel()
 	kills := 208
@@ -76,7 +76,7 @@ func TestStoreSurvivesKills(t *testing.T) {
 		name     string
 		protocol string
 		port     int
-		rtt      time.Duration // makes a kill hit the middle of everything
+		rtt      time.Duration // of the network; long enough that kills hit the middle of a fetch
 		args     []string
 	}{
 		{"IMAP", "imap", dovecot.IMAP, 0, nil},
@@ -133,7 +133,7 @@ func TestStoreSurvivesKills(t *testing.T) {
 	}
 }
 
-// victim is an account whose mount is killed again and again, and what its mount must show.
+// victim is an account whose mount is killed again and again, with the mail that the mount must show.
 type victim struct {
 	t      *testing.T
 	c      *harness.Client
@@ -145,10 +145,10 @@ type victim struct {
 	pop3   bool
 	letter uint64 // seed of the next letters
 
-	midway int // kills that came when a part of the mail was copied
+	midway int // number of kills after which a part of the mail was copied
 
-	mail   map[string]map[string]harness.Mail // mailbox -> name of the file, without the key where that is a UIDL
-	inodes map[string]uint64                  // path -> inode, which stays
+	mail   map[string]map[string]harness.Mail // by mailbox and name of the file, which is without the UIDL over POP3
+	inodes map[string]uint64                  // by path; an inode number stays the same
 }
 
 // boxes are the mailboxes of an account.
@@ -174,7 +174,7 @@ func (v *victim) fill() {
 	}
 }
 
-// note takes down what a mailbox holds, and under which names.
+// note reads from the server what a mailbox must show.
 func (v *victim) note(box string) {
 	v.mail[box] = map[string]harness.Mail{}
 	for _, held := range v.c.Held(box) {
@@ -195,7 +195,7 @@ func (v *victim) note(box string) {
 	}
 }
 
-// want returns the message that a file must be.
+// want returns the message that a file must hold.
 func (v *victim) want(dir, name string) (harness.Mail, bool) {
 	if v.pop3 {
 		name = name[:max(0, strings.LastIndexByte(name, '_'))]
@@ -204,14 +204,14 @@ func (v *victim) want(dir, name string) (harness.Mail, bool) {
 	return mail, ok
 }
 
-// change changes the account while nobody watches it.
+// change changes the account on the server in the n-th way, or not at all.
 func (v *victim) change(n int) {
 	boxes := v.boxes()
 	box := boxes[v.rnd.IntN(len(boxes))]
 	switch {
-	case n%11 == 10 && !v.pop3: // made anew: another UIDVALIDITY, and UIDs that were others' before
+	case n%11 == 10 && !v.pop3: // made anew: another UIDVALIDITY, and the UIDs of other messages
 		box = "Work/Old"
-		if err := v.c.Unselect().Wait(); err != nil { // Dovecot hangs up on who has selected what is deleted
+		if err := v.c.Unselect().Wait(); err != nil { // Dovecot ends the connection that has the deleted mailbox selected
 			v.t.Fatal(err)
 		}
 		v.c.Drop(box)
@@ -231,7 +231,7 @@ func (v *victim) change(n int) {
 		uids := v.c.Held(box)
 		v.c.SetFlags(box, uids[v.rnd.IntN(len(uids))].UID, imap.FlagFlagged)
 		return
-	case n%13 == 12: // the next listing is a first one
+	case n%13 == 12: // without a store the next listing is a first one
 		if err := os.RemoveAll(v.store); err != nil {
 			v.t.Fatal(err)
 		}
@@ -242,7 +242,7 @@ func (v *victim) change(n int) {
 	v.note(box)
 }
 
-// cycle kills the mount in the middle of its work: while it starts, or while cp -r runs.
+// cycle kills the mount while it starts or while cp -r runs, depending on n.
 func (v *victim) cycle(n int) {
 	v.t.Helper()
 	kill(v.t, v.m)
@@ -251,7 +251,7 @@ func (v *victim) cycle(n int) {
 		cmd, _, _ := run.Start(v.t, withPassword(args...))
 		time.Sleep(time.Duration(v.rnd.IntN(120)) * time.Millisecond)
 		kill(v.t, v.m)
-		cmd.Wait() // it may have mounted or not: both are right
+		cmd.Wait() // whether it has mounted or not
 		return
 	}
 	v.mount()
@@ -269,25 +269,25 @@ func (v *victim) cycle(n int) {
 	}
 	if n%2 == 0 {
 		time.Sleep(time.Duration(v.rnd.IntN(80))*time.Millisecond + time.Duration(v.rnd.IntN(30))*v.rtt)
-	} else { // cp stands still, so that it doesn't end before the mount does
+	} else { // cp is stopped, so that it doesn't end before the mount does
 		most := 1 + v.rnd.IntN(all/2)
 		harness.Eventually(v.t, "cp -r copies", func() bool { return files(out) >= most || !harness.Alive(cp.Process.Pid) })
 		cp.Process.Signal(syscall.SIGSTOP)
 	}
 	kill(v.t, v.m)
 	cp.Process.Signal(syscall.SIGCONT)
-	cp.Wait() // a copy from a dead mount fails, unless it was faster; what the mount has to say itself is in its log
+	cp.Wait() // cp fails when the mount dies, unless it was done before
 	for _, line := range strings.Split(strings.TrimSpace(stderr.String()), "\n") {
 		if line != "" && !containsAny(line, "Transport endpoint is not connected", "Software caused connection abort",
 			"Input/output error") {
 			v.t.Errorf("cp says %q", line)
 		}
 	}
-	// Every file of the copy is one of the messages, as far as it was copied.
+	// Every file of the copy is the beginning of a message, or all of it.
 	copied := 0
 	err := filepath.Walk(out, func(path string, info os.FileInfo, err error) error {
 		if err != nil || info.IsDir() {
-			return nil // cp may not have come to make it
+			return nil // cp may have made nothing
 		}
 		rel, err := filepath.Rel(out, path)
 		if err != nil {
@@ -325,7 +325,7 @@ func files(dir string) (n int) {
 	return n
 }
 
-// mount mounts over what the killed process left.
+// mount mounts where the killed process has left a dead mount, and with the store that it has left.
 func (v *victim) mount() {
 	v.t.Helper()
 	args := append(append([]string{"mount", "--log-file", v.m.Log, "--log-level", "debug"}, v.args...), v.m.Path)
@@ -338,7 +338,7 @@ func (v *victim) mount() {
 	}
 }
 
-// compare mounts again and compares everything: names, sizes, dates, inodes, bytes.
+// compare compares names, sizes, dates, inode numbers and bytes with the server. It mounts if nothing is mounted.
 func (v *victim) compare() {
 	v.t.Helper()
 	if harness.Mounted(v.m.Path) == 0 || len(v.m.Processes()) == 0 {

@@ -15,8 +15,8 @@ import (
 	"github.com/mailfs/mailfs/test/harness"
 )
 
-// What was seen stays while the server is away, also over a kill -9 and another mount. The rest fails in time, and works
-// again when the server does.
+// Listings and messages that were read can be read while the server is away, also after kill -9 and another mount. All else
+// fails within --timeout, and succeeds when the server is back.
 func TestWhatWasSeenStaysWithoutServer(t *testing.T) {
 	t.Parallel()
 	for _, account := range []struct {
@@ -103,7 +103,7 @@ func TestWhatWasSeenStaysWithoutServer(t *testing.T) {
 			check("killed, and the server is silent", syscall.ETIMEDOUT)
 
 			c.Put("INBOX", harness.Mail{Date: harness.First, Body: harness.Letter("new@example.com", "while away", "just in")})
-			proxy.Cut() // who waits for the silent server gets no answer from it any more
+			proxy.Cut() // ends what waits for the silent server
 			proxy.Thaw()
 			back := time.Now()
 			harness.Eventually(t, "new mail shows", func() bool {
@@ -132,7 +132,7 @@ func TestWhatWasSeenStaysWithoutServer(t *testing.T) {
 	}
 }
 
-// listedBut lists a mount without entering one of its mailboxes.
+// listedBut lists a mount without one of its mailboxes.
 func listedBut(t *testing.T, m *harness.Mount, but string) harness.Listing {
 	t.Helper()
 	list := harness.Listing{}
@@ -162,13 +162,13 @@ func listedBut(t *testing.T, m *harness.Mount, but string) harness.Listing {
 	return list
 }
 
-// Without a store a server that is out of reach is an error, and nothing is mounted.
+// Without a store nothing is mounted when the server can't be reached.
 func TestNothingIsMountedWithoutServerAndStore(t *testing.T) {
 	t.Parallel()
 	proxy := run.Proxy(t, dovecot.IMAP, harness.ProxyOptions{})
 	proxy.Close()
 	store := filepath.Join(run.TempDir(t), "store")
-	for _, dir := range []string{store, store, "none"} { // an attempt that failed leaves nothing to mount
+	for _, dir := range []string{store, store, "none"} { // twice: the attempt that failed leaves nothing that could be mounted
 		point := run.TempDir(t)
 		res := run.Run(t, withPassword("mount", "--tls=off", "--cache-dir", dir, inTheClear("nostore", proxy.Port), point))
 		checkRefusal(t, res, `refused`)
@@ -178,7 +178,7 @@ func TestNothingIsMountedWithoutServerAndStore(t *testing.T) {
 	}
 }
 
-// A store is no reason to mount what the server refuses.
+// With a store, too, nothing is mounted when the server refuses the password.
 func TestRefusedLoginIsNotServedFromTheStore(t *testing.T) {
 	t.Parallel()
 	dovecot.Dial(t, "storelogin").Put("INBOX", harness.Letters(204, 2)...)
@@ -194,7 +194,7 @@ func TestRefusedLoginIsNotServedFromTheStore(t *testing.T) {
 	}
 }
 
-// A mailbox that was made anew while nobody was looking has other mail, under names that the old mail had, too.
+// A mailbox that was made anew while it was not mounted shows its own mail, even under names that the old mail had.
 func TestMailboxMadeAnewWhileUnmountedShowsItsOwnMail(t *testing.T) {
 	t.Parallel()
 	c := dovecot.Dial(t, "anewaway")
@@ -221,7 +221,7 @@ func TestMailboxMadeAnewWhileUnmountedShowsItsOwnMail(t *testing.T) {
 		c.Put(box, harness.Letters(206, 3)...)
 	}
 	m.Again(t, withPassword(args...))
-	// Who opens a file by its name has not listed the directory.
+	// The file is opened by its name, before the directory is listed.
 	b, err := os.ReadFile(filepath.Join(m.Path, "Opened", same))
 	if err != nil || !bytes.HasSuffix(b, []byte("the new one in Opened")) {
 		t.Errorf("it reads %.300q (%v)", b, err)

@@ -13,7 +13,7 @@ import (
 	"github.com/mailfs/mailfs/test/harness"
 )
 
-// status is what .mailfs/status.json says, as far as the tests want to know.
+// status holds the fields of .mailfs/status.json that the tests look at.
 type status struct {
 	Mountpoint string
 	Process    int
@@ -52,7 +52,7 @@ func statusOf(t testing.TB, m *harness.Mount) (s status) {
 	return s
 }
 
-// onDisk counts the messages that a cache directory holds of the account whose store has a text in its name.
+// onDisk counts the messages in a cache directory, of the account whose store has a name that contains account.
 func onDisk(t *testing.T, cacheDir, account string) (n int) {
 	for _, f := range bodiesIn(t, cacheDir) {
 		if strings.Contains(f, account) && !strings.HasSuffix(f, ".new") {
@@ -62,7 +62,7 @@ func onDisk(t *testing.T, cacheDir, account string) (n int) {
 	return n
 }
 
-// What prefetch names is brought though nobody reads it, and then needs no server.
+// Messages that the option prefetch names are fetched before anything reads them, and can then be read without the server.
 func TestPrefetchedMailNeedsNoServer(t *testing.T) {
 	t.Parallel()
 	day := 24 * time.Hour
@@ -111,7 +111,7 @@ func TestPrefetchedMailNeedsNoServer(t *testing.T) {
 	all.Compare(t, dovecot.Dial(t, "prefetchall").All(), nil)
 }
 
-// Of an account that is kept, what was brought stays when the POP3 server drops it; of others it goes.
+// With the option keep, messages that were fetched stay when the POP3 server drops them. Without the option they vanish.
 func TestKeptMailStaysWhenThePOP3ServerDropsIt(t *testing.T) {
 	t.Parallel()
 	mails := harness.Letters(242, 8)
@@ -125,7 +125,7 @@ func TestKeptMailStaysWhenThePOP3ServerDropsIt(t *testing.T) {
 		tables += fmt.Sprintf("[account.%s]\nurl = \"pop3://%s@127.0.0.1:%d\"\ntls = \"off\"\nprefetch = \"all\"\nkeep = %v\n"+
 			"password_command = \"echo '%s'\"\n", kind, kind, proxy.Port, kind == "kept", harness.Password)
 	}
-	// Room for one message of the account that is not kept: what is kept does not count.
+	// The cache has room for one message. Those of the account with keep do not count.
 	file := config(t, "cache_dir = %q\ncache_size = \"2KiB\"\nrefresh = \"1s\"\n%s", store, tables)
 	args := []string{"--config", file}
 	m := run.MountAs(t, harness.Command{Args: args})

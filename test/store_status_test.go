@@ -13,7 +13,7 @@ import (
 	"github.com/mailfs/mailfs/test/harness"
 )
 
-// The status of a mount is found below a name that nobody meets by chance, and counts what happens.
+// The status of a mount is in a file that no listing shows, and counts what happens.
 func TestStatusFileIsHiddenAndCounts(t *testing.T) {
 	t.Parallel()
 	c := dovecot.Dial(t, "status")
@@ -70,7 +70,7 @@ func TestStatusFileIsHiddenAndCounts(t *testing.T) {
 	}
 }
 
-// While a mailbox is listed, the status says how far that is.
+// While a mailbox is listed, the status says how many messages were listed.
 func TestStatusTellsHowFarAListingIs(t *testing.T) {
 	t.Parallel()
 	dovecot.Dial(t, "statuslisting").Put("INBOX", harness.Letters(252, 120)...)
@@ -97,7 +97,7 @@ func TestStatusTellsHowFarAListingIs(t *testing.T) {
 	}
 }
 
-// mailfs status tells people what is mounted, and programs, too.
+// mailfs status prints the state of all mounts, for people and in JSON.
 func TestStatusCommandTellsWhatIsMounted(t *testing.T) {
 	t.Parallel()
 	c := dovecot.Dial(t, "statuscommand")
@@ -114,7 +114,7 @@ func TestStatusCommandTellsWhatIsMounted(t *testing.T) {
 	}
 	res = run.Run(t, harness.Command{Args: []string{"status", "--json"}})
 	var all []status
-	if err := json.Unmarshal([]byte(res.Stdout), &all); err != nil { // others are mounted meanwhile, and unmounted
+	if err := json.Unmarshal([]byte(res.Stdout), &all); err != nil { // tests beside this one mount and unmount
 		t.Fatalf("mailfs status --json: %v\n%s%s", err, res.Stdout, res.Stderr)
 	}
 	found := 0
@@ -147,7 +147,7 @@ func TestStatusCommandTellsWhatIsMounted(t *testing.T) {
 	checkRefusal(t, run.Run(t, harness.Command{Args: []string{"status", m.Path}}), `no mail is mounted`)
 }
 
-// A mount that does not answer does not keep mailfs status waiting.
+// mailfs status does not wait for a mount that does not answer.
 func TestStatusCommandDoesNotWaitForAHungProcess(t *testing.T) {
 	t.Parallel()
 	m := run.Mount(t, append(trust(), imaps("statushung"))...)
@@ -157,7 +157,7 @@ func TestStatusCommandDoesNotWaitForAHungProcess(t *testing.T) {
 	checkRefusal(t, run.Run(t, harness.Command{Args: []string{"status", m.Path}}), `does not answer`)
 }
 
-// mailfs cache shows what is kept, and removes it if nobody uses it.
+// mailfs cache lists the stores, and removes those that no mount uses.
 func TestCacheCommandListsAndClears(t *testing.T) {
 	t.Parallel()
 	store := filepath.Join(run.TempDir(t), "store")

@@ -12,7 +12,8 @@ import (
 	"github.com/mailfs/mailfs/test/harness"
 )
 
-// What systemd hears of the unit's command, and from whom: it believes the main process only (NotifyAccess=main).
+// The command of the unit tells systemd that it is ready, how it is, and that it ends. systemd believes the main process
+// only (NotifyAccess=main).
 func TestServiceManagerHearsFromTheMainProcess(t *testing.T) {
 	t.Parallel()
 	dovecot.Dial(t, "unit").Put("INBOX", harness.Letters(71, 3)...)
@@ -42,7 +43,7 @@ func TestServiceManagerHearsFromTheMainProcess(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	config := configuration(t, "[account.a]\nurl = %q\nca_file = %q\npassword_command = \"test -z \\\"$NOTIFY_SOCKET\\\" && echo %s\"\n", imaps("unit"), dovecot.CA,
+	config := config(t, "[account.a]\nurl = %q\nca_file = %q\npassword_command = \"test -z \\\"$NOTIFY_SOCKET\\\" && echo %s\"\n", imaps("unit"), dovecot.CA,
 		harness.Password)
 	home := run.TempDir(t)
 	if err := os.MkdirAll(filepath.Join(home, "mailfs"), 0o755); err != nil {

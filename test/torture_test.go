@@ -22,8 +22,8 @@ func isErrno(err error, want ...syscall.Errno) bool {
 	return false
 }
 
-// torture is mail as nobody should write it. name is the part of the file's name between DATE_ and _UID, where the
-// contract settles it; "" leaves it to the rules that hold for every name.
+// torture is mail as nobody should write it. name is the part of the file's name between DATE_ and _UID that README.md
+// promises; "": any that keeps the rules for names.
 var torture = []struct {
 	what, mail, name string
 }{

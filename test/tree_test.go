@@ -10,7 +10,7 @@ import (
 	"github.com/mailfs/mailfs/test/harness"
 )
 
-// folderNames are the directories of mailboxes whose names can't be used as they are.
+// folderNames has the directory of each mailbox of harness.Plant that has another name.
 var folderNames = map[string]string{"50%2F50": "50%252F50"}
 
 func TestMountHoldsWhatTheIMAPServerHolds(t *testing.T) {
@@ -48,7 +48,7 @@ func TestMountHoldsWhatAServerOfIMAP4rev1Holds(t *testing.T) {
 	}
 }
 
-// compareTwice compares a mount with the server, and what a second mount shows with the first.
+// compareTwice compares a mount with the server, and a second mount with the first.
 func compareTwice(t *testing.T, held map[string][]harness.Mail, args []string) {
 	m := run.Mount(t, args...)
 	first := m.Compare(t, held, folderNames)
@@ -64,7 +64,7 @@ func compareTwice(t *testing.T, held map[string][]harness.Mail, args []string) {
 	}
 }
 
-// A prefix and a dot as delimiter, as Courier and many a Dovecot have them: all folders nest below INBOX.
+// Where the namespace has the prefix INBOX. and a dot as delimiter, as with Courier, all mailboxes nest below INBOX.
 func TestFoldersBelowINBOXNest(t *testing.T) {
 	t.Parallel()
 	server := run.Dovecot(t, harness.DovecotOptions{Namespace: "separator = .\n  prefix = INBOX."})
@@ -114,7 +114,7 @@ func TestMountHoldsWhatThePOP3ServerHolds(t *testing.T) {
 				if f.Size != sizes[sum] {
 					t.Errorf("%s: st_size %d before it was read, the server has %d bytes", f.Name, f.Size, sizes[sum])
 				}
-				// Letters have their hour of writing as both Date and INTERNALDATE.
+				// The Date of a letter is its INTERNALDATE.
 				if f.Time.Before(harness.First) || !strings.HasPrefix(f.Name, f.Time.UTC().Format("2006-01-02_")) {
 					t.Errorf("%s: mtime %v is not the Date header's", f.Name, f.Time.UTC())
 				}
@@ -133,8 +133,7 @@ func TestMountHoldsWhatThePOP3ServerHolds(t *testing.T) {
 	}
 }
 
-// The tools people use on directories see the same in a mount that was not read before as in a copy of the server's
-// mail.
+// The usual tools for directories see the same in a mount that was not read before as in a copy of the server's mail.
 func TestToolsSeeTheSameInAMountAsInACopy(t *testing.T) {
 	harness.Plant(dovecot.Dial(t, "tools"))
 	bodies := make(map[string][]byte)

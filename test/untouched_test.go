@@ -15,7 +15,7 @@ import (
 	"github.com/mailfs/mailfs/test/harness"
 )
 
-// maildir returns the path of every message file of a user: folder, new or cur, and flags all stand in it.
+// maildir returns the path of every message file of a user, which holds the folder, new or cur, and the flags.
 func maildir(t *testing.T, user string) []string {
 	t.Helper()
 	var files []string
@@ -68,7 +68,7 @@ func TestReadingChangesNothingOverIMAP(t *testing.T) {
 		t.Errorf("the server's files were\n%s\nare\n%s", strings.Join(files, "\n"), strings.Join(now, "\n"))
 	}
 
-	// What the program may say, whether the server would have changed something for it or not.
+	// The program sends only commands that change nothing on any server.
 	harmless := regexp.MustCompile(`^(\S+ (CAPABILITY|LOGIN|AUTHENTICATE|LOGOUT|NOOP|ID|ENABLE|NAMESPACE|LIST|EXAMINE|STATUS|` +
 		`UNSELECT|IDLE|SEARCH|UID SEARCH|UID FETCH|FETCH|GETQUOTAROOT|GETQUOTA)\b|DONE$|[A-Za-z0-9+/=]*$|"| )`)
 	loud := regexp.MustCompile(`BODY\[|RFC822[^.]|RFC822\.TEXT|BINARY\[`) // a FETCH of these sets \Seen
@@ -90,7 +90,7 @@ func brief(mails []harness.Mail) (s []string) {
 	return s
 }
 
-// POP3 has no word for reading without a trace, but Dovecot marks a message as read for RETR only.
+// POP3 has no command that reads without a trace, but Dovecot marks a message as read for RETR only.
 func TestReadingChangesNothingOverPOP3(t *testing.T) {
 	t.Parallel()
 	for i, mail := range harness.Letters(22, 10) {
@@ -116,7 +116,7 @@ func TestReadingChangesNothingOverPOP3(t *testing.T) {
 	}
 }
 
-// A mount whose maildrop is not read lets others sign in: POP3 locks it while a session lives.
+// The session ends soon after the last read, since a POP3 session locks the maildrop for all other clients.
 func TestPOP3SessionEndsWhenNobodyReads(t *testing.T) {
 	t.Parallel()
 	c := dovecot.Dial(t, "poplock")

@@ -10,8 +10,8 @@ import (
 	"github.com/mailfs/mailfs/test/harness"
 )
 
-// An ordinary user mounts with fusermount3, owns what is in there, and keeps it from others, root too. Where the machine
-// gives ordinary users no /dev/fuse, mount says so.
+// An ordinary user mounts with fusermount3 and owns all files in the mount. Nobody else sees them, not even root. Where
+// ordinary users may not open /dev/fuse, mailfs mount says so.
 func TestOrdinaryUserMountsForNobodyElse(t *testing.T) {
 	t.Parallel()
 	dovecot.Dial(t, "ordinary").Put("INBOX", harness.Letters(96, 3)...)
@@ -21,7 +21,7 @@ func TestOrdinaryUserMountsForNobodyElse(t *testing.T) {
 	}
 	nobody := &syscall.Credential{Uid: 65534, Gid: 65534}
 	if os.Getuid() != 0 {
-		nobody = nil // who runs the tests is ordinary already
+		nobody = nil // the tests run as an ordinary user
 	}
 	if nobody != nil && info.Mode().Perm()&0o006 != 0o006 {
 		point := run.TempDir(t)
@@ -56,12 +56,10 @@ func TestOrdinaryUserMountsForNobodyElse(t *testing.T) {
 	m.Unmount(t)
 }
 
-// Root's mount is root's alone, unless --allow-other says otherwise.
+// Only root sees what root has mounted, unless --allow-other and the modes let others in.
 func TestOthersSeeRootsMountOnlyIfAllowed(t *testing.T) {
 	t.Parallel()
-	if os.Getuid() != 0 {
-		t.Fatal("this test needs root: run it as test/run does")
-	}
+	needRoot(t)
 	dovecot.Dial(t, "others").Put("INBOX", harness.Letters(97, 3)...)
 	nobody := &syscall.Credential{Uid: 65534, Gid: 65534}
 	for _, try := range []struct {
@@ -69,9 +67,9 @@ func TestOthersSeeRootsMountOnlyIfAllowed(t *testing.T) {
 		want string
 	}{
 		{nil, ""},
-		{[]string{"--allow-other"}, ""}, // let through by the kernel, kept away by the modes
+		{[]string{"--allow-other"}, ""}, // the kernel lets others through, the modes do not
 		{[]string{"-o", "allow_other", "--dir-mode", "0555", "--file-mode", "0444"}, "3\n"},
-		{[]string{"-o", "allow_other,uid=nobody"}, "3\n"}, // its owner
+		{[]string{"-o", "allow_other,uid=nobody"}, "3\n"}, // the user owns the files
 		{[]string{"-o", "allow_other,gid=65534,dir_mode=0550,file_mode=0440"}, "3\n"},
 		{[]string{"-o", "allow_other,gid=65534"}, ""},
 	} {
@@ -87,6 +85,14 @@ func TestOthersSeeRootsMountOnlyIfAllowed(t *testing.T) {
 	}
 }
 
+// needRoot skips a test that only root can run: one that mounts for others, or has a mount namespace of its own.
+func needRoot(t *testing.T) {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("this test needs root")
+	}
+}
+
 // as runs a script as another user.
 func as(t *testing.T, user *syscall.Credential, script string, args ...string) harness.Result {
 	t.Helper()
@@ -95,8 +101,7 @@ func as(t *testing.T, user *syscall.Credential, script string, args ...string) h
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: user}
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	err := cmd.Run()
-	if cmd.ProcessState == nil {
+	if err := harness.Finish(t, harness.Patience, cmd); cmd.ProcessState == nil {
 		t.Fatal(err)
 	}
 	return harness.Result{Stdout: stdout.String(), Stderr: stderr.String(), Code: cmd.ProcessState.ExitCode()}

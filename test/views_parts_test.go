@@ -20,9 +20,9 @@ import (
 	"github.com/mailfs/mailfs/test/harness"
 )
 
-// extract is how somebody else sees the parts of messages: Python's email package. It prints of each file the digests of
-// what is in it and is not the text that .parts calls body, in order. Where the message ends before the delimiter that
-// should, Python takes its last end of line for a piece of that delimiter; Dovecot does not, and either may be right.
+// extract is a program for Python, whose email package is an independent decoder. It prints for each message the digests
+// of its parts, in order, without the texts that .parts calls body. Where a message ends without the last delimiter,
+// Python takes the last line end for a piece of that delimiter and Dovecot does not. Either may be right.
 const extract = `
 import email, hashlib, json, pathlib, sys
 def leaves(m):
@@ -49,7 +49,7 @@ for path in pathlib.Path(sys.argv[1]).iterdir():
 json.dump(out, sys.stdout)
 `
 
-// mime writes random messages as programs write them, good ones and bad ones.
+// mime writes random messages, well-formed ones and malformed ones that programs write.
 type mime struct {
 	*rand.Rand
 	bounds int
@@ -100,7 +100,7 @@ func (m *mime) attachment() string {
 		code = strings.TrimRight(code, "=")
 		lines(60)
 		body.WriteString("\r\n")
-	case 6: // something behind the end
+	case 6: // with text behind the base64
 		lines(76)
 		body.WriteString("\r\n--\r\nsent with a bad gateway!\r\n")
 	case 7:
@@ -132,7 +132,7 @@ func (m *mime) text(kind string) string {
 	return "Content-Type: text/" + kind + "; charset=utf-8\r\n\r\n<p>some text " + fmt.Sprint(m.IntN(1000)) + "</p>\r\n"
 }
 
-// entity writes a part, with others in it as deep as depth.
+// entity writes a part, which may hold others down to depth levels.
 func (m *mime) entity(depth int) string {
 	if depth == 0 || m.IntN(5) == 0 {
 		switch m.IntN(6) {
@@ -175,7 +175,7 @@ func (m *mime) entity(depth int) string {
 	return b.String()
 }
 
-// hand are messages that were seen to be read in different ways, or would be.
+// hand holds messages written by hand that decoders read in different ways.
 var hand = []string{
 	"Content-Type: multipart/mixed\r\n\r\nno boundary\r\n",
 	"Content-Type: multipart/mixed; boundary=x\r\n\r\nthe boundary does not come\r\n",
@@ -190,8 +190,8 @@ var hand = []string{
 		"begin 644 u\r\n#0V%T\r\n`\r\nend\r\n--x--\r\n",
 }
 
-// Every attachment in .parts is what an independent decoder makes of the message, byte for byte, and as long as its size
-// said: over IMAP from the server's own account of the parts, over POP3 from the message.
+// Every attachment in .parts has the bytes that Python's decoder finds, and the size announced before: over IMAP from the
+// server's BODYSTRUCTURE, over POP3 from the message.
 func TestPartsAreWhatPythonDecodes(t *testing.T) {
 	t.Parallel()
 	if _, err := exec.LookPath("python3"); err != nil {
@@ -215,12 +215,14 @@ func TestPartsAreWhatPythonDecodes(t *testing.T) {
 			views := partsOf(t, filepath.Join(box, ".parts")) // before the messages are read
 			plain := run.TempDir(t)
 			harness.Shell(t, box, `cp *.eml "$1"`, plain)
-			out, err := exec.Command("python3", "-c", extract, plain).Output()
-			if err != nil {
+			var out bytes.Buffer
+			python := exec.Command("python3", "-c", extract, plain)
+			python.Stdout = &out
+			if err := harness.Finish(t, 2*time.Minute, python); err != nil {
 				t.Fatal(err)
 			}
-			var want map[string][][]string // any of the last
-			if err := json.Unmarshal(out, &want); err != nil {
+			var want map[string][][]string // by file and part: the digests of which one must be right
+			if err := json.Unmarshal(out.Bytes(), &want); err != nil {
 				t.Fatal(err)
 			}
 			if len(want) != len(messages) || len(views) != len(messages) {
@@ -242,10 +244,10 @@ func TestPartsAreWhatPythonDecodes(t *testing.T) {
 	}
 }
 
-// seenParts are the attachments of one message.
+// seenParts has the attachments of one message, in order.
 type seenParts struct{ names, digests []string }
 
-// partsOf reads .parts, and fails the test over a file that is not as long as it said.
+// partsOf reads .parts. A file that is not as long as its attributes said fails the test.
 func partsOf(t *testing.T, dir string) map[string]seenParts {
 	t.Helper()
 	all := map[string]seenParts{}
@@ -285,8 +287,8 @@ func partsOf(t *testing.T, dir string) map[string]seenParts {
 	return all
 }
 
-// What the server says of the structure may be wrong: files in .parts are as long as what is read from them, and hold what is in
-// the message.
+// Files in .parts have the size that was announced and hold what is in the message, even when the server's BODYSTRUCTURE is
+// wrong.
 func TestPartsHoldWhatIsInTheMessageWhateverTheServerSays(t *testing.T) {
 	t.Parallel()
 	c := dovecot.Dial(t, "wrongparts")
@@ -344,7 +346,7 @@ func TestPartsHoldWhatIsInTheMessageWhateverTheServerSays(t *testing.T) {
 	}
 }
 
-// The names of parts are those that they give themselves, made fit for a file and for each other.
+// A part has the name that its header gives, made fit for a file and different from all others.
 func TestPartsAreNamedAsTheyNameThemselves(t *testing.T) {
 	t.Parallel()
 	part := func(head, body string) string { return "--x\r\n" + head + "\r\n\r\n" + body + "\r\n" }
@@ -401,7 +403,7 @@ func TestPartsAreNamedAsTheyNameThemselves(t *testing.T) {
 	}
 }
 
-// Looking at what parts a message has costs no part, and reading one costs that one.
+// Listing the parts of a message fetches none of them, and reading one fetches that one.
 func TestPartsAreFetchedAlone(t *testing.T) {
 	t.Parallel()
 	large := func(name string, n int) string {

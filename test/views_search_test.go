@@ -15,7 +15,7 @@ import (
 	"github.com/mailfs/mailfs/test/harness"
 )
 
-// plantSearches puts mail into two mailboxes of a user.
+// plantSearches puts messages for queries into two mailboxes of a user.
 func plantSearches(t *testing.T, user string) {
 	t.Helper()
 	c := dovecot.Dial(t, user)
@@ -32,7 +32,7 @@ func plantSearches(t *testing.T, user string) {
 	c.Put("Archive/2025", letter("alice@example.com", "Invoice 0", "the total is 99\r\n", -30, imap.FlagSeen))
 }
 
-// queries and the UIDs that they find in INBOX.
+// queries are searches, with the UIDs that they find in INBOX.
 var queries = []struct {
 	query string
 	uids  []int
@@ -76,7 +76,7 @@ func foundIn(t *testing.T, dir string) (uids []int, names []string) {
 	return uids, names
 }
 
-// A query finds what the server's SEARCH finds, under the names and inodes of the mailbox, in one round trip.
+// A query finds what SEARCH of the server finds, with the names and inode numbers of the mailbox, in one round trip.
 func TestSearchFindsWhatTheServerFinds(t *testing.T) {
 	t.Parallel()
 	plantSearches(t, "search")
@@ -116,7 +116,7 @@ func TestSearchFindsWhatTheServerFinds(t *testing.T) {
 	}
 }
 
-// At the root of an account all mailboxes are searched.
+// A search at the root of an account searches all mailboxes.
 func TestSearchAtTheRootSearchesAllMailboxes(t *testing.T) {
 	t.Parallel()
 	plantSearches(t, "searchall")
@@ -128,7 +128,7 @@ func TestSearchAtTheRootSearchesAllMailboxes(t *testing.T) {
 	}
 }
 
-// Nonsense is EINVAL, and the log says where it is.
+// A query that makes no sense is EINVAL, and the log says at which character.
 func TestQueryThatMakesNoSenseIsEINVAL(t *testing.T) {
 	t.Parallel()
 	plantSearches(t, "nonsense")
@@ -149,7 +149,7 @@ func TestQueryThatMakesNoSenseIsEINVAL(t *testing.T) {
 	}
 }
 
-// New mail is found as soon as it is listed, and mail that is gone is not.
+// A search finds new mail once it is listed, and no longer finds mail that was removed.
 func TestSearchFollowsTheMailbox(t *testing.T) {
 	t.Parallel()
 	plantSearches(t, "searchnew")
@@ -167,7 +167,7 @@ func TestSearchFollowsTheMailbox(t *testing.T) {
 	})
 }
 
-// Without a server that searches, what is kept is searched: over POP3, and when the server can't be reached.
+// The cache is searched over POP3, and when the server can't be reached.
 func TestSearchWithoutServerSearchesTheCache(t *testing.T) {
 	t.Parallel()
 	plantSearches(t, "searchkept")

@@ -16,7 +16,7 @@ import (
 	"github.com/mailfs/mailfs/test/harness"
 )
 
-// quoted writes text in quoted-printable, every byte of it, in lines.
+// quoted returns text in quoted-printable, with every byte encoded.
 func quoted(text string) string {
 	var b strings.Builder
 	for i, c := range []byte(text) {
@@ -28,7 +28,7 @@ func quoted(text string) string {
 	return b.String() + "\r\n"
 }
 
-// inBase64 writes data in base64, in lines.
+// inBase64 returns data in base64, in lines of 76 characters.
 func inBase64(data []byte) string {
 	var b strings.Builder
 	for code := base64.StdEncoding.EncodeToString(data); code != ""; {
@@ -39,7 +39,7 @@ func inBase64(data []byte) string {
 	return b.String()
 }
 
-// said are the ways in which a message can say something.
+// said holds the ways in which a message can hold a text.
 var said = []struct {
 	what string
 	part func(marker string) string
@@ -79,8 +79,8 @@ var said = []struct {
 	}},
 }
 
-// plantTexts delivers messages that say something each, most of them beside an attachment that makes up most of the
-// mailbox, and returns what they say and how large they are.
+// plantTexts delivers n messages whose text holds one marker each. Two of three have an attachment, which takes most of the
+// bytes. It returns the markers and the size of all messages.
 func plantTexts(t *testing.T, user string, n int) (markers []string, size int64) {
 	t.Helper()
 	rnd := rand.New(rand.NewPCG(7, 7))
@@ -106,8 +106,8 @@ func plantTexts(t *testing.T, user string, n int) (markers []string, size int64)
 	return markers, size
 }
 
-// grep -r in .text finds what any message says, once, each file is as long as its size says, and attachments stay on the
-// server. A second mount makes the same of it.
+// grep -r in .text finds the marker of every message once. Each file has the size that its attributes say, attachments stay
+// on the server, and a second mount makes the same texts.
 func TestGrepInTextsFindsWhatMessagesSay(t *testing.T) {
 	t.Parallel()
 	markers, size := plantTexts(t, "texts", 330)
@@ -133,7 +133,7 @@ func TestGrepInTextsFindsWhatMessagesSay(t *testing.T) {
 	if took > size/4 {
 		t.Errorf("grep in .text took %d bytes of %d", took, size)
 	}
-	// One message after the other would be two commands for each.
+	// Fetched one after the other, each message would take two commands.
 	if n := len(proxy.Commands(`UID FETCH`)); n > len(markers)/4 {
 		t.Errorf("%d FETCH commands for %d texts", n, len(markers))
 	}
@@ -146,7 +146,7 @@ func TestGrepInTextsFindsWhatMessagesSay(t *testing.T) {
 	sums := harness.Shell(t, m.Path, `cd INBOX/.text; sha256sum *; stat -c '%i %n' *`)
 	m.Unmount(t)
 	m = run.Mount(t, args...)
-	harness.Shell(t, m.Path, `cat INBOX/*.eml >/dev/null`) // texts are made of the messages this time
+	harness.Shell(t, m.Path, `cat INBOX/*.eml >/dev/null`) // this time the texts are made from whole messages
 	if again := harness.Shell(t, m.Path, `cd INBOX/.text; sha256sum *; stat -c '%i %n' *`); again != sums {
 		t.Errorf("texts made of whole messages differ from those that are not:\n%s", firstDifference(sums, again))
 	}
@@ -162,7 +162,7 @@ func firstDifference(a, b string) string {
 	return ""
 }
 
-// What a text looks like.
+// A text is a short header, the body as plain text, and a line for each attachment.
 func TestTextIsHeaderBodyAndListOfAttachments(t *testing.T) {
 	t.Parallel()
 	mail := "From: =?utf-8?Q?J=C3=B6rg?= <j@example.com>\r\nTo: b@example.com,\r\n c@example.com\r\nX-Other: x\r\n" +
@@ -190,7 +190,7 @@ func TestTextIsHeaderBodyAndListOfAttachments(t *testing.T) {
 	}
 }
 
-// Nobody who walks a mailbox meets a view, and a folder of that name is still there.
+// A program that walks a mailbox meets no view, and mailboxes that have the name of a view are still there.
 func TestNobodyWhoWalksAMailboxMeetsAView(t *testing.T) {
 	t.Parallel()
 	c := dovecot.Dial(t, "hidden")
@@ -198,7 +198,7 @@ func TestNobodyWhoWalksAMailboxMeetsAView(t *testing.T) {
 	c.Put("Box", harness.Letters(30, 3)...)
 	c.Put("Box/.text", harness.Letters(31, 1)...)
 	m := run.Mount(t, append(trust(), imaps("hidden"))...)
-	harness.Shell(t, m.Path, `ls Box/.text Box/.parts Box/.search Box/.search/Letter >/dev/null`) // so that the kernel knows them
+	harness.Shell(t, m.Path, `ls Box/.text Box/.parts Box/.search Box/.search/Letter >/dev/null`) // now the kernel has cached them
 	to := run.TempDir(t)
 	out := harness.Shell(t, m.Path, `find . | sort; cp -r Box "$1"; grep -rc needle Box | wc -l; ls -a Box; tar cf - Box | tar tf -`, to)
 	for line := range strings.Lines(out) {
@@ -224,8 +224,7 @@ func TestNobodyWhoWalksAMailboxMeetsAView(t *testing.T) {
 	}
 }
 
-// A structure that go-imap gives up the connection for costs the message it is of a fetch of the whole, and nobody else
-// anything.
+// go-imap ends the connection over a BODYSTRUCTURE that it can't parse. That message is then fetched whole, and no other.
 func TestStructureThatCanNotBeParsedCostsOneFetch(t *testing.T) {
 	t.Parallel()
 	markers, _ := plantTexts(t, "garbled", 33)
@@ -246,13 +245,13 @@ func TestStructureThatCanNotBeParsedCostsOneFetch(t *testing.T) {
 	if n := len(strings.Fields(harness.Shell(t, m.Path, `ls -d INBOX/.parts/*/headers.txt`))); n != len(markers) {
 		t.Errorf("%d messages with parts, want %d", n, len(markers))
 	}
-	whole := slices.Sorted(maps.Keys(asked(proxy.Said()))) // perhaps again, when the connection ended meanwhile
+	whole := slices.Sorted(maps.Keys(asked(proxy.Said()))) // perhaps twice, where the connection ended meanwhile
 	if !slices.Equal(whole, []int{5, 17}) {
 		t.Errorf("messages %v were fetched whole, want 5 and 17", whole)
 	}
 }
 
-// Structures made to hurt are bounded, and harm nobody else.
+// Messages made to exhaust memory or time are bounded, and harm no other message.
 func TestStructuresMadeToHurtAreBounded(t *testing.T) {
 	t.Parallel()
 	deep := func(n int) string {
@@ -294,7 +293,7 @@ func TestStructuresMadeToHurtAreBounded(t *testing.T) {
 	}
 }
 
-// What was seen can be seen when the server can't be reached, also after a remount.
+// Texts and parts that were read can be read without the server, also after another mount.
 func TestViewsStayWithoutServer(t *testing.T) {
 	t.Parallel()
 	plantTexts(t, "textsstay", 12)
