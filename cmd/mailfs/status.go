@@ -31,16 +31,16 @@ type mountStatus struct {
 // explained replaces the errors of accounts by lines for people, which say what the user can do.
 func explained(j *config.Job, s cache.Status) cache.Status {
 	for i := range s.Accounts {
-		a, told := &j.Accounts[i], &s.Accounts[i]
-		told.Server = a.Label()
-		if told.Failure == nil {
+		a, shown := &j.Accounts[i], &s.Accounts[i]
+		shown.Server = a.Label()
+		if shown.Failure == nil {
 			continue
 		}
-		e := failed(a, told.Failure)
+		e := failed(a, shown.Failure)
 		if a.PasswordCommand == "" && a.TokenCommand == "" && a.OAuth == nil {
 			e.advice = "give another password with mailfs login " + a.Called()
 		}
-		told.Error = oneLine(e.explain())
+		shown.Error = oneLine(e.explain())
 	}
 	return s
 }

@@ -16,7 +16,7 @@ const statusEvery = 2 * time.Second
 // Supervisor sends systemd the state of this process, if systemd has started the process as a service of Type=notify.
 type Supervisor struct {
 	socket *net.UnixAddr // nil: this process is no such service
-	told   string        // the last state that was sent
+	sent   string        // the last state that was sent
 }
 
 // NewSupervisor takes the socket from the environment: commands that this process starts do not get it.
@@ -31,7 +31,7 @@ func NewSupervisor() *Supervisor {
 
 // tell sends a state. Errors are dropped: mail is served also while systemd does not listen.
 func (s *Supervisor) tell(state string) {
-	if s.socket == nil || state == s.told {
+	if s.socket == nil || state == s.sent {
 		return
 	}
 	conn, err := net.DialUnix("unixgram", nil, s.socket)
@@ -40,7 +40,7 @@ func (s *Supervisor) tell(state string) {
 	}
 	defer conn.Close()
 	if _, err := conn.Write([]byte(state)); err == nil {
-		s.told = state
+		s.sent = state
 	}
 }
 
