@@ -160,13 +160,16 @@ func (m *Mailbox) fetchPiecesLocked(r *largeRead, size int64, run walk.Run) {
 				m.verify(r.ref, size)
 			}
 		}
-		for n := from; n < to; n++ {
-			key := bodyKey{mailbox: m, ref: r.ref, piece: n}
-			piece := data[:min(walk.PieceSize, len(data))]
-			data = data[len(piece):]
-			m.inflight.finish(key, fetches[key], piece, err)
-			if err == nil {
-				m.fill(r, n, piece)
+		pieces := make([][]byte, to-from)
+		for i := range pieces {
+			pieces[i] = data[:min(walk.PieceSize, len(data))]
+			data = data[len(pieces[i]):]
+			key := bodyKey{mailbox: m, ref: r.ref, piece: from + uint32(i)}
+			m.inflight.finish(key, fetches[key], pieces[i], err)
+		}
+		if err == nil {
+			for i, piece := range pieces { // now that no reader waits for one: the disk may be slow
+				m.fill(r, from+uint32(i), piece)
 			}
 		}
 	})

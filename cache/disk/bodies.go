@@ -44,6 +44,8 @@ type Bodies struct {
 	dropped []Key                      // files that left lru and are to be removed
 	leaving map[Key]int                // files that are being removed, and how often
 	pending map[Key]chan struct{}      // that are to be written; closed when they are, or can't be
+	scans   int                        // that go on
+	gone    map[Key]bool               // files that were dropped while a scan went on; nil else
 	paused  time.Time                  // until then nothing is written: the disk is full
 }
 
@@ -159,6 +161,9 @@ func (b *Bodies) remove(k Key) {
 func (b *Bodies) dropLocked(k Key) {
 	b.dropped = append(b.dropped, k)
 	b.leaving[k]++
+	if b.scans > 0 {
+		b.gone[k] = true
+	}
 }
 
 // unlockAndSweep unlocks mu, then removes the files that were dropped while it was locked. None of them is written again

@@ -166,6 +166,57 @@ func TestDiskRemovesWhatARunLeftHalfWritten(t *testing.T) {
 	}
 }
 
+// What is written while a store is scanned is counted once and newer than what was there; what is forgotten meanwhile does not
+// come back; and the scan leaves alone what is being written.
+func TestScanGoesOnBesideWritersAndReaders(t *testing.T) {
+	dir := t.TempDir()
+	d, key := openBodies(t, dir, 1<<20)
+	for i := range 4 {
+		d.Write(key(i), body(i, 800))
+	}
+	left := key(8).tempName()
+	if err := os.WriteFile(left, []byte("half"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+
+	s := &Store{bodies: dir, scanned: make(chan struct{})}
+	key = func(i int) Key { return s.Key(HashOf("INBOX"), table.Ref{UIDValidity: 7, UID: remote.UID(i)}) }
+	d = NewBodies(4*(800+trailerLength), slog.New(slog.DiscardHandler))
+	defer d.Close()
+	d.scans, d.gone = 1, map[Key]bool{} // the scan goes on, and finds what follows
+	all := d.find(s)
+	if _, err := os.Lstat(left); err == nil {
+		t.Error("what an earlier run was writing is still there")
+	}
+	d.Write(key(3), body(3, 800)) // is there already
+	d.Write(key(4), body(4, 800))
+	d.remove(key(2))
+	d.mu.Lock()
+	d.lru.Add(key(5), 0) // is being written
+	d.mu.Unlock()
+	if err := os.WriteFile(key(5).tempName(), []byte("half"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d.find(s)
+	if _, err := os.Lstat(key(5).tempName()); err != nil {
+		t.Error("the scan has removed what is being written")
+	}
+	d.mu.Lock()
+	d.lru.Remove(key(5))
+	d.admitLocked(s, all)
+	d.unlockAndSweep()
+	close(s.scanned)
+	if n, used := d.Usage(); n != 4 || used != 4*(800+trailerLength) {
+		t.Errorf("%d bodies of %d bytes", n, used)
+	}
+	d.Write(key(6), body(6, 800)) // in place of the one that was not read for longest
+	for i, want := range []bool{false, true, false, true, true, false, true} {
+		if _, ok := d.Read(key(i)); ok != want {
+			t.Errorf("%d is there: %v", i, ok)
+		}
+	}
+}
+
 func TestDiskForgetsOtherUIDValidities(t *testing.T) {
 	dir := t.TempDir()
 	d, key := openBodies(t, dir, 1<<20)

@@ -33,7 +33,6 @@ func (b *Bodies) reserve(k Key, size int64, listed bool) bool {
 		_, err := os.Lstat(k.path())
 		return err != nil
 	}
-	<-k.store.scanned
 	b.making.Lock()
 	defer b.making.Unlock()
 	b.mu.Lock()

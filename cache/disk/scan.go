@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/mailfs/mailfs/cache/table"
@@ -15,40 +16,73 @@ import (
 )
 
 // Scan finds the files of a store that earlier runs have written, and removes what such a run was writing when it ended. It
-// may take long; nothing is written to the store before it has ended. To be called once for a store.
+// may take long. Meanwhile bodies are written and read, and the store takes more than the budget if there is much in it. To be
+// called once for a store.
 func (b *Bodies) Scan(s *Store) {
 	defer close(s.scanned)
-	type found struct {
-		Key
-		size int64
-		used time.Time
+	b.mu.Lock()
+	if b.scans++; b.gone == nil {
+		b.gone = map[Key]bool{}
 	}
-	var all []found
+	b.mu.Unlock()
+	all := b.find(s)
+	b.mu.Lock()
+	defer b.unlockAndSweep()
+	if !s.pinned {
+		b.admitLocked(s, all)
+	}
+	if b.scans--; b.scans == 0 {
+		b.gone = nil
+	}
+}
+
+// found is a file that a scan has found.
+type found struct {
+	Key
+	size int64     // bytes
+	used time.Time // when it was last read or written
+}
+
+// find returns the bodies of a store, and removes other files.
+func (b *Bodies) find(s *Store) (all []found) {
 	filepath.WalkDir(s.bodies, func(path string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {
 			return nil
 		}
 		k, ok := s.keyOf(path)
 		info, err := e.Info()
-		if err != nil {
-			return nil
-		}
-		if !ok {
+		switch {
+		case err != nil:
+		case ok:
+			all = append(all, found{k, info.Size(), info.ModTime()})
+		case !b.writing(s, path):
 			os.Remove(path)
-			return nil
 		}
-		all = append(all, found{k, info.Size(), info.ModTime()})
 		return nil
 	})
-	if s.pinned {
-		return
-	}
-	slices.SortFunc(all, func(a, b found) int { return a.used.Compare(b.used) })
+	return all
+}
+
+// writing tells whether a path is the temporary name of a file that is being written.
+func (b *Bodies) writing(s *Store, path string) bool {
+	k, ok := s.keyOf(strings.TrimSuffix(path, tempEnd))
 	b.mu.Lock()
-	defer b.unlockAndSweep()
+	defer b.mu.Unlock()
+	return ok && (s.pinned && b.pending[k] != nil || b.lru.Contains(k))
+}
+
+// admitLocked has the files that a scan of a store has found be the ones read least recently.
+func (b *Bodies) admitLocked(s *Store, all []found) {
+	newer := slices.DeleteFunc(b.lru.Keys(), func(k Key) bool { return k.store != s })
+	slices.SortFunc(all, func(a, b found) int { return a.used.Compare(b.used) })
 	for _, f := range all {
-		b.used += f.size
-		b.lru.Add(f.Key, f.size)
+		if !b.lru.Contains(f.Key) && !b.gone[f.Key] {
+			b.used += f.size
+			b.lru.Add(f.Key, f.size)
+		}
+	}
+	for _, k := range newer {
+		b.lru.Get(k)
 	}
 	for b.used > b.budget && b.lru.Len() > 0 {
 		b.lru.RemoveOldest()
