@@ -56,13 +56,14 @@ var testArrows = map[string][]string{
 	"remote":          {"remote/remotetest"},
 	"remote/imap":     {"remote/remotetest"},
 	"remote/pop3":     {"remote/remotetest"},
+	"remote/smtp":     {"remote/remotetest"},
 	"cmd/mailfs/demo": {"remote/pop3", "remote/dial", "remote"},
 }
 
 // libraries are packages of others that only some packages import, and which.
 var libraries = map[string][]string{
 	"github.com/hanwen/go-fuse":     {"fs"},
-	"github.com/emersion/go-imap":   {"remote/imap", "remote/imap/wire", "cmd/mailfs/demo"},
+	"github.com/emersion/go-imap":   {"remote/imap", "remote/imap/wire", "remote/remotetest", "cmd/mailfs/demo"},
 	"github.com/knadh/go-pop3":      {"remote/pop3"},
 	"github.com/emersion/go-smtp":   {"remote/smtp"},
 	"go.etcd.io/bbolt":              {"cache/disk"},
