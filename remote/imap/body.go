@@ -17,7 +17,7 @@ import (
 
 const (
 	bodiesAtOnce = 1000    // messages of one FETCH
-	trusted      = 8 << 20 // bytes that are allocated on the word of the server alone
+	trusted      = 8 << 20 // bytes that are allocated because the server announces them
 )
 
 // Bodies implements remote.Account. The messages come in one FETCH.
@@ -39,7 +39,7 @@ func (a *Account) Bodies(ctx context.Context, at remote.Place, uids []remote.UID
 	})
 }
 
-// read fetches messages as r says.
+// read fetches messages as r says. An error over single messages is returned after the others have come.
 func (a *Account) read(ctx context.Context, uids []remote.UID, r *reading) error {
 	r.a = a
 	defer r.stop()
@@ -58,28 +58,29 @@ func (a *Account) read(ctx context.Context, uids []remote.UID, r *reading) error
 	return failed
 }
 
-// reading is one call of Bodies, or of what else fetches something of many messages.
+// reading is one call of Bodies, Structures or Sections: it fetches something of many messages.
 type reading struct {
 	box
 	a       *Account
 	options *goimap.FetchOptions
-	// parse reads one FETCH response. give hands on what it held; nil if that is not what was asked for. An error is the
-	// end of the connection.
+	// parse reads one FETCH response. give, which is called if the message was asked for, hands its content to the caller; it
+	// is nil if the response does not hold what was asked for. An error is the end of the connection.
 	parse func(*imapclient.FetchMessageData) (uid remote.UID, give func(), err error)
-	// garbled is called for a message whose answer can't be parsed; nil makes that an error.
-	garbled func(remote.UID)
+	// unparsable is called for a message whose answer can't be parsed; nil makes that an error.
+	unparsable func(remote.UID)
 
-	mu      sync.Mutex // held while something is handed on
-	stopped bool
+	mu      sync.Mutex // held while give or unparsable is called; guards stopped
+	stopped bool       // the caller is gone
 }
 
-// stop makes what arrives from now on be dropped.
+// stop has everything dropped that arrives from now on.
 func (r *reading) stop() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.stopped = true
 }
 
+// deliver calls give, unless the caller is gone.
 func (r *reading) deliver(give func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -88,8 +89,8 @@ func (r *reading) deliver(give func()) {
 	}
 }
 
-// read fetches messages, and those that did not come a second time: the answer to a FETCH may have been taken for
-// another one, or without the body, or the session had not been told of the message.
+// read fetches messages, and once more those that did not come: go-imap may have taken the answer for that to another
+// command, it may have come without the body, or the message was not announced to the session yet.
 func (r *reading) read(ctx context.Context, set *remote.UIDSet) error {
 	var err error
 	for try := range 2 {
@@ -109,8 +110,8 @@ func (r *reading) read(ctx context.Context, set *remote.UIDSet) error {
 	return r.blame(ctx, set, err)
 }
 
-// isolate fetches messages of which one, at least, comes in an answer that go-imap can't parse. Servers answer in
-// order: the first that does not come is the suspect.
+// isolate fetches messages of which at least one comes in an answer that go-imap can't parse. Servers answer in order: the
+// first message that does not come is the suspect.
 func (r *reading) isolate(ctx context.Context, set *remote.UIDSet) error {
 	var failed error
 	for set.Len() > 0 {
@@ -134,10 +135,10 @@ func (r *reading) isolate(ctx context.Context, set *remote.UIDSet) error {
 		}
 		if came.Len() == 0 && err != nil {
 			uid := suspect.Ranges()[0].First
-			if r.garbled != nil {
+			if r.unparsable != nil {
 				r.a.log.Warn("what parts a message has can't be understood: it is read whole", "mailbox", r.Mailbox,
 					"uid", uid, "error", err)
-				r.deliver(func() { r.garbled(uid) })
+				r.deliver(func() { r.unparsable(uid) })
 			} else {
 				r.a.log.Warn("a message can't be read", "mailbox", r.Mailbox, "uid", uid, "error", err)
 				failed = fmt.Errorf("UID %d in %q: %w", uid, r.Mailbox, err)
@@ -148,7 +149,7 @@ func (r *reading) isolate(ctx context.Context, set *remote.UIDSet) error {
 	return failed
 }
 
-// blame returns an error if one of the messages that did not come is there.
+// blame returns an error if one of the messages that did not come is in the mailbox: why, if that is not nil.
 func (r *reading) blame(ctx context.Context, missing *remote.UIDSet, why error) error {
 	if missing.Len() == 0 {
 		return nil
@@ -163,6 +164,8 @@ func (r *reading) blame(ctx context.Context, missing *remote.UIDSet, why error) 
 	return fmt.Errorf("UID %d in %q: %w", there.Ranges()[0].First, r.Mailbox, why)
 }
 
+// fetch runs one FETCH, with nothing else on the connection if alone is set, and returns which messages came. announce is as
+// with session.fetch.
 func (r *reading) fetch(ctx context.Context, set *remote.UIDSet, announce, alone bool) (*remote.UIDSet, error) {
 	came := &remote.UIDSet{}
 	err := r.a.pool.use(ctx, r.fetching(set, alone), func(s *session) error {
@@ -199,8 +202,7 @@ func readBody(data *imapclient.FetchMessageData) (uid remote.UID, body []byte, e
 	return uid, body, nil
 }
 
-// drain reads a literal into one buffer of its size, never nil. Beyond what is trusted the buffer grows as data
-// arrives.
+// drain reads a literal into one buffer of its size, never nil. A buffer of more than trusted bytes grows as data arrives.
 func drain(l goimap.LiteralReader) ([]byte, error) {
 	size := l.Size()
 	body := buffer.Get(int(min(size, trusted)))[:0]

@@ -26,10 +26,11 @@ const (
 	heading                   // BODY.PEEK[HEADER]
 )
 
-// everything is what a message is listed with. ENVELOPE would cost 2.5 times the CPU, and go-imap's parser for it ends
-// the connection over broken mail.
+// everything is what a message is listed with. ENVELOPE in place of header would cost 2.5 times the CPU, and go-imap's parser
+// for it ends the connection over broken mail.
 const everything = size | date | flags | header
 
+// options returns the items as go-imap asks for them.
 func (i items) options() *goimap.FetchOptions {
 	o := &goimap.FetchOptions{UID: true, RFC822Size: i&size != 0, InternalDate: i&date != 0, Flags: i&flags != 0}
 	if i&(header|heading) != 0 {
@@ -42,8 +43,8 @@ func (i items) options() *goimap.FetchOptions {
 	return o
 }
 
-// readMessage reads one FETCH response. Its header is put at the end of arena, cut at remote.MaxHeader. got says which
-// items came. An error is the end of the connection.
+// readMessage reads one FETCH response. The header of the message, cut at remote.MaxHeader, is appended to arena, which is
+// returned. got says which items came. An error is the end of the connection.
 func readMessage(data *imapclient.FetchMessageData, arena []byte) (m remote.Message, got items, _ []byte, err error) {
 	for item := data.Next(); item != nil; item = data.Next() {
 		switch item := item.(type) {
@@ -77,7 +78,8 @@ func readMessage(data *imapclient.FetchMessageData, arena []byte) (m remote.Mess
 	return m, got, arena, nil
 }
 
-// flagNames leaves out \Recent, which is of the session and not of the message (RFC 3501, section 2.3.2).
+// flagNames returns flags as they are spelled, without \Recent, which is the session's and not the message's (RFC 3501,
+// section 2.3.2).
 func flagNames(in []goimap.Flag) []string {
 	out := make([]string, 0, len(in))
 	for _, f := range in {
@@ -104,7 +106,8 @@ func (b box) fetching(set *remote.UIDSet, alone bool) *request {
 	return &request{lane: b.lane, mailbox: b.Mailbox, validity: b.UIDValidity, alone: alone, fetches: set, prio: b.Priority}
 }
 
-// one fetches some items of one message. got is 0 when the message did not come.
+// one fetches the items want of one message, with nothing else on the connection if alone is set. The items that came are
+// returned: 0 when the message did not come.
 func (a *Account) one(ctx context.Context, b box, uid remote.UID, want items, alone bool) (
 	remote.Message, items, error) {
 	var (
@@ -124,10 +127,10 @@ func (a *Account) one(ctx context.Context, b box, uid remote.UID, want items, al
 	return m, got & want, nil
 }
 
-// fetch runs one UID FETCH and hands every response to take, which reads it to its end or to the end of the
-// connection, which it returns. announce first gives the server an occasion to tell of messages that are new to the
-// session; so does asking for such a message. It is sent without waiting for the mailbox to be open, and what comes from
-// another one than was meant is dropped.
+// fetch runs one UID FETCH and hands every response to take. take reads a response to its end; an error of take says that the
+// connection has ended. announce has a NOOP sent first, which gives the server an occasion to announce messages that are new
+// to the session; so does asking for such a message. FETCH is sent without waiting for the mailbox to be open. If it can't be
+// opened, or is another one than was meant, what comes is dropped.
 func (s *session) fetch(set *remote.UIDSet, o *goimap.FetchOptions, announce bool,
 	take func(*imapclient.FetchMessageData) error) error {
 	last := uint32(set.Last())
@@ -140,7 +143,7 @@ func (s *session) fetch(set *remote.UIDSet, o *goimap.FetchOptions, announce boo
 	cmd := s.client.Fetch(wireSet(set), o)
 	if opening != nil {
 		if err := opening(); err != nil {
-			_ = cmd.Close() // why it can't be is known
+			_ = cmd.Close() // it is refused, since no mailbox is open
 			return err
 		}
 	}
@@ -159,7 +162,8 @@ func (s *session) fetch(set *remote.UIDSet, o *goimap.FetchOptions, announce boo
 	return s.fault(err)
 }
 
-// search returns which of the messages within are in the mailbox; of all if within is nil.
+// search returns which messages are in the mailbox: of within, or of all if that is nil. An answer of more than most UIDs is
+// ErrServer.
 func (a *Account) search(ctx context.Context, b box, within *remote.UIDSet, most int) (*remote.UIDSet, error) {
 	var found *remote.UIDSet
 	q := &request{lane: b.lane, mailbox: b.Mailbox, validity: b.UIDValidity, single: true, prio: b.Priority}

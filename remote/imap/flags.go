@@ -32,8 +32,8 @@ func (y *syncing) flagChanges(since remote.Version, known *remote.UIDSet) []job 
 	return jobs
 }
 
-// fetchFlags asks for the flags that have changed since a MODSEQ, or all if that is 0. Where the answer can't be
-// parsed, the flags of the mailbox are left as they are known from then on.
+// fetchFlags asks for the flags of the messages in set that have changed since a MODSEQ, or of all of them if that is 0. Where
+// the answer can't be parsed, the flags of the mailbox are not asked for again: they stay as they are known.
 func (y *syncing) fetchFlags(ctx context.Context, set *remote.UIDSet, changedSince uint64) error {
 	options := flags.options()
 	options.ChangedSince = changedSince
@@ -74,7 +74,7 @@ func (y *syncing) fetchFlags(ctx context.Context, set *remote.UIDSet, changedSin
 
 // unreadable is a set of mailboxes whose flags can't be understood.
 type unreadable struct {
-	mu  sync.Mutex
+	mu  sync.Mutex // guards set
 	set map[string]bool
 }
 

@@ -1,8 +1,8 @@
 // Package imap is remote.Account over IMAP (RFC 3501, RFC 9051), with go-imap as the client. Mailboxes are opened with
 // EXAMINE, messages read with BODY.PEEK; nothing on the server changes.
 //
-// Every command runs in a goroutine of its own that takes the whole answer off the connection at full speed, whoever
-// still waits for it: a literal that nobody reads stops everything else on the connection.
+// Every command runs in a goroutine of its own that takes the whole answer off the connection at full speed, also when
+// nobody waits for it any more: a literal that is not read stops everything else on the connection.
 package imap
 
 import (
@@ -20,11 +20,11 @@ import (
 type Options struct {
 	// Connections is how many connections the account may have at most; 0 means 2: one for listings, one for bodies.
 	Connections int
-	// Idle is how long a connection is kept that nobody uses; 0 means 5 minutes. Servers end theirs after 30 (RFC 9051,
-	// section 5.4).
+	// Idle is how long a connection that nobody uses is kept; 0 means 5 minutes. Servers end such a connection after 30
+	// (RFC 9051, section 5.4).
 	Idle time.Duration
-	// Log gets what the user can't see otherwise: messages that had to be listed in a roundabout way, refused
-	// connections. nil means slog.Default().
+	// Log gets what no error tells: messages that had to be listed item by item, connections that were refused. nil means
+	// slog.Default().
 	Log *slog.Logger
 }
 

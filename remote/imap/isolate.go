@@ -9,16 +9,16 @@ import (
 	"github.com/mailfs/mailfs/remote/imap/wire"
 )
 
-// levels are what messages are listed with, when too many answers can't be parsed with what was asked for before. The
-// last asks for nothing: all that is known then is that the message is there.
+// levels are the items that messages are listed with: the next level when too many answers can't be parsed at the one before.
+// The last asks for nothing: all that is known then is that the message is there.
 var levels = [...]items{everything, size | header, size, 0}
 
-// enough is how many answers that can't be parsed are put up with before the next level.
+// enough is how many answers that can't be parsed are put up with at one level.
 const enough = 8
 
-// isolate lists messages of which one, at least, comes in an answer that go-imap can't parse. Servers answer in
-// order: the first that does not come is the suspect, and listed by itself. Every such answer costs a connection;
-// after some of them less is asked for.
+// isolate lists messages of which at least one comes in an answer that go-imap can't parse. Servers answer in order: the
+// first message that does not come is the suspect, and is listed by itself. Every such answer costs a connection; after some
+// of them less is asked for.
 func (y *syncing) isolate(ctx context.Context, set *remote.UIDSet) error {
 	if set.Len() == 0 {
 		return nil
@@ -36,9 +36,9 @@ func (y *syncing) isolate(ctx context.Context, set *remote.UIDSet) error {
 		switch {
 		case refused(err):
 			y.doubt()
-			return y.settle(ctx, partial)
+			return y.complete(ctx, partial)
 		case err == nil:
-			return y.settle(ctx, partial)
+			return y.complete(ctx, partial)
 		case !errors.Is(err, wire.ErrUnparsable):
 			return err
 		}
@@ -55,19 +55,19 @@ func (y *syncing) isolate(ctx context.Context, set *remote.UIDSet) error {
 	return nil
 }
 
-// mostFatal is how many messages a server may end the connection over. If there are more it is out of order, or the
-// network is.
+// mostFatal is how many messages a server may end the connection over. If there are more, the server or the network is out of
+// order.
 const mostFatal = 2
 
-// outlive lists messages amid which the connection was lost. Where it is lost again, at the same one, that is listed item
-// by item, if the others can be listed without it.
+// outlive lists messages amid which the connection was lost. If the connection is lost again at the same message, that one is
+// listed item by item, once the others are listed.
 func (y *syncing) outlive(ctx context.Context, set *remote.UIDSet) error {
 	var fatal []remote.Message
 	done := func(partial []remote.Message) error {
 		if len(fatal) > 0 {
 			y.send(ctx, remote.Delta{Messages: fatal})
 		}
-		return y.settle(ctx, partial)
+		return y.complete(ctx, partial)
 	}
 	for set.Len() > 0 {
 		first := set.Ranges()[0].First
@@ -106,8 +106,8 @@ func (y *syncing) outlive(ctx context.Context, set *remote.UIDSet) error {
 	return done(nil)
 }
 
-// settle lists messages that came without all that was asked for: item by item, or, if there are many, as they are.
-func (y *syncing) settle(ctx context.Context, partial []remote.Message) error {
+// complete lists messages that came without all that was asked for: item by item or, if there are many, as they are.
+func (y *syncing) complete(ctx context.Context, partial []remote.Message) error {
 	if len(partial) > enough {
 		y.a.log.Warn("the server leaves out what it was asked for", "mailbox", y.Mailbox, "messages", len(partial))
 		y.send(ctx, remote.Delta{Messages: partial})
@@ -130,8 +130,8 @@ func (y *syncing) piecemeal(ctx context.Context, uid remote.UID) error {
 	return err
 }
 
-// items returns what can be had of one message item by item. Where it is fatal to connections, what ends one more of them
-// can't be had.
+// items returns what can be had of one message item by item. fatal says that the message was fatal to connections: an item
+// that ends one more of them is left out.
 func (y *syncing) items(ctx context.Context, uid remote.UID, fatal bool) (remote.Message, error) {
 	m := remote.Message{UID: uid, Key: strconv.FormatUint(uint64(uid), 10)}
 	var without []string
@@ -165,7 +165,7 @@ func (y *syncing) items(ctx context.Context, uid remote.UID, fatal bool) (remote
 	return m, nil
 }
 
-// bare lists messages of which nothing can be had but that they are there.
+// bare lists messages of which nothing is known but their UIDs.
 func (y *syncing) bare(ctx context.Context, set *remote.UIDSet) error {
 	if set.Len() == 0 {
 		return nil
@@ -181,25 +181,26 @@ func (y *syncing) bare(ctx context.Context, set *remote.UIDSet) error {
 	return nil
 }
 
-// want returns what is asked for at this time.
+// want returns the items of the present level.
 func (y *syncing) want() items {
 	y.mu.Lock()
 	defer y.mu.Unlock()
 	return levels[y.level]
 }
 
-// count notes an answer that could not be parsed.
+// count notes an answer that could not be parsed, and goes to the next level if there were enough.
 func (y *syncing) count(why error) {
 	y.mu.Lock()
 	defer y.mu.Unlock()
-	y.garbled++
-	if y.garbled > enough && y.level < len(levels)-1 {
-		y.garbled = 0
+	y.unparsable++
+	if y.unparsable > enough && y.level < len(levels)-1 {
+		y.unparsable = 0
 		y.level++
 		y.a.log.Warn("too much of a mailbox can't be understood; less is asked for", "mailbox", y.Mailbox, "error", why)
 	}
 }
 
+// doubt notes that the server has refused to list something, so that it is asked which messages there are.
 func (y *syncing) doubt() {
 	y.mu.Lock()
 	defer y.mu.Unlock()

@@ -28,6 +28,7 @@ func (a *Account) Mailboxes(ctx context.Context) ([]remote.Mailbox, error) {
 	return a.mailboxes(found), nil
 }
 
+// list returns what LIST tells of the mailboxes in all namespaces.
 func (a *Account) list(s *session) ([]*goimap.ListData, error) {
 	var options *goimap.ListOptions
 	if s.caps.Has(goimap.CapListExtended) && s.caps.Has(goimap.CapSpecialUse) {
@@ -55,7 +56,7 @@ func (a *Account) list(s *session) ([]*goimap.ListData, error) {
 	}
 	for _, prefix := range prefixes {
 		if slices.ContainsFunc(found, func(l *goimap.ListData) bool { return strings.HasPrefix(l.Mailbox, prefix) }) {
-			continue // "*" reached into the namespace
+			continue // "*" has listed the namespace, too
 		}
 		more, err := s.client.List("", prefix+"*", options).Collect()
 		if _, refused := errors.AsType[*goimap.Error](err); err != nil && !refused {
@@ -66,11 +67,11 @@ func (a *Account) list(s *session) ([]*goimap.ListData, error) {
 	return found, nil
 }
 
-// mailboxes makes what LIST told into mailboxes with unique names and paths, parents before children.
+// mailboxes makes mailboxes with unique names and paths of what LIST told, parents before children.
 func (a *Account) mailboxes(found []*goimap.ListData) []remote.Mailbox {
 	names, paths := map[string]int{}, map[string]bool{}
 	list := make([]remote.Mailbox, 0, len(found))
-	// Without this order it would depend on the server which of two names that look the same keeps its path.
+	// The order decides which of two names that look the same keeps its path. It must not depend on the server.
 	slices.SortStableFunc(found, func(x, y *goimap.ListData) int { return strings.Compare(x.Mailbox, y.Mailbox) })
 	for _, l := range found {
 		m := remote.Mailbox{Name: l.Mailbox, Selectable: !unselectable(l.Attrs), Role: role(l.Attrs)}
@@ -96,9 +97,9 @@ func (a *Account) mailboxes(found []*goimap.ListData) []remote.Mailbox {
 	return list
 }
 
-// split returns the levels of a name. An empty level becomes the delimiter itself, which no other level can be. The
-// more exact, the less is smoothed over, for names that would look the same otherwise: 0 drops a delimiter at the end
-// and spells INBOX as the protocol does, 1 keeps the delimiter, 2 the spelling too.
+// split returns the levels of a name. An empty level becomes the delimiter itself, which no other level can be. exact is for
+// names that would have the same levels otherwise: 0 drops a delimiter at the end and spells INBOX as the protocol does, 1
+// keeps the delimiter, 2 keeps the spelling too.
 func split(name string, delim rune, exact int) []string {
 	path := []string{name}
 	if delim != 0 && strings.Trim(name, string(delim)) != "" {
@@ -118,6 +119,7 @@ func split(name string, delim rune, exact int) []string {
 	return path
 }
 
+// unselectable tells whether a mailbox can't be opened.
 func unselectable(attrs []goimap.MailboxAttr) bool {
 	return slices.Contains(attrs, goimap.MailboxAttrNoSelect) || slices.Contains(attrs, goimap.MailboxAttrNonExistent)
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/mailfs/mailfs/remote/imap/wire"
 )
 
-// signIn waits for the greeting and signs in, on a connection that the server has just accepted.
+// signIn makes a session of a connection that the server has just accepted.
 func (a *Account) signIn(ctx context.Context, inner net.Conn) (*session, error) {
 	s := &session{}
 	s.conn = wire.New(inner, wire.Options{
@@ -39,6 +39,7 @@ func (a *Account) signIn(ctx context.Context, inner net.Conn) (*session, error) 
 	return s, nil
 }
 
+// authenticate waits for the greeting, signs in, and learns the capabilities of the server.
 func (a *Account) authenticate(ctx context.Context, s *session) error {
 	if err := s.client.WaitGreeting(); err != nil {
 		if no, ok := errors.AsType[*goimap.Error](err); ok {
@@ -107,7 +108,7 @@ func names(caps goimap.CapSet) []string {
 	return list
 }
 
-// haveCaps returns why the server's capabilities are not known, if so.
+// haveCaps returns an error if the server's capabilities are not known.
 func (s *session) haveCaps() error {
 	if s.caps != nil {
 		return nil
@@ -115,7 +116,7 @@ func (s *session) haveCaps() error {
 	return s.atSignIn(errors.New("no answer to CAPABILITY"))
 }
 
-// atSignIn is fault for a connection that never came to be one.
+// atSignIn is fault for a connection on which signing in has failed: there is no command that could be tried again.
 func (s *session) atSignIn(err error) error {
 	err = s.fault(err)
 	if errors.Is(err, remote.ErrLost) {

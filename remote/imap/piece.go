@@ -11,7 +11,7 @@ import (
 	"github.com/mailfs/mailfs/remote"
 )
 
-// errOtherPiece is what readPiece says where something else came than was asked for.
+// errOtherPiece says that something else came than the piece that was asked for.
 var errOtherPiece = fmt.Errorf("%w: it sends another part of the body than was asked for", remote.ErrUnsupported)
 
 // Piece implements remote.Account: BODY.PEEK[]<off.n> of RFC 9051, section 6.4.5. ErrUnsupported where the server answers
@@ -23,7 +23,7 @@ func (a *Account) Piece(ctx context.Context, at remote.Place, uid remote.UID,
 	options := &goimap.FetchOptions{UID: true, BodySection: []*goimap.FetchItemBodySection{
 		{Peek: true, Partial: &goimap.SectionPartial{Offset: off, Size: n}},
 	}}
-	for try := range 2 { // as with whole bodies, an answer may have been taken for another one
+	for try := range 2 { // as with whole bodies, go-imap may have taken the answer for that to another command
 		var piece []byte
 		var other bool
 		err := a.pool.use(ctx, b.fetching(set, false), func(s *session) error {
@@ -58,8 +58,8 @@ func (a *Account) Piece(ctx context.Context, at remote.Place, uid remote.UID,
 	return nil, fmt.Errorf("UID %d in %q: %w", uid, at.Mailbox, err)
 }
 
-// readPiece reads one FETCH response; nil when it does not hold the piece, with errOtherPiece if it holds another one. Any
-// other error is the end of the connection.
+// readPiece reads one FETCH response. The piece is nil when the response does not hold it; if the response holds another one,
+// the error is errOtherPiece. Any other error is the end of the connection.
 func readPiece(data *imapclient.FetchMessageData, uid remote.UID, off, n int64) (piece []byte, err error) {
 	found, other := false, false
 	for item := data.Next(); item != nil; item = data.Next() {

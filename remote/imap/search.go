@@ -12,7 +12,7 @@ import (
 )
 
 // Search implements remote.Account: UID SEARCH of RFC 9051, section 6.4.4, with the result as ranges (RFC 4731) where the
-// server knows how. A search that the server refuses, as for its charset, is ErrUnsupported.
+// server can give that. A search that the server refuses, as for its charset, is ErrUnsupported.
 func (a *Account) Search(ctx context.Context, mailbox string, q remote.Query) (uint32, *remote.UIDSet, error) {
 	criteria := &goimap.SearchCriteria{
 		Body: q.Body, Text: q.Text, Since: q.Since, Before: q.Before, Larger: q.Larger, Smaller: q.Smaller,

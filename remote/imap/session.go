@@ -17,7 +17,7 @@ import (
 	"github.com/mailfs/mailfs/remote/imap/wire"
 )
 
-// logoutLimit bounds the farewell to a server.
+// logoutLimit bounds the wait for the answer to LOGOUT.
 const logoutLimit = time.Second
 
 // session is a connection that is signed in.
@@ -26,21 +26,22 @@ type session struct {
 	client *imapclient.Client
 	caps   goimap.CapSet
 
-	// next is above every UID that the server has had occasion to tell this session of. A message that came later may
-	// have to be announced before the session can fetch it. above is that for the listings of the mailbox: what they told
-	// of before such an occasion, the session knows after it.
+	// next is above every UID that the server has had occasion to announce to this session. A message that arrived later
+	// may have to be announced before the session can fetch it. above is the same for the listings of the mailbox, on
+	// whatever session (pool.newest): after an occasion, the session knows what they have listed.
 	next  atomic.Uint32
 	above *atomic.Uint32
 
-	// opening waits until the mailbox is open; nil if it is. Only its exclusive user has one.
+	// opening waits until the mailbox is open. It is nil where the mailbox is open already, and belongs to the user of the
+	// session, which is alone while it opens a mailbox.
 	opening func() error
 
 	usage usage
 }
 
-// examine begins to open a mailbox read-only: EXAMINE of RFC 9051, section 6.3.3. answer waits until it is open. A FETCH
-// that is sent before that is answered from this mailbox or, if that can't be opened, refused: none is open then (section
-// 6.3.2).
+// examine begins to open a mailbox read-only: EXAMINE of RFC 9051, section 6.3.3. answer waits until the mailbox is open. A
+// FETCH that is sent before that is answered from this mailbox or, if the mailbox can't be opened, refused, since then no
+// mailbox is open (section 6.3.2).
 func (s *session) examine(mailbox string, above *atomic.Uint32) (answer func() (*goimap.SelectData, error)) {
 	s.above = above
 	seen := above.Load()
@@ -54,7 +55,7 @@ func (s *session) examine(mailbox string, above *atomic.Uint32) (answer func() (
 			return nil, s.whyNot(mailbox, err)
 		}
 		if box.UIDValidity == 0 {
-			box.UIDValidity = 1 // RFC 3501 allows servers without; they have none to change
+			box.UIDValidity = 1 // RFC 3501 allows servers that have none, which can't change either
 		}
 		if box.UIDNext != 0 {
 			seen = uint32(box.UIDNext)
@@ -70,7 +71,7 @@ func (s *session) whyNot(mailbox string, err error) error {
 	if !ok {
 		return s.fault(err)
 	}
-	// Cyrus has no code for it.
+	// Cyrus says so without a code.
 	if no.Code == goimap.ResponseCodeNoPerm || no.Code == "" && strings.EqualFold(no.Text, "Permission denied") {
 		return fmt.Errorf("%w: %q: the server says %q", remote.ErrForbidden, mailbox, remote.Shorten(no.Text))
 	}
@@ -93,8 +94,8 @@ func (s *session) whyNot(mailbox string, err error) error {
 	return fmt.Errorf("opening %q: %w", mailbox, s.fault(err))
 }
 
-// fault puts the error of a command into the words of package remote. It keeps *imap.Error, wire.ErrUnparsable for answers that
-// go-imap could not parse, and nil.
+// fault wraps the error of a command into an error of package remote. *imap.Error, for a refusal, and wire.ErrUnparsable, for
+// an answer that go-imap could not parse, stay within it. The fault of nil is nil.
 func (s *session) fault(err error) error {
 	if err == nil {
 		return nil
@@ -112,14 +113,14 @@ func (s *session) fault(err error) error {
 		return reason
 	case errors.Is(reason, os.ErrDeadlineExceeded), errors.Is(reason, context.DeadlineExceeded):
 		return fmt.Errorf("%w: the server has been silent for %v", remote.ErrTimeout, s.conn.Timeout())
-	case end.Bye != "": // before all that follows from it: go-imap closes the connection over a BYE as greeting
+	case end.Bye != "": // before the cases below, which may be its consequence: go-imap ends a connection over a BYE as greeting
 		return fmt.Errorf("%w: the server says %q", remote.ErrLost, end.Bye)
 	case errors.Is(reason, wire.ErrUnparsable):
 		if reason == wire.ErrUnparsable {
 			first, _, _ := strings.Cut(err.Error(), "\n")
 			reason = fmt.Errorf("%w: %s", wire.ErrUnparsable, remote.Shorten(first))
 		}
-		if end.Shared { // it may have been the answer to another command
+		if end.Shared { // what can't be parsed may have been the answer to another command
 			return fmt.Errorf("%w: %w", remote.ErrLost, reason)
 		}
 		return fmt.Errorf("%w: %w", remote.ErrServer, reason)
@@ -133,7 +134,7 @@ func (s *session) fault(err error) error {
 // alive tells whether the connection is up, as far as is known.
 func (s *session) alive() bool { return s.conn.Ending().Reason == nil }
 
-// logout takes leave of the server and ends the connection.
+// logout ends the connection with LOGOUT.
 func (s *session) logout() {
 	s.conn.Begin()
 	defer s.conn.Done()
@@ -145,8 +146,8 @@ func (s *session) logout() {
 	<-s.client.Closed()
 }
 
-// search returns the UIDs that the mailbox holds, those of within if it is not nil (SEARCH of RFC 9051, section 6.4.4).
-// More than most are taken for nonsense.
+// search returns the UIDs that the mailbox holds, or which of within it holds if that is not nil (SEARCH of RFC 9051, section
+// 6.4.4). An answer of more than most UIDs is ErrServer.
 func (s *session) search(within *remote.UIDSet, most int) (*remote.UIDSet, error) {
 	criteria := &goimap.SearchCriteria{}
 	if within != nil {
@@ -159,7 +160,7 @@ func (s *session) search(within *remote.UIDSet, most int) (*remote.UIDSet, error
 	return found, err
 }
 
-// searchFor returns the UIDs of the messages that criteria fit. More than most are taken for nonsense.
+// searchFor returns the UIDs of the messages that criteria fit. An answer of more than most UIDs is ErrServer.
 func (s *session) searchFor(criteria *goimap.SearchCriteria, most int) (*remote.UIDSet, error) {
 	var options *goimap.SearchOptions
 	if s.caps.Has(goimap.CapESearch) {

@@ -45,11 +45,11 @@ func (a *Account) Structures(ctx context.Context, at remote.Place, uids []remote
 			}
 			return uid, func() { got(uid, partOf(structure, remote.MaxDepth+1), fields) }, nil
 		},
-		garbled: func(uid remote.UID) { got(uid, nil, nil) },
+		unparsable: func(uid remote.UID) { got(uid, nil, nil) },
 	})
 }
 
-// readHeader reads a header up to remote.MaxHeader bytes and the rest to nowhere. It is never nil without an error.
+// readHeader reads a header, and drops what is beyond remote.MaxHeader bytes. The header is never nil without an error.
 func readHeader(l goimap.LiteralReader) ([]byte, error) {
 	if l == nil {
 		return []byte{}, nil
@@ -62,7 +62,7 @@ func readHeader(l goimap.LiteralReader) ([]byte, error) {
 	return kept, err
 }
 
-// partOf returns a part as package remote has it, and what is in it down to a depth.
+// partOf returns a part as package remote has it, with the parts within it down to a depth.
 func partOf(s goimap.BodyStructure, depth int) *remote.Part {
 	p := &remote.Part{Type: s.MediaType()}
 	var inside []goimap.BodyStructure
@@ -90,7 +90,7 @@ func partOf(s goimap.BodyStructure, depth int) *remote.Part {
 	return p
 }
 
-// sectionAsked returns a section as go-imap asks for it. ErrUnsupported: its number makes no sense.
+// sectionAsked returns a section as go-imap asks for it. ErrUnsupported: no part can have its number.
 func sectionAsked(s remote.Section) (*goimap.FetchItemBodySection, error) {
 	part, err := partNumbers(s.Number)
 	if err != nil {
@@ -107,6 +107,7 @@ func sectionAsked(s remote.Section) (*goimap.FetchItemBodySection, error) {
 	return asked, nil
 }
 
+// partNumbers returns the number of a part as go-imap has it: "1.2" is 1, 2.
 func partNumbers(number string) ([]int, error) {
 	if number == "" {
 		return nil, nil
@@ -220,9 +221,9 @@ func (a *Account) DecodedSizes(ctx context.Context, at remote.Place, uid remote.
 	return sizes, nil
 }
 
-// binary fetches items of RFC 3516 of one message. A refusal (UNKNOWN-CTE of section 4.3, mostly), or an answer that
-// can't be understood, is ErrUnsupported: BODY will do. So is the end of the connection, which is Dovecot's answer to
-// base64 that is none; therefore nothing else is under way on it.
+// binary fetches items of RFC 3516 of one message. A refusal (UNKNOWN-CTE of section 4.3, mostly), or an answer that can't
+// be parsed, is ErrUnsupported: the caller can do with BODY. So is the end of the connection, which is Dovecot's answer to
+// base64 that is none; therefore nothing else is under way on the connection.
 func (a *Account) binary(ctx context.Context, at remote.Place, uid remote.UID,
 	options *goimap.FetchOptions, take func(imapclient.FetchItemData) error) error {
 	set := remote.NewUIDSet(uid)

@@ -18,7 +18,7 @@ const (
 	flagsAtOnce = 20000 // the same where only flags are asked for
 	inFlight    = 2     // FETCH commands at a time
 	batchSize   = 500   // messages of one Delta
-	slack       = 10000 // UIDs that may be unused before it pays to ask which are used
+	slack       = 10000 // so many UIDs may be unused before it pays to ask which are used
 )
 
 // Sync implements remote.Account. New messages are those from UIDNEXT on; flags come by CONDSTORE (RFC 7162, section
@@ -39,8 +39,8 @@ func (a *Account) Sync(ctx context.Context, mailbox string, since, now remote.Ve
 		if err != nil {
 			return remote.Version{}, err
 		}
-		if known.Len() == 0 { // who lists a mailbox for the first time is likely to read in it
-			a.pool.open(mailbox) // not before: some servers lock a mailbox that is being opened, and the other waits for a second
+		if known.Len() == 0 { // a mailbox that is listed for the first time is likely to be read in
+			a.pool.open(mailbox)
 		}
 	}
 	y := &syncing{
@@ -62,8 +62,8 @@ func (a *Account) Sync(ctx context.Context, mailbox string, since, now remote.Ve
 	return now, nil
 }
 
-// Versions implements remote.Account: STATUS of RFC 9051, section 6.3.11, all at once. It does not tell of the mailbox that
-// happens to be open there, which STATUS is not for.
+// Versions implements remote.Account: STATUS of RFC 9051, section 6.3.11, for all mailboxes at once but the one that is open
+// on the connection, which STATUS is not for.
 func (a *Account) Versions(ctx context.Context, mailboxes []string) ([]remote.Version, error) {
 	versions := make([]remote.Version, len(mailboxes))
 	err := a.pool.use(ctx, &request{lane: listing, single: true}, func(s *session) error {
@@ -115,14 +115,14 @@ type syncing struct {
 	emit func(remote.Delta) error
 	have *remote.UIDSet // what the caller knows
 
-	mu       sync.Mutex // guards what follows
-	garbled  int        // answers that go-imap could not parse, at this level
-	level    int        // into levels
-	doubtful bool       // the server has refused to list something
-	fatal    int        // messages over which the server ends the connection
+	mu         sync.Mutex // guards what follows
+	unparsable int        // answers that go-imap could not parse, at this level
+	level      int        // index into levels
+	doubtful   bool       // the server has refused to list something
+	fatal      int        // messages over which the server has ended the connection
 }
 
-// all brings the caller from since to now.
+// all brings the caller from the version since to the version now.
 func (y *syncing) all(ctx context.Context, since remote.Version) error {
 	known := y.have.Minus(nil)
 	messages := int(y.now.Messages)
@@ -132,7 +132,7 @@ func (y *syncing) all(ctx context.Context, since remote.Version) error {
 		}
 		return y.take(remote.Delta{Present: &remote.UIDSet{}})
 	}
-	// there is every UID in the mailbox, where it had to be asked for.
+	// there is every UID in the mailbox. It is nil where the server must be asked for it before anything else.
 	var there *remote.UIDSet
 	want, perFetch := &remote.UIDSet{}, listAtOnce
 	last := y.now.UIDNext - 1
@@ -176,7 +176,8 @@ func (y *syncing) all(ctx context.Context, since remote.Version) error {
 	return y.rest(ctx, there)
 }
 
-// rest asks once more for what is there and has not come, and lists it as well as it can.
+// rest asks once more for the messages that are there and have not come, and lists what does not come then either item by
+// item or by its UID.
 func (y *syncing) rest(ctx context.Context, there *remote.UIDSet) error {
 	missing := there.Minus(y.have)
 	if missing.Len() == 0 {
@@ -204,7 +205,7 @@ func (y *syncing) rest(ctx context.Context, there *remote.UIDSet) error {
 	}})
 }
 
-// present asks which messages there are and tells the caller, if it knows others.
+// present asks which messages there are, and tells the caller if it knows messages that are gone.
 func (y *syncing) present(ctx context.Context) (*remote.UIDSet, error) {
 	there, err := y.a.search(ctx, y.box, nil, 2*int(y.now.Messages)+slack)
 	if err != nil {
@@ -231,14 +232,14 @@ func (y *syncing) take(d remote.Delta) error {
 		y.have.Add(d.Messages[i].UID)
 		last = max(last, d.Messages[i].UID+1)
 	}
-	y.above.Store(uint32(last)) // one listing of a mailbox at a time
+	y.above.Store(uint32(last)) // nothing is lost: a mailbox has one listing at a time
 	return y.emit(d)
 }
 
-// job is a part of the work that can go on beside others.
+// job is a part of the work of a Sync that can go on beside others.
 type job func(context.Context) error
 
-// run does jobs, some at a time, and takes the steps that they send.
+// run does jobs, inFlight at a time, and takes the steps that they send.
 func (y *syncing) run(ctx context.Context, jobs []job) error {
 	if len(jobs) == 0 {
 		return nil
@@ -278,7 +279,7 @@ func (y *syncing) run(ctx context.Context, jobs []job) error {
 	return nil
 }
 
-// send hands a step to the goroutine of Sync, if that still wants it.
+// send hands a step to the goroutine of Sync, unless that has returned.
 func (y *syncing) send(ctx context.Context, d remote.Delta) {
 	select {
 	case y.steps <- d:
@@ -295,8 +296,8 @@ func (y *syncing) lists(want *remote.UIDSet, perFetch int) []job {
 	return jobs
 }
 
-// list lists messages. One that came without all that was asked for, as when the server told of its flags unasked, is
-// asked for again on its own.
+// list lists messages. Those that came without all that was asked for, as where the server told of the flags unasked, are
+// asked for once more.
 func (y *syncing) list(ctx context.Context, set *remote.UIDSet) error {
 	for again := range 2 {
 		came, partial, err := y.fetch(ctx, set, y.want(), false)
@@ -314,7 +315,7 @@ func (y *syncing) list(ctx context.Context, set *remote.UIDSet) error {
 			return nil
 		}
 		if again > 0 {
-			return y.settle(ctx, partial)
+			return y.complete(ctx, partial)
 		}
 		set = &remote.UIDSet{}
 		for _, m := range partial {
@@ -324,8 +325,8 @@ func (y *syncing) list(ctx context.Context, set *remote.UIDSet) error {
 	return nil
 }
 
-// fetch lists what comes of a set in one FETCH. partial are the messages that came without all that was asked for; they
-// are not listed.
+// fetch lists the messages of a set with one FETCH for the items want, with nothing else on the connection if alone is set.
+// came are the messages that are listed. partial are those that came without all items, which are not listed.
 func (y *syncing) fetch(ctx context.Context, set *remote.UIDSet, want items, alone bool) (
 	came *remote.UIDSet, partial []remote.Message, err error) {
 	came = &remote.UIDSet{}
