@@ -43,7 +43,7 @@ var arrows = map[string][]string{
 	"remote/imap/wire":  {"remote"},
 	"remote/pop3":       {"remote/dial", "remote/buffer", "remote"},
 	"remote/smtp":       {"remote/dial", "remote"},
-	"remote/remotetest": {"remote"},
+	"remote/remotetest": {"remote/dial", "remote"},
 	"remote/dial":       {"remote"},
 	"remote/buffer":     {},
 	"remote":            {},
