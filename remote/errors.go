@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// What can happen to mail, in the mail's words. Every error of a protocol wraps one of these. Package fs turns them into an
-// errno, cmd/mailfs into a line for people; the tests of both go through [Errors].
+// Every error of a protocol wraps one of these. Package fs turns them into an errno, cmd/mailfs into a line for people; the
+// tests of both go through [Errors].
 var (
 	// ErrUnreachable: the server can't be reached (name, route, refused connection, broken TLS), or could not a moment ago.
 	ErrUnreachable = kind("server can't be reached")
@@ -39,17 +39,17 @@ var (
 	ErrClosed = kind("account is closed")
 )
 
-// kinds holds all errors made by kind; it is written only while the package is initialised.
+// kinds holds every error that kind has made. It is constant once the package is initialised.
 var kinds []error
 
-// kind makes an error that Errors returns. Only the variables above are made with it.
+// kind makes one of the errors above.
 func kind(text string) error {
 	err := errors.New(text)
 	kinds = append(kinds, err)
 	return err
 }
 
-// Errors returns every error of this package that an error of a protocol may wrap.
+// Errors returns the errors above, all of them.
 func Errors() []error { return slices.Clone(kinds) }
 
 // Shorten makes a server's words fit for an error or the log: one printable line, at most 200 bytes.

@@ -13,8 +13,8 @@ import (
 	"github.com/mailfs/mailfs/remote"
 )
 
-// Classify wraps an error of the network or of TLS into what it means for mail. Errors that wrap one of
-// [remote.Errors] stay as they are.
+// Classify returns an error of the network or of TLS wrapped in the error of package remote that says what it means for
+// mail. Errors that wrap one of [remote.Errors], and a cancelled context, stay as they are.
 func Classify(err error) error {
 	var (
 		certificate *tls.CertificateVerificationError

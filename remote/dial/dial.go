@@ -1,9 +1,8 @@
-// Package dial makes connections to mail servers: it resolves, connects, begins TLS and proves who the user is (SASL). It
-// knows no protocol: how a server is asked for TLS and how a proof is sent are functions of the protocols' packages.
+// Package dial makes connections to mail servers: it looks up the host, connects, begins TLS and chooses how to sign in
+// (SASL). It knows no protocol: a protocol's package hands in the functions that ask for TLS and that sign in.
 package dial
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -19,38 +18,40 @@ import (
 	"github.com/mailfs/mailfs/remote"
 )
 
-// Dialer makes the connections of one account. After a failure it waits, longer each time and with jitter, before it
-// tries again; calls until then fail at once with what went wrong.
+// Dialer makes the connections of one account. After a failure there is a pause, longer each time and with jitter; a
+// connection that is wanted during the pause fails at once with the error of the last attempt.
 type Dialer struct {
 	Server Server
 
-	in, out, dials, up atomic.Int64
+	in, out atomic.Int64 // bytes received and sent, below TLS
+	dials   atomic.Int64 // connections that were tried
+	up      atomic.Int64 // connections that are up
 
 	mu        sync.Mutex // guards what follows
-	retry     *backoff.ExponentialBackOff
-	failures  int // since the last success
-	notBefore time.Time
-	last      error
+	backOff   *backoff.ExponentialBackOff
+	failures  int       // attempts since the last success
+	notBefore time.Time // end of the pause
+	last      error     // of the last attempt; nil after a success
 }
 
-// A server that is away is tried again within this time; one that refuses the login within loginRetry, since many lock
-// an account that is tried too often.
 const (
-	maxRetry   = 10 * time.Second
-	loginRetry = time.Minute
+	// maxPause is the longest pause after a failure, before jitter.
+	maxPause = 10 * time.Second
+	// loginPause is the shortest pause after a refused login: many servers lock an account that is tried too often.
+	loginPause = time.Minute
 )
 
 // New returns the dialer for a server.
 func New(s Server) *Dialer {
 	b := backoff.NewExponentialBackOff()
 	b.InitialInterval = 250 * time.Millisecond
-	b.MaxInterval = maxRetry
-	return &Dialer{Server: s, retry: b}
+	b.MaxInterval = maxPause
+	return &Dialer{Server: s, backOff: b}
 }
 
-// Connect dials, upgrades to TLS with startTLS where the server's URL says so, and has signIn sign in on the connection, all
-// within the server's timeout. What signIn reads from the connection begins with the server's greeting, or with the one
-// that startTLS returned. Its errors wrap ErrUnreachable, ErrTimeout, ErrCertificate, or what signIn says.
+// Connect dials, asks for TLS with startTLS unless TLS is implicit or switched off, and calls signIn, all within the server's
+// timeout. The first line that signIn reads is the server's greeting, or the one that startTLS returned. The errors wrap
+// remote.ErrUnreachable, remote.ErrTimeout or remote.ErrCertificate, or are those of signIn.
 func Connect[T any](ctx context.Context, d *Dialer, startTLS Upgrade,
 	signIn func(context.Context, net.Conn) (T, error)) (T, error) {
 	var none T
@@ -62,35 +63,35 @@ func Connect[T any](ctx context.Context, d *Dialer, startTLS Upgrade,
 	}
 	got, err := attempt(ctx, d, startTLS, signIn)
 	if err != nil && ctx.Err() != nil {
-		return none, context.Cause(ctx) // says nothing about the server
+		return none, context.Cause(ctx) // the caller's end says nothing about the server
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err != nil {
 		var pause time.Duration
-		if d.failures++; d.failures > 1 { // the first one may be an accident
-			pause = d.retry.NextBackOff()
+		if d.failures++; d.failures > 1 { // a single failure may be an accident
+			pause = d.backOff.NextBackOff()
 		}
 		if errors.Is(err, remote.ErrLogin) {
-			pause = max(pause, loginRetry)
+			pause = max(pause, loginPause)
 		}
 		d.notBefore, d.last = time.Now().Add(pause), err
 		return none, err
 	}
-	d.retry.Reset()
+	d.backOff.Reset()
 	d.last, d.failures = nil, 0
 	return got, nil
 }
 
-// Forget makes the next Connect try at once, whatever failed before.
+// Forget ends the pause after a failure: the next Connect tries at once.
 func (d *Dialer) Forget() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.last = nil
-	d.retry.Reset()
+	d.backOff.Reset()
 }
 
-// attempt is one attempt to connect. It signs in a second time where the user's password or token has changed meanwhile.
+// attempt connects and signs in, and does both a second time where the password or the token has changed meanwhile.
 func attempt[T any](ctx context.Context, d *Dialer, startTLS Upgrade,
 	signIn func(context.Context, net.Conn) (T, error)) (T, error) {
 	var none T
@@ -113,11 +114,12 @@ func attempt[T any](ctx context.Context, d *Dialer, startTLS Upgrade,
 	return got, nil
 }
 
-// signInWithin calls signIn, and ends the connection when limited, which is ctx with the server's timeout, ends before.
+// signInWithin calls signIn on a connection, and closes the connection where that fails. limited is ctx with the server's
+// timeout; when it ends, signIn ends with an error.
 func signInWithin[T any](ctx, limited context.Context, conn net.Conn,
 	signIn func(context.Context, net.Conn) (T, error)) (T, error) {
 	var none T
-	// Signing in knows no context: ending the connection ends it.
+	// The libraries that sign in take no context; a deadline that has passed ends their reads and writes.
 	stop := context.AfterFunc(limited, func() { conn.SetDeadline(time.Unix(1, 0)) })
 	got, err := signIn(limited, conn)
 	if !stop() && err == nil {
@@ -133,7 +135,7 @@ func signInWithin[T any](ctx, limited context.Context, conn net.Conn,
 	return got, nil
 }
 
-// dial makes a connection that is ready for signing in: over TLS, unless the server is to be spoken to in the clear.
+// dial makes a connection that is ready for signing in, over TLS unless the server has InTheClear.
 func (d *Dialer) dial(ctx context.Context, startTLS Upgrade) (net.Conn, error) {
 	d.dials.Add(1)
 	s := &d.Server
@@ -141,9 +143,9 @@ func (d *Dialer) dial(ctx context.Context, startTLS Upgrade) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	endWhenUnconfirmed(raw, s.Timeout)
+	endWhenUnacknowledged(raw, s.Timeout)
 	d.up.Add(1)
-	conn := net.Conn(&countingConn{Conn: raw, dialer: d, confirm: confirmer(raw)})
+	conn := net.Conn(&countingConn{Conn: raw, dialer: d, acknowledge: acknowledger(raw)})
 	if s.InTheClear {
 		return s.traceGreeting(conn), nil
 	}
@@ -171,9 +173,10 @@ func (d *Dialer) dial(ctx context.Context, startTLS Upgrade) (net.Conn, error) {
 	return s.traceGreeting(secure), nil
 }
 
-// handshakeError tells a connection that broke during the handshake from a server with which TLS can't be had.
+// handshakeError returns the error of a TLS handshake: as it is where the connection broke or the time was over, else as
+// ErrCertificate.
 func handshakeError(ctx context.Context, err error) error {
-	var network net.Error // crypto/tls reports the server's alerts as one, too
+	var network net.Error // the alerts of TLS are of this type, too
 	op, isOp := errors.AsType[*net.OpError](err)
 	alert := isOp && (op.Op == "remote error" || op.Op == "local error")
 	if ctx.Err() != nil || errors.Is(err, io.EOF) || errors.As(err, &network) && !alert {
@@ -182,22 +185,22 @@ func handshakeError(ctx context.Context, err error) error {
 	return fmt.Errorf("%w: %w", remote.ErrCertificate, err)
 }
 
-// Stats returns what went through the dialer's connections.
+// Stats returns the counters of the dialer's connections. Bodies is 0.
 func (d *Dialer) Stats() remote.Stats {
 	return remote.Stats{BytesIn: d.in.Load(), BytesOut: d.out.Load(), Dials: d.dials.Load(), Connections: int(d.up.Load())}
 }
 
-// countingConn counts what crosses the network, below TLS.
+// countingConn counts the bytes that cross the network, below TLS, for the dialer.
 type countingConn struct {
 	net.Conn
-	dialer  *Dialer
-	confirm func() // what was received
-	once    sync.Once
+	dialer      *Dialer
+	acknowledge func()    // has the system acknowledge at once what was received
+	closed      sync.Once // the dialer counts the connection as ended
 }
 
 func (c *countingConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
-	c.confirm()
+	c.acknowledge()
 	c.dialer.in.Add(int64(n))
 	return n, err
 }
@@ -209,20 +212,20 @@ func (c *countingConn) Write(p []byte) (int, error) {
 }
 
 func (c *countingConn) Close() error {
-	c.once.Do(func() { c.dialer.up.Add(-1) })
+	c.closed.Do(func() { c.dialer.up.Add(-1) })
 	return c.Conn.Close()
 }
 
-// greetedConn gives a greeting before what the connection has to say.
+// greetedConn is a connection on which a greeting is read before what the server sends.
 type greetedConn struct {
 	net.Conn
-	greeting []byte
+	greeting []byte // not read yet
 }
 
 func (c *greetedConn) Read(p []byte) (int, error) {
 	if len(c.greeting) > 0 {
 		n := copy(p, c.greeting)
-		c.greeting = bytes.Clone(c.greeting[n:])
+		c.greeting = c.greeting[n:]
 		return n, nil
 	}
 	return c.Conn.Read(p)

@@ -89,7 +89,7 @@ func listen(t *testing.T, serve func(net.Conn)) Server {
 	return Server{Protocol: "imap", Host: "localhost", Port: l.Addr().(*net.TCPAddr).Port, Timeout: 30 * time.Second}
 }
 
-// greet reads one line from the server, which is what Connect hands to signIn first.
+// greet signs in by reading the greeting, which it returns.
 func greet(_ context.Context, c net.Conn) (string, error) {
 	defer c.Close()
 	line, err := bufio.NewReader(c).ReadString('\n')
@@ -106,7 +106,7 @@ func overTLS(cert tls.Certificate, version uint16) func(net.Conn) {
 	}
 }
 
-// begin is the upgrade of a protocol that has no more words than it takes.
+// begin is the upgrade of a protocol that greets with "hello" and answers BEGIN with "yes".
 func begin(c *ClearText) (string, error) {
 	if greeting, err := c.Line(); err != nil {
 		return "", err
@@ -123,7 +123,7 @@ func begin(c *ClearText) (string, error) {
 	return "hello inside TLS", err
 }
 
-// afterBegin greets, answers BEGIN, and goes on with TLS.
+// afterBegin serves a connection with a greeting, the answer to BEGIN, and then TLS.
 func afterBegin(cert tls.Certificate, greeting, answer string) func(net.Conn) {
 	return func(c net.Conn) {
 		io.WriteString(c, greeting)
@@ -135,7 +135,7 @@ func afterBegin(cert tls.Certificate, greeting, answer string) func(net.Conn) {
 	}
 }
 
-func TestConnect(t *testing.T) {
+func TestOnlyASafeConnectionIsHandedOn(t *testing.T) {
 	good, roots := certificate(t, "localhost", time.Now().Add(time.Hour))
 	foreign, foreignRoots := certificate(t, "mail.example.org", time.Now().Add(time.Hour))
 	old, oldRoots := certificate(t, "localhost", time.Now().Add(-time.Hour))
@@ -187,7 +187,7 @@ func TestConnect(t *testing.T) {
 	}
 }
 
-func TestConnectToNobody(t *testing.T) {
+func TestAServerThatIsNotThereIsUnreachable(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -226,7 +226,7 @@ func TestConnectWaitsAfterAFailure(t *testing.T) {
 	}
 }
 
-func TestConnectCancelled(t *testing.T) {
+func TestACancelledConnectSaysNothingAboutTheServer(t *testing.T) {
 	s := listen(t, func(c net.Conn) { io.Copy(io.Discard, c) })
 	s.InTheClear, s.Timeout = true, time.Minute
 	ctx, cancel := context.WithCancel(t.Context())
@@ -238,7 +238,7 @@ func TestConnectCancelled(t *testing.T) {
 	if !errors.Is(err, context.Canceled) {
 		t.Fatalf("error is %v", err)
 	}
-	// It says nothing about the server, so the next one need not wait.
+	// The next Connect need not wait.
 	_, err = Connect(t.Context(), d, begin, func(context.Context, net.Conn) (string, error) { return "", remote.ErrServer })
 	if !errors.Is(err, remote.ErrServer) {
 		t.Fatalf("error is %v", err)

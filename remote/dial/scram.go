@@ -19,10 +19,10 @@ const (
 // scramHashes are the hash functions of the mechanisms.
 var scramHashes = map[string]scram.HashGeneratorFcn{scramSHA1: scram.SHA1, scramSHA256: scram.SHA256}
 
-// scramMost is how often a server may have the password hashed, which takes about a second then.
+// scramMost is how many rounds of hashing a server may demand, which take about a second.
 const scramMost = 2_000_000
 
-// scramClient carries out SCRAM: both sides prove that they know the password, and nobody says it.
+// scramClient is SCRAM: client and server prove to each other that they know the password, which is not sent.
 type scramClient struct {
 	mechanism string
 	*scram.ClientConversation
@@ -31,7 +31,7 @@ type scramClient struct {
 func newSCRAM(mechanism, user, password string) (*scramClient, error) {
 	hash := scramHashes[mechanism]
 	client, err := hash.NewClient(user, password, "")
-	if err != nil { // it holds what RFC 4013 forbids; the server knows it as it is, if at all
+	if err != nil { // name or password hold what RFC 4013 forbids; the server then knows them unprepared, if at all
 		client, err = hash.NewClientUnprepped(user, password, "")
 	}
 	if err != nil {
@@ -57,7 +57,8 @@ func (c *scramClient) Next(challenge []byte) ([]byte, error) {
 	return []byte(answer), err
 }
 
-// Proven returns an error if the mechanism has the server prove itself too and it has not, although it took ours.
+// Proven returns ErrLogin where the mechanism demands a proof of the server too, and the server has given none although it
+// accepted the client.
 func (in *SignIn) Proven() error {
 	if c, ok := in.Client.(*scramClient); ok && !c.Valid() {
 		return fmt.Errorf("%w: the server has not shown that it knows the password", remote.ErrLogin)

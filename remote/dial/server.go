@@ -14,39 +14,39 @@ import (
 	"golang.org/x/net/idna"
 )
 
-// Server says where an account is, how to speak to it, and as whom.
+// Server says where a mail server is, how its connections are secured, and who signs in.
 type Server struct {
-	// Protocol is "imap", "pop3" or "smtp".
+	// Protocol is the scheme of the URL without its "s": "imap", "pop3" or "smtp".
 	Protocol string
-	// ImplicitTLS speaks TLS from the first byte (RFC 8314, section 3); otherwise the connection is upgraded with
-	// STARTTLS or STLS, and given up where the server offers none.
+	// ImplicitTLS begins TLS with the first byte (RFC 8314, section 3). Without it, the server is asked for TLS with STARTTLS
+	// or STLS, and a server that refuses is an error.
 	ImplicitTLS bool
-	Host        string
+	Host        string // name or address
 	Port        int
-	User        string
+	User        string // empty where nobody signs in
 
-	// InTheClear does without TLS altogether, whatever the scheme.
+	// InTheClear makes connections without TLS, whatever ImplicitTLS says.
 	InTheClear bool
-	// RootCAs are the certificates to trust; nil trusts those of the system.
+	// RootCAs are the certificates that are trusted; nil stands for those of the system.
 	RootCAs *x509.CertPool
-	// Timeout bounds connecting and signing in as a whole, and afterwards every wait for a sign of life.
+	// Timeout bounds connecting and signing in as a whole, and afterwards every wait for bytes from the server.
 	Timeout time.Duration
-	// Password is asked for each sign-in and is not kept.
+	// Password returns the password; it is called for each sign-in. nil: there is none.
 	Password func(context.Context) (string, error)
-	// Token is asked instead where it is not nil: an OAuth access token (RFC 6749, section 1.4).
+	// Token, where it is not nil, is called in place of Password and returns an OAuth access token (RFC 6749, section 1.4).
 	Token func(context.Context) (string, error)
-	// Refused, where it is not nil, is told that the server refused what Password or Token gave, and says whether they
-	// would give something else if they were asked at once.
+	// Refused, where it is not nil, is called when the server has refused the password or the token. It tells whether
+	// Password or Token would now return another one.
 	Refused func() bool
-	// Trace, where it is not nil, follows connections being made, from whatever goroutine makes them.
+	// Trace, where it is not nil, is called for each step of making a connection, from any goroutine.
 	Trace func(Step)
 }
 
-// schemes are the URL schemes and their registered ports.
+// schemes are the URL schemes, with what they say of a server.
 var schemes = map[string]struct {
 	protocol string
-	implicit bool
-	port     int
+	implicit bool // TLS
+	port     int  // registered for the scheme
 }{
 	"imaps": {"imap", true, 993}, "imap": {"imap", false, 143},
 	"pop3s": {"pop3", true, 995}, "pop3": {"pop3", false, 110},
@@ -96,19 +96,19 @@ func ParseURL(raw string) (Server, error) {
 	return s, nil
 }
 
-// ASCIIHost returns a host's name as DNS and certificates have it: an internationalised one as A-labels (RFC 5891,
-// section 4.4). It fails for one that can't be such a name.
+// ASCIIHost returns a host as DNS and certificates write it: an internationalised name as A-labels (RFC 5891, section 4.4).
+// It fails where the host can't be a domain name.
 func ASCIIHost(host string) (string, error) {
 	if !strings.ContainsFunc(host, func(r rune) bool { return r > unicode.MaxASCII }) {
-		return host, nil // also an address, or a name that only a local network knows
+		return host, nil // an address, too, and a name that only a local network knows
 	}
 	return idna.Lookup.ToASCII(host)
 }
 
-// Address is host and port as net.Dial takes them.
+// Address returns host and port as net.Dial takes them.
 func (s *Server) Address() string { return net.JoinHostPort(s.Host, strconv.Itoa(s.Port)) }
 
-// String is the URL of the server, which never holds a password.
+// String returns the URL of the server. It never holds a password.
 func (s *Server) String() string {
 	scheme := s.Protocol
 	if s.ImplicitTLS {
@@ -121,8 +121,8 @@ func (s *Server) String() string {
 	return u.String()
 }
 
-// Loopback tells whether the host is this machine by its name or address, so that speaking in the clear shows nothing to
-// anyone.
+// Loopback tells whether the host is this machine by its name or address: nobody on the network can then read a connection in
+// the clear.
 func (s *Server) Loopback() bool {
 	if strings.EqualFold(s.Host, "localhost") {
 		return true

@@ -7,8 +7,7 @@ import (
 	"github.com/mailfs/mailfs/remote/dial"
 )
 
-// A host is as DNS and certificates have it.
-func TestParseURLHost(t *testing.T) {
+func TestTheHostOfAURLIsAsDNSAndCertificatesHaveIt(t *testing.T) {
 	for _, c := range []struct{ url, host, err string }{
 		{"imaps://u@mail.example.org", "mail.example.org", ""},
 		{"imaps://u@Bücher.example:1993", "xn--bcher-kva.example", ""},

@@ -22,20 +22,20 @@ const (
 	xoauth2 = "XOAUTH2"  // Google's and Microsoft's, older than OAUTHBEARER
 )
 
-// SignIn is one proof of who we are.
+// SignIn is a way to sign in, ready to be carried out by a protocol.
 type SignIn struct {
-	// Mechanism is the name of the SASL mechanism, or of the protocol's own command.
+	// Mechanism is the name of a SASL mechanism, or of the protocol's own command.
 	Mechanism string
-	// Client carries the mechanism out; nil for the protocol's own command, which takes User and Secret.
+	// Client carries out the SASL mechanism. It is nil for the protocol's own command, which takes User and Secret.
 	Client sasl.Client
 	User   string
 	Secret string // the password or the token
 }
 
-// SignIn chooses how to sign in among the SASL mechanisms that the server offers and the protocol's own command (empty
-// if the server doesn't take it), then asks for the password or the token. A password goes over TLS as it is, which every
-// server takes that has it in whatever form; without TLS it is not shown where that can be helped.
-// Its errors wrap ErrLogin, or what Password and Token say in the words of this package.
+// SignIn chooses how to sign in, among the SASL mechanisms that the server offers and the protocol's own command, own (empty
+// where the server doesn't take it), and calls Password or Token. Over TLS the password itself is sent, since every server
+// can check that, in whatever form it stores passwords; without TLS a mechanism that does not show the password comes first.
+// The errors wrap one of [remote.Errors]: remote.ErrLogin, unless Password or Token return another.
 func (s *Server) SignIn(ctx context.Context, offered []string, own string) (*SignIn, error) {
 	ways, ask := []string{sasl.Plain, scramSHA256, scramSHA1, own, sasl.Login, cramMD5}, s.Password
 	switch {
@@ -65,7 +65,7 @@ func (s *Server) SignIn(ctx context.Context, offered []string, own string) (*Sig
 	}
 	secret, err := ask(ctx)
 	switch {
-	case known(err): // also when the time is over: it says what took so long
+	case known(err): // also ErrTimeout, where a command for the password was too slow: the error says so
 		return nil, err
 	case err != nil:
 		return nil, fmt.Errorf("%w: %w", remote.ErrLogin, err)
@@ -94,7 +94,7 @@ func (s *Server) SignIn(ctx context.Context, offered []string, own string) (*Sig
 	return in, nil
 }
 
-// Redact takes the password or the token out of what a server said: some repeat what they do not like.
+// Redact replaces the password and the token in a server's answer: some servers repeat the command that they refuse.
 func (in *SignIn) Redact(said string) string {
 	if in.Secret == "" {
 		return said
@@ -110,8 +110,8 @@ func (in *SignIn) Redact(said string) string {
 	return said
 }
 
-// loginClient is the mechanism LOGIN, which was never standardised: servers ask for the name, then for the password, in
-// words of their own.
+// loginClient is the mechanism LOGIN, which was never standardised: the server asks for the name, then for the password,
+// in words of its own.
 type loginClient struct{ answers []string }
 
 func (*loginClient) Start() (string, []byte, error) { return sasl.Login, nil, nil }
@@ -127,7 +127,7 @@ func (c *loginClient) Next([]byte) ([]byte, error) {
 
 var errTooMuch = errors.New("the server asks for more than the mechanism has to say")
 
-// cramClient is CRAM-MD5 of RFC 2195: the password proves itself by a digest of the challenge.
+// cramClient is CRAM-MD5 of RFC 2195: the client sends a digest of the challenge that needs the password.
 type cramClient struct{ user, password string }
 
 func (*cramClient) Start() (string, []byte, error) { return cramMD5, nil, nil }
@@ -153,13 +153,13 @@ func (c *bearerClient) response() []byte {
 	if c.mechanism == xoauth2 {
 		return fmt.Appendf(nil, "user=%s\x01auth=Bearer %s\x01\x01", c.server.User, c.token)
 	}
-	// The name is escaped as RFC 5801, section 4, has it.
+	// The name is escaped (RFC 5801, section 4).
 	user := strings.NewReplacer("=", "=3D", ",", "=2C").Replace(c.server.User)
 	return fmt.Appendf(nil, "n,a=%s,\x01host=%s\x01port=%d\x01auth=Bearer %s\x01\x01", user, c.server.Host, c.server.Port,
 		c.token)
 }
 
-// Next takes note of the refusal (RFC 7628, section 3.2.3), so that the server ends the exchange.
+// Next acknowledges the server's reason for refusing the token (RFC 7628, section 3.2.3); the server then ends the exchange.
 func (c *bearerClient) Next([]byte) ([]byte, error) {
 	if c.refused {
 		return nil, errTooMuch

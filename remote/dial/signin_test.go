@@ -11,8 +11,7 @@ import (
 	"github.com/mailfs/mailfs/remote"
 )
 
-// What each mechanism says, in turns with the server, and how it is chosen among those that a server offers.
-func TestSignIn(t *testing.T) {
+func TestTheBestMechanismThatIsOfferedSaysWhatItsStandardSays(t *testing.T) {
 	password := func(text string) func(context.Context) (string, error) {
 		return func(context.Context) (string, error) { return text, nil }
 	}
@@ -76,8 +75,8 @@ func TestSignIn(t *testing.T) {
 	}
 }
 
-// SCRAM ends well only where the server has proved itself, and does not work for it without end.
-func TestSCRAM(t *testing.T) {
+// The client does not hash the password for a server without end, either.
+func TestSCRAMEndsWellOnlyWhereTheServerProvesItself(t *testing.T) {
 	stored, err := scram.SHA256.NewClient("tim", "pass", "")
 	if err != nil {
 		t.Fatal(err)
@@ -128,8 +127,7 @@ func TestSCRAM(t *testing.T) {
 	}
 }
 
-// A server that asks on does not get the last word again.
-func TestSignInEnds(t *testing.T) {
+func TestAServerThatAsksOnGetsNoFurtherAnswer(t *testing.T) {
 	login := &loginClient{answers: []string{"u", "p"}}
 	bearer := &bearerClient{mechanism: xoauth2, server: &Server{}}
 	for range 2 {
@@ -143,8 +141,7 @@ func TestSignInEnds(t *testing.T) {
 	}
 }
 
-// Some servers repeat what they refuse.
-func TestRedact(t *testing.T) {
+func TestSecretsAreTakenOutOfWhatAServerRepeats(t *testing.T) {
 	for _, in := range []*SignIn{
 		{User: "tim", Secret: "pass"},
 		{User: "tim", Secret: "pass", Client: &bearerClient{mechanism: xoauth2, server: &Server{User: "tim"}, token: "pass"}},

@@ -7,15 +7,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// unconfirmed is how long what was sent may go without the other machine confirming it (TCP_USER_TIMEOUT), at least. Where
-// the network is another one since, it never does, and waiting for the server would take the whole timeout; a server that
-// is slow does so at once. It also ends an idle connection that nobody is at the other end of.
-const unconfirmed = 10 * time.Second
+// unacknowledged is the least time that bytes may stay sent without an acknowledgement before the system ends the connection
+// (TCP_USER_TIMEOUT). Even a slow server's machine acknowledges at once. Without this limit, a connection from before the
+// machine changed networks would hold up its readers for the whole timeout.
+const unacknowledged = 10 * time.Second
 
-// confirmer returns a function that has what was received confirmed at once (TCP_QUICKACK, which the system takes back
-// soon). A server that leaves Nagle's algorithm on and writes its answer in pieces waits for that before it sends the
-// next piece, 40 ms where the system saves up its confirmations.
-func confirmer(conn net.Conn) func() {
+// acknowledger returns a function that has the system acknowledge at once what was received (TCP_QUICKACK, which the system
+// soon takes back, so that it is called after each read). A server with Nagle's algorithm that writes an answer in pieces
+// sends a piece when the one before is acknowledged; a delayed acknowledgement costs 40 ms each.
+func acknowledger(conn net.Conn) func() {
 	tcp, ok := conn.(*net.TCPConn)
 	if !ok {
 		return func() {}
@@ -24,12 +24,12 @@ func confirmer(conn net.Conn) func() {
 	if err != nil {
 		return func() {}
 	}
-	confirm := func(fd uintptr) { unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_QUICKACK, 1) }
-	return func() { raw.Control(confirm) }
+	acknowledge := func(fd uintptr) { unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_QUICKACK, 1) }
+	return func() { raw.Control(acknowledge) }
 }
 
-// endWhenUnconfirmed has the system end a connection when nothing is confirmed any more.
-func endWhenUnconfirmed(conn net.Conn, timeout time.Duration) {
+// endWhenUnacknowledged has the system end a connection whose bytes are not acknowledged any more. timeout is the server's.
+func endWhenUnacknowledged(conn net.Conn, timeout time.Duration) {
 	tcp, ok := conn.(*net.TCPConn)
 	if !ok {
 		return
@@ -39,7 +39,7 @@ func endWhenUnconfirmed(conn net.Conn, timeout time.Duration) {
 		return
 	}
 	raw.Control(func(fd uintptr) {
-		// Where it can't be set, timeouts remain.
-		unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(max(unconfirmed, timeout/3).Milliseconds()))
+		// Where the option can't be set, the timeout still ends the wait.
+		unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(max(unacknowledged, timeout/3).Milliseconds()))
 	})
 }

@@ -10,8 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The system is told when to give up a connection.
-func TestEndWhenUnconfirmed(t *testing.T) {
+func TestTheSystemEndsAConnectionThatNobodyAcknowledges(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// endWhenUnconfirmed leaves it to timeouts where the system has no such thing.
-func endWhenUnconfirmed(net.Conn, time.Duration) {}
+// endWhenUnacknowledged does nothing where the system has no such option: the timeout ends the wait.
+func endWhenUnacknowledged(net.Conn, time.Duration) {}
 
-func confirmer(net.Conn) func() { return func() {} }
+// acknowledger returns a function that does nothing: the system acknowledges when it likes.
+func acknowledger(net.Conn) func() { return func() {} }

@@ -11,12 +11,12 @@ import (
 	"github.com/mailfs/mailfs/remote"
 )
 
-// Upgrade asks a server for TLS in the words of a protocol: it reads the server's greeting, sends the command and reads the
-// answer. It returns the greeting that the protocol's client is given in place of the one that was read in the clear.
+// Upgrade asks a server for TLS as a protocol has it: it reads the server's greeting, sends the command and reads the answer.
+// It returns the line that signing in reads as the greeting, since the protocol sends none after the upgrade.
 type Upgrade func(*ClearText) (greeting string, err error)
 
-// ClearText is a connection on which TLS has not begun. Anybody in between can have changed what comes over it; nothing of
-// it is kept.
+// ClearText is a connection on which TLS has not begun. Anybody on the way can have changed what the server sends; nothing of
+// it is used after the upgrade.
 type ClearText struct {
 	conn   net.Conn
 	r      *bufio.Reader
@@ -27,7 +27,7 @@ type ClearText struct {
 // maxClearLine bounds, in bytes, a line that the server sends before TLS.
 const maxClearLine = 4096
 
-// Line reads a line and returns it without its end.
+// Line reads a line and returns it without CRLF.
 func (c *ClearText) Line() (string, error) {
 	b, err := c.r.ReadSlice('\n')
 	if errors.Is(err, bufio.ErrBufferFull) {
@@ -39,7 +39,7 @@ func (c *ClearText) Line() (string, error) {
 	return strings.TrimRight(string(b), "\r\n"), err
 }
 
-// Send sends a command; it is given without CRLF.
+// Send sends a command and CRLF.
 func (c *ClearText) Send(command string) error {
 	if !c.asked {
 		c.asked = true
@@ -49,7 +49,8 @@ func (c *ClearText) Send(command string) error {
 	return err
 }
 
-// upgrade has startTLS ask for TLS. The TLS handshake can begin when it returns without an error.
+// upgrade calls startTLS on a connection and returns the greeting that stands in for the server's. The handshake is still to
+// come.
 func (s *Server) upgrade(conn net.Conn, startTLS Upgrade) (greeting []byte, err error) {
 	conn = s.traceGreeting(conn)
 	c := &ClearText{conn: conn, r: bufio.NewReaderSize(conn, maxClearLine), server: s}
@@ -57,7 +58,7 @@ func (s *Server) upgrade(conn net.Conn, startTLS Upgrade) (greeting []byte, err 
 	if err != nil {
 		return nil, err
 	}
-	if c.r.Buffered() > 0 { // sent ahead by somebody in between, to be taken for the server's words inside TLS
+	if c.r.Buffered() > 0 { // sent ahead by somebody on the way, so that it is read as if it had come over TLS
 		return nil, fmt.Errorf("%w: more than the answer came before TLS began", remote.ErrCertificate)
 	}
 	s.Step(Step{Name: StepStartTLS, Done: true})

@@ -10,8 +10,8 @@ import (
 	"github.com/mailfs/mailfs/remote"
 )
 
-// The steps on the way to a connection that is signed in, in their order, and the first one after it. A host that is an
-// address is not looked up; the greeting comes before STARTTLS and after TLS from the first byte.
+// The steps from a URL to a connection that is signed in, in their order, and the first step after it. A host that is an
+// address is not looked up. The greeting comes before STARTTLS; with implicit TLS it comes after TLS.
 const (
 	StepResolve      = "resolve"
 	StepConnect      = "connect"
@@ -20,21 +20,21 @@ const (
 	StepTLS          = "tls"
 	StepCapabilities = "capabilities"
 	StepLogin        = "login"
-	StepMailboxes    = "mailboxes" // begun by a protocol that lists them as part of signing in; never done
+	StepMailboxes    = "mailboxes" // reported by POP3, whose session lists the mailbox as it begins; never as done
 )
 
-// Step tells that a step begins or, with Done, that it went well. A step that begins and is never done is where a
-// connection failed; so is the last one that was done, when what it brought was no good.
+// Step tells that a step begins or, with Done, that it went well. A connection has failed at the step that began and was
+// not done, or, where there is none, at the last step.
 type Step struct {
 	Name string
 	Done bool
 
-	// What came of it, where it has that.
-	Addresses    []string             // resolve: of the host; connect: the one that answers, with its port
+	// The results of a step that is done; the names of the steps that have each are before the colon.
+	Addresses    []string             // resolve: of the host; connect: of the machine that answers, with its port
 	Said         string               // greeting: the server's words
 	TLS          *tls.ConnectionState // tls
 	Capabilities []string             // capabilities: before signing in; login: after it, where the server tells
-	Mechanism    string               // login: of SASL, or the protocol's own command
+	Mechanism    string               // login: the mechanism of SASL, or the protocol's own command
 }
 
 // Step reports a step to the server's Trace, if it has one.
@@ -44,7 +44,7 @@ func (s *Server) Step(step Step) {
 	}
 }
 
-// traceNetwork has what package net does in ctx reported.
+// traceNetwork returns a context in which package net reports looking up and connecting as steps.
 func (s *Server) traceNetwork(ctx context.Context) context.Context {
 	if s.Trace == nil {
 		return ctx
@@ -70,7 +70,7 @@ func (s *Server) traceNetwork(ctx context.Context) context.Context {
 	})
 }
 
-// traceGreeting has the first line that comes over a connection reported as the greeting.
+// traceGreeting returns a connection that reports the first line it receives as the greeting.
 func (s *Server) traceGreeting(conn net.Conn) net.Conn {
 	if s.Trace == nil {
 		return conn
@@ -79,20 +79,23 @@ func (s *Server) traceGreeting(conn net.Conn) net.Conn {
 	return &greetingConn{Conn: conn, server: s}
 }
 
+// maxGreeting bounds, in bytes, the part of a greeting that is reported.
+const maxGreeting = 1024
+
 type greetingConn struct {
 	net.Conn
-	server *Server
-	line   []byte
-	heard  bool
+	server   *Server
+	line     []byte // received of the greeting so far
+	reported bool
 }
 
 func (c *greetingConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
-	if !c.heard {
+	if !c.reported {
 		c.line = append(c.line, p[:n]...)
-		if line, _, ended := bytes.Cut(c.line, []byte("\n")); ended || len(c.line) > 1024 {
+		if line, _, ended := bytes.Cut(c.line, []byte("\n")); ended || len(c.line) > maxGreeting {
 			c.server.Step(Step{Name: StepGreeting, Done: true, Said: remote.Shorten(string(bytes.TrimSpace(line)))})
-			c.heard, c.line = true, nil
+			c.reported, c.line = true, nil
 		}
 	}
 	return n, err
