@@ -7,7 +7,7 @@ import (
 	"github.com/mailfs/mailfs/remote"
 )
 
-func TestNoErrorOfThePackageIsAnother(t *testing.T) {
+func TestTheErrorsOfThePackageAreDistinct(t *testing.T) {
 	texts := map[string]bool{}
 	for _, a := range remote.Errors() {
 		if texts[a.Error()] {

@@ -7,9 +7,9 @@ import (
 	"strconv"
 )
 
-// KeyOfUIDL returns the UID and the Key of a POP3 message by its unique-id (RFC 1939, section 7). The UID is the
-// first 48 bits of the SHA-256 of the unique-id. The Key is the unique-id itself where that is fit for a file name,
-// else the UID in 12 hex digits; so both ways lead from the Key back to the UID ([UIDOfKey]).
+// KeyOfUIDL returns the UID and the Key of a POP3 message with a unique-id (RFC 1939, section 7). The UID is the first 48 bits
+// of the SHA-256 of the unique-id. The Key is the unique-id itself where that can stand in a file name, else the UID in 12
+// hex digits. [UIDOfKey] leads from either kind of Key back to the UID.
 func KeyOfUIDL(uidl string) (UID, string) {
 	sum := sha256.Sum256([]byte(uidl))
 	uid := max(UID(binary.BigEndian.Uint64(sum[:8])>>16), 1)
@@ -19,9 +19,9 @@ func KeyOfUIDL(uidl string) (UID, string) {
 	return uid, fmt.Sprintf("%012x", uint64(uid))
 }
 
-// UIDOfKey returns the UIDs that a Key may stand for, without knowing of which protocol it is: the number that it
-// writes (IMAP), the number that its 12 hex digits write, or the one that follows from it as a unique-id (POP3). A
-// Key does not name a message for certain; who looks one up by it compares the Key of what was found.
+// UIDOfKey returns the UIDs that a Key may stand for, whatever its protocol: the decimal number that it is (IMAP), the number
+// that its 12 hex digits are, or the UID of the unique-id that it is (POP3). A message that is found by one of these UIDs may
+// be another one: the caller compares its Key.
 func UIDOfKey(key string) []UID {
 	var uids []UID
 	if n, err := strconv.ParseUint(key, 10, 32); err == nil && n > 0 {
@@ -38,8 +38,8 @@ func UIDOfKey(key string) []UID {
 	return uids
 }
 
-// plain tells whether a unique-id can stand in a file name as it is: not so long that it crowds out the rest, free of
-// what means something there ('_' ends the fields of a name, '/' the name), and not to be taken for a hash.
+// plain tells whether a unique-id can stand in a file name as it is: it leaves room for the rest of the name, has no character
+// with a meaning there ('_' ends the fields of a name, '/' the name), and does not look like a hash.
 func plain(uidl string) bool {
 	if len(uidl) == 0 || len(uidl) > 24 || hashed(uidl) {
 		return false
@@ -55,7 +55,7 @@ func plain(uidl string) bool {
 	return true
 }
 
-// hashed tells whether a Key looks like one made from a hash: 12 hex digits, in either case.
+// hashed tells whether a Key looks like a hash: 12 hex digits, in upper or lower case.
 func hashed(key string) bool {
 	if len(key) != 12 {
 		return false

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestKeyOfUIDL(t *testing.T) {
+func TestTheKeyOfAUIDLLeadsBackToItsUID(t *testing.T) {
 	for _, c := range []struct{ uidl, key string }{
 		{"000000016561b2c4", "000000016561b2c4"},
 		{"a", "a"},
@@ -41,7 +41,7 @@ func TestKeyOfUIDL(t *testing.T) {
 	}
 }
 
-func TestKeyOfKnownHash(t *testing.T) {
+func TestTheUIDOfAUIDLIsTheBeginningOfItsSHA256(t *testing.T) {
 	// printf %s under_score | sha256sum
 	uid, key := KeyOfUIDL("under_score")
 	if key != "d8071166bbe6" || uid != 0xd8071166bbe6 {
@@ -49,7 +49,7 @@ func TestKeyOfKnownHash(t *testing.T) {
 	}
 }
 
-func TestUIDOfKey(t *testing.T) {
+func TestAKeyLeadsToEveryUIDItMayStandFor(t *testing.T) {
 	abc, _ := KeyOfUIDL("abc")
 	long, _ := KeyOfUIDL("4711")
 	for _, c := range []struct {

@@ -2,18 +2,18 @@ package remote
 
 import "time"
 
-// Query is what a message must be like to be found: all that is set must hold. Text is compared as SEARCH does (RFC 9051,
-// section 6.4.4): a part of a field or of the text, in any case of letters.
+// Query describes messages: a search finds those for which everything holds that is set. A text is found as by SEARCH (RFC
+// 9051, section 6.4.4), anywhere in a field or in the message, whatever the case of letters.
 type Query struct {
-	From, To, Subject []string  // in the field of that name
-	Body              []string  // in the text of the message
-	Text              []string  // in the header or the text
-	Since, Before     time.Time // days of INTERNALDATE, from their beginning; zero is no limit
-	Larger, Smaller   int64     // bytes, both exclusive; 0 is no limit
+	From, To, Subject []string  // texts in the header field of that name
+	Body              []string  // texts in the message after the header
+	Text              []string  // texts anywhere in the message
+	Since, Before     time.Time // INTERNALDATE, by the day: from this one on, and before this one; zero is no limit
+	Larger, Smaller   int64     // size in bytes: above, and below; 0 is no limit
 	Unread            bool
 	Flagged           bool
 	Answered          bool
 }
 
-// NeedsBodies tells whether header, size, date and flags are not enough to answer.
+// NeedsBodies tells whether a search needs whole messages, not only header, size, date and flags.
 func (q Query) NeedsBodies() bool { return len(q.Body)+len(q.Text) > 0 }

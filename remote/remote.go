@@ -14,189 +14,193 @@ import (
 // POP3: the first 48 bits of the SHA-256 of the UIDL (RFC 1939, section 7), never 0.
 type UID uint64
 
-// Role is the special use of a mailbox (RFC 6154), as far as mailfs treats it specially.
+// Role is the special use of a mailbox (RFC 6154), as far as mailfs makes a difference.
 type Role uint8
 
-// The roles that change how messages are named: in a Sent or Drafts mailbox the first recipient is of interest, not the
-// sender.
+// The roles that change how messages are named: in a Sent or Drafts mailbox a name holds the first recipient, not the sender.
 const (
 	RoleNone Role = iota
 	RoleSent
 	RoleDrafts
 )
 
-// Mailbox is one mailbox of an account, or a level of the hierarchy that only holds others.
+// Mailbox is a mailbox of an account, or a level of the hierarchy that only holds mailboxes.
 type Mailbox struct {
-	// Name is how the protocol addresses the mailbox: the whole name, decoded to UTF-8 where it could be.
+	// Name is the whole name by which the protocol addresses the mailbox, decoded to UTF-8 where that is possible.
 	Name string
-	// Path is Name split at the hierarchy delimiter. It has one element where the server names no delimiter.
-	// The first element is "INBOX" for INBOX, however the server spells it.
+	// Path is Name split at the hierarchy delimiter; where the server has no delimiter, it has one element. The first element
+	// is "INBOX" for INBOX, however the server spells that.
 	Path []string
-	// Selectable is false for a name that cannot be opened (\Noselect, \NonExistent of RFC 9051, section 7.3.1).
+	// Selectable is false for a mailbox that can't be opened (\Noselect, \NonExistent of RFC 9051, section 7.3.1).
 	Selectable bool
 	Role       Role
 }
 
-// Version says how much of a mailbox is known. The zero Version knows nothing.
+// Version is a state of a mailbox, as far as a caller knows it. The zero Version knows nothing.
 type Version struct {
-	// UIDValidity as in RFC 9051, section 2.3.1.1. UIDs of different UIDVALIDITY have nothing to do with each other.
-	// POP3 has none and says 1.
+	// UIDValidity is that of RFC 9051, section 2.3.1.1. UIDs of different UIDVALIDITY have nothing to do with each other. Over
+	// POP3, which has none, it is 1.
 	UIDValidity uint32
-	// UIDNext is above every UID that the mailbox has ever held; 0 when not known.
+	// UIDNext is above every UID that the mailbox has ever held; 0 where it is not known.
 	UIDNext UID
 	// ModSeq is the HIGHESTMODSEQ of RFC 7162; 0 where the server has none.
 	ModSeq uint64
-	// Messages is how many messages the mailbox holds.
+	// Messages is the number of messages in the mailbox.
 	Messages uint32
 }
 
-// Message is what a listing tells of one message.
+// Message is a message as a listing shows it.
 type Message struct {
 	UID UID
-	// Key stands for the message in file names: IMAP the UID in decimal; POP3 the UIDL where it is short and plain, else
-	// 12 hex digits. It contains letters, digits, '.', ',', '+', '=', '@', '~', '-' only.
+	// Key stands for the message in file names: over IMAP the UID in decimal; over POP3 the UIDL where that is short and
+	// plain, else 12 hex digits. It consists of letters, digits, '.', ',', '+', '=', '@', '~' and '-'.
 	Key string
-	// Size in bytes of the whole message as the server announces it (RFC822.SIZE, LIST). Servers have been known to lie.
+	// Size is the number of bytes of the whole message that the server announces (RFC822.SIZE, LIST). Some servers announce
+	// a wrong one.
 	Size int64
-	// Date is INTERNALDATE; zero where the protocol or the server has none.
+	// Date is the INTERNALDATE; zero where the protocol or the server has none.
 	Date time.Time
-	// Flags as the server spells them (`\Seen`, `$Forwarded`).
+	// Flags are spelt as the server spells them (`\Seen`, `$Forwarded`).
 	Flags []string
-	// Header holds the raw header fields that were asked for ([HeaderFields]), CRLF line ends, and may hold more. It is
-	// only valid during the call it is handed to, and is cut at MaxHeader bytes.
+	// Header holds at least the fields of [HeaderFields], as they stand in the message, with CRLF line ends. It is cut at
+	// MaxHeader bytes, and valid only during the call of emit.
 	Header []byte
 }
 
-// HeaderFields are the fields a listing asks for: what names and extended attributes are made from.
+// HeaderFields are the header fields of a listing: names and extended attributes are made from them.
 var HeaderFields = []string{"From", "To", "Cc", "Subject", "Date", "Message-ID"}
 
-// MaxHeader bounds, in bytes, the header that a listing keeps of one message. What comes after is read and dropped.
+// MaxHeader bounds, in bytes, the header of a message in a listing. The rest of a longer header is dropped.
 const MaxHeader = 64 << 10
 
-// FlagChange tells the flags that a known message now has.
+// FlagChange holds the flags that a known message now has.
 type FlagChange struct {
 	UID   UID
 	Flags []string
 }
 
-// Delta is one step of what changed in a mailbox. Steps are applied in the order in which they are emitted.
+// Delta is one of the changes of a mailbox that a Sync finds. The caller applies them in the order in which they are emitted.
 type Delta struct {
-	// Reset says that everything known of the mailbox is void: its UIDVALIDITY is another one. It comes first, alone.
+	// Reset says that everything known of the mailbox is void, since its UIDVALIDITY has changed. Such a delta is the first
+	// and holds nothing else but UIDValidity.
 	Reset bool
-	// UIDValidity that this delta speaks of; the same in all of one Sync.
+	// UIDValidity is the mailbox's; it is the same in all deltas of a Sync.
 	UIDValidity uint32
-	// Total is how many messages the mailbox holds, to show how far a listing is; 0 where that is not known yet.
+	// Total is the number of messages in the mailbox, to show how far a listing is; 0 where it is not known yet.
 	Total uint32
-	// Messages are new, in no particular order. One that is known already replaces what is known.
+	// Messages are new, in no particular order. A message that is known already replaces what was known of it.
 	Messages []Message
-	// Flags of known messages.
+	// Flags are those of known messages that have changed, or may have.
 	Flags []FlagChange
-	// Present, when not nil, holds every UID that is in the mailbox: what is known and not in it has vanished.
+	// Present, where it is not nil, holds every UID in the mailbox: a known message that is not in it has vanished.
 	Present *UIDSet
 }
 
-// Priority says who waits for an answer, so that what people wait for does not stand behind what they do not.
+// Priority says how urgent a request is: a more urgent one does not wait behind others.
 type Priority uint8
 
 const (
-	// Foreground: a reader waits for this message.
+	// Foreground is for a message that a reader waits for.
 	Foreground Priority = iota
-	// Readahead: a reader is expected to ask for it soon.
+	// Readahead is for a message that a reader is expected to ask for soon.
 	Readahead
-	// Background: nobody waits.
+	// Background is for a message that nobody waits for.
 	Background
 )
 
-// Place says where messages are read, and how urgently. The zero Priority is Foreground.
+// Place says where messages are read, and how urgent that is.
 type Place struct {
-	// Mailbox is the Name of the mailbox.
+	// Mailbox is the Name of a mailbox.
 	Mailbox string
-	// UIDValidity is the one under which the caller knows the UIDs: where the mailbox has another one, a method returns
-	// ErrStale.
+	// UIDValidity is the one that the caller has learnt the UIDs under. A method returns ErrStale where the mailbox now has
+	// another one.
 	UIDValidity uint32
-	Priority    Priority
+	// Priority is Foreground where it is not set.
+	Priority Priority
 }
 
-// Account is one mail account. Its methods may be called from any goroutine, at any time, also before Connect; they
-// connect when they have to. It never changes anything on the server: mailboxes are opened with EXAMINE, messages are
+// Account is a mail account. Its methods may be called from any goroutine, at any time, also before Connect: they connect
+// when they have to. An account never changes anything on the server: mailboxes are opened with EXAMINE, messages are
 // read with BODY.PEEK, nothing is deleted.
 //
-// Every method returns an error that answers errors.Is for one of the errors of this package. No method blocks for
-// longer than the timeout of the account without a byte of progress from the server. Cancelling ctx makes a method
-// return at once with ctx.Err(); a command that others share is not cancelled by it.
+// Every error wraps one of [Errors], or is ctx.Err(), or comes from a function of the caller. No method waits for longer than
+// the timeout of the account without a byte from the server. Where ctx is cancelled, a method returns ctx.Err() at once; other
+// calls that wait for the same command get their answer all the same.
 //
-// A method that returns ErrLost lost its connection half way; what it has emitted until then stands, and it may be called
-// again. Protocols do not retry; [Retry] does.
+// Where a method returns ErrLost, its connection was lost half way. What it has handed out until then is valid, and the
+// method may be called again. Protocols do not try again by themselves; [Retry] does.
+//
+// The promises here and below are tests of package remotetest, which both protocols pass.
 type Account interface {
-	// Connect dials and signs in, if no connection is up, to find out whether that works.
+	// Connect dials and signs in, unless a connection is up, to find out whether that works.
 	Connect(ctx context.Context) error
 
-	// Mailboxes lists the mailboxes of the account, parents before children. Names are unique.
+	// Mailboxes lists the mailboxes of the account, parents before children. No name is listed twice.
 	Mailboxes(ctx context.Context) ([]Mailbox, error)
 
-	// Versions tells at which version mailboxes are, without opening them, in the time that one answer takes. It is zero
-	// for a mailbox of which the server does not tell.
+	// Versions returns the version of each mailbox, without opening any, in the time of one round trip. A version is zero where
+	// the server does not tell it.
 	Versions(ctx context.Context, mailboxes []string) ([]Version, error)
 
-	// Sync tells what changed in a mailbox since a version, where known are the UIDs the caller has. now is what Versions
-	// has just told, which saves opening the mailbox to find out; zero if it was not asked. Sync calls emit from the
-	// calling goroutine, one delta after the other; an error of emit ends it. When it returns without an error, what the
-	// caller knows is the mailbox at the Version returned. ErrStale: now is not true any more.
+	// Sync finds what has changed in a mailbox since a version, of which the caller has the messages known. now is what
+	// Versions has just returned, which saves opening the mailbox to find out, or zero. Sync calls emit in the calling
+	// goroutine, for one delta after the other; an error of emit ends Sync and is returned. After Sync returns without an
+	// error, the caller knows the mailbox as it is at the Version returned. ErrStale: now is not true any more.
 	Sync(ctx context.Context, mailbox string, since, now Version, known *UIDSet, emit func(Delta) error) (Version, error)
 
-	// Bodies fetches whole messages and calls got for each that arrived whole, in any order, possibly from several
-	// goroutines at once. A message that is not there any more is left out without an error; one that the server refuses
-	// is an error after the others. got owns the bytes. ErrStale: the mailbox has another UIDVALIDITY by now.
+	// Bodies fetches whole messages and calls got for each that has arrived whole, once, in any order, possibly from several
+	// goroutines at once, and not after Bodies has returned. got owns the bytes. A message that is gone is left out without an
+	// error; one that the server refuses to send is an error, after the others. ErrStale: the UIDVALIDITY is another one.
 	Bodies(ctx context.Context, at Place, uids []UID, got func(UID, []byte)) error
 
-	// Piece fetches n bytes of a message from offset off, fewer only at its end, none beyond it. ErrNoMessage and ErrStale
-	// as with Bodies; ErrUnsupported where the protocol knows only whole messages.
+	// Piece fetches n bytes of a message from offset off on: fewer at the end of the message, none beyond it. ErrNoMessage: the
+	// message is gone. ErrUnsupported: the protocol knows only whole messages.
 	Piece(ctx context.Context, at Place, uid UID, off, n int64) ([]byte, error)
 
-	// Header fetches the header fields of one message as in Message.Header. ErrNoMessage: it is gone.
+	// Header fetches the header fields of a message as in Message.Header. ErrNoMessage: the message is gone.
 	Header(ctx context.Context, at Place, uid UID) ([]byte, error)
 
-	// Structures tells of messages what parts they have, and their header fields as in Message.Header, as Bodies brings
-	// bodies. got owns what it is handed; the numbers of the parts are not set yet. A message whose structure comes in an
-	// answer that can't be understood has a nil one: it must be read whole. ErrUnsupported: so must all of them.
+	// Structures fetches what parts messages have, and their header fields as in Message.Header; got is called as by Bodies.
+	// The numbers of the parts are not set yet. A structure is nil where the server's answer can't be understood: the
+	// message must be read whole. ErrUnsupported: so must all of them.
 	Structures(ctx context.Context, at Place, uids []UID,
 		got func(uid UID, structure *Part, header []byte)) error
 
-	// Sections fetches the same sections of several messages, as Bodies brings bodies: got gets them in the order of
-	// sections, nil for one that the message does not have. ErrUnsupported: messages must be read whole.
+	// Sections fetches the same sections of several messages; got is called as by Bodies, with the content of each section in
+	// the order of sections, nil where the message does not have it. ErrUnsupported: messages must be read whole.
 	Sections(ctx context.Context, at Place, uids []UID, sections []Section, got func(UID, [][]byte)) error
 
-	// Decoded fetches the content of one part with its Content-Transfer-Encoding undone (RFC 3516). ErrUnsupported: the
-	// server does not do that, or not with this part.
+	// Decoded fetches the content of the part with a number, its Content-Transfer-Encoding undone (RFC 3516). ErrUnsupported:
+	// the server does not do that, or not with this part.
 	Decoded(ctx context.Context, at Place, uid UID, number string) ([]byte, error)
 
-	// DecodedSizes tells how many bytes Decoded returns of parts of one message. ErrUnsupported as with Decoded.
+	// DecodedSizes returns how many bytes Decoded returns of the parts with these numbers. ErrUnsupported: as with Decoded.
 	DecodedSizes(ctx context.Context, at Place, uid UID, numbers []string) ([]int64, error)
 
-	// Search returns the messages that a query finds, and the UIDVALIDITY that the mailbox has now. ErrUnsupported: the
-	// protocol has no search, or the server not this one.
+	// Search returns the UIDVALIDITY of a mailbox and the messages that a query finds there. ErrUnsupported: the protocol has
+	// no search, or the server can't do this one.
 	Search(ctx context.Context, mailbox string, q Query) (uint32, *UIDSet, error)
 
-	// Quota tells how much the account holds and may hold, in bytes (RFC 9208). ErrUnsupported: the server does not say.
+	// Quota returns how many bytes the account holds and may hold (RFC 9208). ErrUnsupported: the server does not tell.
 	Quota(ctx context.Context) (used, limit int64, err error)
 
-	// Stats tells what went over the wire so far.
+	// Stats returns the counters of the account.
 	Stats() Stats
 
-	// Close ends all connections and waits for the goroutines of the account. Calls under way return ErrClosed.
+	// Close ends all connections and waits for the goroutines of the account. Calls under way return ErrClosed, and so do
+	// later ones that need the server.
 	Close() error
 }
 
-// Stats counts what an account did since it was made.
+// Stats counts what an account has done since it was made.
 type Stats struct {
-	BytesIn, BytesOut int64 // on the wire, below TLS
+	BytesIn, BytesOut int64 // received and sent on the network, below TLS
 	Dials             int64 // connections that were tried
 	Connections       int   // connections that are up
 	Bodies            int64 // messages fetched whole
 }
 
-// Elapsed is the time since t, together with what the machine has slept meanwhile, for which the monotonic clock stands
-// still.
+// Elapsed returns the time since t including the time that the machine has slept, in which the monotonic clock stands still.
 func Elapsed(t time.Time) time.Duration {
 	return max(time.Since(t), time.Now().Round(0).Sub(t.Round(0)))
 }

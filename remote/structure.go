@@ -2,47 +2,48 @@ package remote
 
 import "strconv"
 
-// Part is one part of a message's MIME structure (RFC 2045, RFC 2046), as a server tells it in BODYSTRUCTURE (RFC 9051,
-// section 7.5.2) or the message itself shows it.
+// Part is a part of a message's MIME structure (RFC 2045, RFC 2046), read from BODYSTRUCTURE (RFC 9051, section 7.5.2) or
+// from the message itself.
 type Part struct {
-	// Number addresses the part within the message, as in RFC 9051, section 6.4.5.1: "1.2". The parts of a multipart have
-	// one, the multipart itself has that of what it lies in, "" at the top.
+	// Number addresses the part within the message, as in "1.2" (RFC 9051, section 6.4.5.1); [Part.Enumerate] sets it. A
+	// multipart that is the body of a message has the number of that message: "" for the outermost one.
 	Number string
 	// Type is the media type in lower case: "text/plain".
 	Type string
-	// Params are the parameters of Content-Type: names in lower case, values as they stand.
+	// Params are the parameters of Content-Type: names in lower case, values as the message has them.
 	Params map[string]string
 	// Encoding is the Content-Transfer-Encoding in lower case.
 	Encoding string
-	// Size of the content in bytes, encoded as it is.
+	// Size is the number of bytes of the content in its Content-Transfer-Encoding.
 	Size int64
-	// Disposition is the Content-Disposition (RFC 2183) in lower case, "" where there is none; DispositionParams as Params.
-	Disposition       string
+	// Disposition is the Content-Disposition (RFC 2183) in lower case, "" where there is none.
+	Disposition string
+	// DispositionParams are the parameters of Content-Disposition, written as Params.
 	DispositionParams map[string]string
-	// Subject of the message that a message/rfc822 holds, as it stands or decoded.
+	// Subject is that of the message in a message/rfc822, encoded (RFC 2047) or decoded.
 	Subject string
-	// Parts of a multipart; of a message/rfc822 the one part that is its body.
+	// Parts are those of a multipart, or the body of the message in a message/rfc822.
 	Parts []*Part
 }
 
-// MaxParts and MaxDepth bound the structures that are dealt with: Dovecot tells no more of a message than this.
+// MaxParts and MaxDepth bound the structures that mailfs reads. Dovecot's answers stay within the same bounds.
 const (
 	MaxParts = 10_000
 	MaxDepth = 100
 )
 
-// IsMultipart tells whether the part only holds others.
+// IsMultipart tells whether the part only holds other parts.
 func (p *Part) IsMultipart() bool { return len(p.Type) > 10 && p.Type[:10] == "multipart/" }
 
-// Enumerate gives numbers to all parts of a message, of which p is the outermost. It is ErrTooComplex when there are more
-// than MaxParts, or when they lie deeper than MaxDepth.
+// Enumerate sets the numbers of all parts of a message, of which p is the outermost. ErrTooComplex: there are more than
+// MaxParts, or some lie deeper than MaxDepth.
 func (p *Part) Enumerate() error {
 	count := 0
 	return p.enumerate("", false, 0, &count)
 }
 
-// enumerate numbers a part that lies in what has the number prefix. numbered says that it is the part of that number
-// itself; else it is the body of a message.
+// enumerate sets the number of a part at a depth and of the parts in it, and adds them to count. Where numbered is true, the
+// number of the part is prefix; else the part is the body of the message that has the number prefix.
 func (p *Part) enumerate(prefix string, numbered bool, depth int, count *int) error {
 	*count++
 	if *count > MaxParts || depth > MaxDepth {
@@ -66,6 +67,7 @@ func (p *Part) enumerate(prefix string, numbered bool, depth int, count *int) er
 	return nil
 }
 
+// below returns the number of the n-th part in the part with the number prefix.
 func below(prefix string, n int) string {
 	if prefix == "" {
 		return strconv.Itoa(n)
@@ -73,26 +75,26 @@ func below(prefix string, n int) string {
 	return prefix + "." + strconv.Itoa(n)
 }
 
-// MaxFullHeader is the longest header in bytes that is dealt with as a whole.
+// MaxFullHeader bounds, in bytes, a header that mailfs reads as a whole.
 const MaxFullHeader = 1 << 20
 
-// Section names a piece of a message (RFC 9051, section 6.4.5.1).
+// Section names something that a message holds (RFC 9051, section 6.4.5.1).
 type Section struct {
-	// Number of a part; "" is the message itself.
+	// Number is that of a part, or "" for the message itself.
 	Number string
-	// Aspect of the part.
 	Aspect Aspect
 }
 
-// Aspect is what of a part is meant.
+// Aspect says what of a part a Section is.
 type Aspect uint8
 
 // The aspects of a part.
 const (
-	// Content is what the part holds, in its Content-Transfer-Encoding. Not for the message itself.
+	// Content is the content of the part, in its Content-Transfer-Encoding. The message itself has none.
 	Content Aspect = iota
-	// Fields are the header fields HeaderFields of the message that the part is.
+	// Fields are the HeaderFields of the message itself, or of the message in a message/rfc822.
 	Fields
-	// FullHeader is the whole header of the message that the part is, cut after MaxFullHeader+1 bytes.
+	// FullHeader is the whole header of the message itself, or of the message in a message/rfc822. It is cut after
+	// MaxFullHeader+1 bytes, so that a longer header shows.
 	FullHeader
 )

@@ -2,8 +2,8 @@ package remote
 
 import "slices"
 
-// UIDSet is a set of UIDs, kept as ranges: compact where UIDs are dense, as they are in most mailboxes. The zero value is
-// the empty set. It is not safe for concurrent writing.
+// UIDSet is a set of UIDs, kept as ranges, which is compact where UIDs are dense, as they are in most mailboxes. The zero
+// UIDSet is empty. A set that one goroutine changes must not be used by others meanwhile.
 type UIDSet struct {
 	ranges []UIDRange // sorted, disjoint, not touching
 }
@@ -25,7 +25,7 @@ func NewUIDSet(uids ...UID) *UIDSet {
 	return s
 }
 
-// find returns the index of the first range whose Last is not below uid.
+// find returns the index of the first range that ends at uid or later.
 func (s *UIDSet) find(uid UID) int {
 	i, _ := slices.BinarySearchFunc(s.ranges, uid, func(r UIDRange, u UID) int {
 		if r.Last < u {
@@ -44,14 +44,14 @@ func (s *UIDSet) AddRange(first, last UID) {
 	if first > last {
 		return
 	}
-	if n := len(s.ranges); n > 0 && s.ranges[n-1].Last+1 == first { // the usual case: in order and dense
+	if n := len(s.ranges); n > 0 && s.ranges[n-1].Last+1 == first { // UIDs in order and dense, as usual
 		s.ranges[n-1].Last = last
 		return
 	} else if n == 0 || s.ranges[n-1].Last+1 < first {
 		s.ranges = append(s.ranges, UIDRange{first, last})
 		return
 	}
-	i := s.find(max(first, 1) - 1) // the range that ends at first-1 touches
+	i := s.find(max(first, 1) - 1) // a range that ends at first-1 is joined
 	j := i
 	for j < len(s.ranges) && s.ranges[j].First <= last+1 {
 		first, last = min(first, s.ranges[j].First), max(last, s.ranges[j].Last)

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestUIDSetAgainstMap(t *testing.T) {
+func TestAUIDSetHoldsWhatAMapHolds(t *testing.T) {
 	for seed := range uint64(50) {
 		rnd := rand.New(rand.NewPCG(seed, 1))
 		a, b := &UIDSet{}, &UIDSet{}

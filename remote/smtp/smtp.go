@@ -1,5 +1,5 @@
-// Package smtp signs in to a server that takes mail to be sent (RFC 5321, RFC 6409), to find out whether that works, with
-// go-smtp as the client. It sends no mail.
+// Package smtp tries whether signing in works on a server for sending mail (RFC 5321, RFC 6409). It sends no mail. The client
+// is go-smtp.
 package smtp
 
 import (
@@ -15,14 +15,15 @@ import (
 	"github.com/mailfs/mailfs/remote/dial"
 )
 
-// extensions are what is looked for in the answer to EHLO, beside AUTH and SIZE.
+// extensions are those that are reported where the server has them, besides AUTH and SIZE. go-smtp can only be asked for
+// single ones.
 var extensions = []string{"8BITMIME", "CHUNKING", "DSN", "ENHANCEDSTATUSCODES", "PIPELINING", "REQUIRETLS", "SMTPUTF8"}
 
-// Try signs in, or only says EHLO when the server has no User, and takes leave. It returns the largest message that the
-// server takes (RFC 1870), in bytes; 0 where it does not tell. Its errors are those of package remote.
+// Try signs in, or only says EHLO where the server has no User, and ends the connection. It returns the number of bytes of the
+// largest message that the server takes (RFC 1870), 0 where it does not tell. Every error wraps one of [remote.Errors].
 func Try(ctx context.Context, d *dial.Dialer) (limit int64, err error) {
 	c, err := dial.Connect(ctx, d, startTLS, func(ctx context.Context, conn net.Conn) (*client.Client, error) {
-		// go-smtp sets deadlines of its own, which must not undo the one of ctx.
+		// go-smtp sets deadlines of its own, so that the connection is closed when ctx ends.
 		stop := context.AfterFunc(ctx, func() { conn.Close() })
 		defer stop()
 		c := client.NewClient(conn)
@@ -41,6 +42,7 @@ func Try(ctx context.Context, d *dial.Dialer) (limit int64, err error) {
 	return limit, nil
 }
 
+// signIn says EHLO, and signs in where the server has a User.
 func signIn(ctx context.Context, c *client.Client, server *dial.Server) error {
 	server.Step(dial.Step{Name: dial.StepCapabilities})
 	if err := c.Hello(clientName); err != nil {
@@ -75,8 +77,8 @@ func signIn(ctx context.Context, c *client.Client, server *dial.Server) error {
 	return nil
 }
 
-// refused puts an error of go-smtp into the words of package remote: a refusal for good is why, one for now (4yz of RFC
-// 5321, section 4.2.1) is ErrUnreachable.
+// refused wraps an error of go-smtp in one of package remote: in why where the server refuses for good, in ErrUnreachable
+// where it refuses for now (4yz of RFC 5321, section 4.2.1).
 func refused(err, why error) error {
 	no, ok := errors.AsType[*client.SMTPError](err)
 	if !ok {
