@@ -5,6 +5,8 @@ import (
 	"errors"
 	"strconv"
 
+	"github.com/emersion/go-imap/v2/imapclient"
+
 	"github.com/mailfs/mailfs/remote"
 	"github.com/mailfs/mailfs/remote/imap/wire"
 )
@@ -106,16 +108,81 @@ func (y *syncing) outlive(ctx context.Context, set *remote.UIDSet) error {
 	return done(nil)
 }
 
-// complete lists messages that came without all that was asked for: item by item or, if there are many, as they are.
+// complete lists messages that came without all that was asked for: item by item, with one command for each item where
+// there are many messages.
 func (y *syncing) complete(ctx context.Context, partial []remote.Message) error {
 	if len(partial) > enough {
-		y.a.log.Warn("the server leaves out what it was asked for", "mailbox", y.Mailbox, "messages", len(partial))
-		y.send(ctx, remote.Delta{Messages: partial})
-		return nil
+		return y.byItem(ctx, partial)
 	}
 	for _, m := range partial {
 		if err := y.piecemeal(ctx, m.UID); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// byItem lists messages with what can be had of them when each item is asked for alone.
+func (y *syncing) byItem(ctx context.Context, partial []remote.Message) error {
+	set := &remote.UIDSet{}
+	byUID := make(map[remote.UID]*remote.Message, len(partial))
+	for i := range partial {
+		set.Add(partial[i].UID)
+		byUID[partial[i].UID] = &partial[i]
+	}
+	y.a.log.Warn("the server leaves out what it was asked for: each item is asked for alone", "mailbox", y.Mailbox,
+		"messages", len(partial))
+	for _, item := range []items{size, date, flags, header, heading} {
+		if item == heading {
+			for uid, m := range byUID {
+				if len(m.Header) > 0 {
+					set = set.Minus(remote.NewUIDSet(uid))
+				}
+			}
+		}
+		if set.Len() == 0 {
+			break
+		}
+		if err := y.fill(ctx, set, item, byUID); err != nil {
+			return err
+		}
+	}
+	y.send(ctx, remote.Delta{Messages: partial})
+	return nil
+}
+
+// fill asks for one item of messages and puts it into them. A server that refuses leaves them as they are.
+func (y *syncing) fill(ctx context.Context, set *remote.UIDSet, want items, into map[remote.UID]*remote.Message) error {
+	var came []remote.Message
+	err := y.a.pool.use(ctx, y.fetching(set, false), func(s *session) error {
+		var arena []byte
+		return s.fetch(set, want.options(), false, func(data *imapclient.FetchMessageData) (err error) {
+			var m remote.Message
+			var got items
+			if m, got, arena, err = readMessage(data, arena); err == nil && got&want != 0 {
+				came = append(came, m)
+			}
+			return err
+		})
+	})
+	if ctx.Err() != nil {
+		return ctx.Err() // came may still be written
+	}
+	if err != nil && !refused(err) && !errors.Is(err, wire.ErrUnparsable) {
+		return err
+	}
+	for _, m := range came {
+		to := into[m.UID]
+		switch {
+		case to == nil:
+		case want == size:
+			to.Size = m.Size
+		case want == date:
+			to.Date = m.Date
+		case want == flags:
+			to.Flags = m.Flags
+		default:
+			to.Header = m.Header
 		}
 	}
 	return nil

@@ -5,10 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"os"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,12 +39,13 @@ const emptyInitial = "=\r\n"
 var ErrUnparsable = errors.New("answer can't be understood")
 
 // Conn is a connection between the network and go-imap. go-imap ends a connection over every response that it does not
-// expect, bounds nothing, and knows no timeouts of commands. Conn finds the responses in the bytes that stream by, drops or
-// mends those that go-imap would end the connection for, sets the deadlines, and knows why a connection ended.
+// expect, bounds nothing, and knows no timeouts of commands. Conn brings each response into the form that go-imap reads, drops
+// those that can't be understood, sets the deadlines, and knows why a connection ended.
 type Conn struct {
 	net.Conn
 	timeout time.Duration
 	names   *Spellings
+	log     *slog.Logger
 	reader  chan (<-chan struct{}) // of capacity 1; see SetReader
 
 	in  io.Reader // Conn, or what decompresses its bytes
@@ -57,13 +57,21 @@ type Conn struct {
 	oneByOne atomic.Bool
 
 	// Of the goroutine that reads.
-	buf     []byte // what was received and not handed out is buf[r:w]
-	r, w    int
-	ready   []byte       // a line to be handed out next
-	literal int64        // how many bytes of a literal are to be handed out after ready
-	kind    responseKind // of the response that ready and literal belong to
-	more    bool         // the next line belongs to the same response, since a literal came before it
-	size    int64        // bytes of the response so far, not counting bodies
+	buf        []byte // what was received and not handed out is buf[r:w]
+	r, w       int
+	ready      []byte  // bytes to be handed out next
+	store      []byte  // memory for ready
+	literal    int64   // how many bytes of a literal are to be handed out after ready
+	size       int64   // bytes of the response so far, not counting bodies
+	scanner    scanner // of the response that is being read
+	fetching   fetching
+	lastHead   lastHead
+	buffering  bool // the next literal is content of a message
+	greeted    bool // the greeting has come
+	inResponse bool // a response was begun and not read to its end
+	answers    answers
+	tags       tags
+	told       told
 
 	mu          sync.Mutex // guards what follows
 	compressing chan error // gets the answer to COMPRESS; nil when COMPRESS is not under way
@@ -87,6 +95,8 @@ type Options struct {
 	Timeout time.Duration
 	// Names are the names of mailboxes, for all connections of an account.
 	Names *Spellings
+	// Log gets what the server says that can't be understood; nil drops it.
+	Log *slog.Logger
 	// Slow, where it is not nil, is called when the line is slow, and again with each sample that shows it. far says that
 	// the server is not nearby; rate is what the line carries, in bytes a second. It must not wait for anything.
 	Slow func(far bool, rate float64)
@@ -102,10 +112,15 @@ func New(inner net.Conn, o Options) *Conn {
 	if o.Trip == nil {
 		o.Trip = &Trip{}
 	}
-	return &Conn{
-		Conn: inner, in: inner, out: inner, timeout: o.Timeout, names: o.Names, reader: make(chan (<-chan struct{}), 1),
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	c := &Conn{
+		log: o.Log, Conn: inner, in: inner, out: inner, timeout: o.Timeout, names: o.Names, reader: make(chan (<-chan struct{}), 1),
 		buf: make([]byte, bufferSize), heard: time.Now(), pace: pace{slow: o.Slow, trip: o.Trip},
 	}
+	c.answers = answers{names: o.Names, misunderstood: c.noteMisunderstood}
+	return c
 }
 
 // SetReader says which channel is closed when go-imap has stopped reading. It is called once; until then no Write returns.
@@ -206,6 +221,7 @@ func (c *Conn) Write(p []byte) (int, error) {
 	if c.oneByOne.Load() {
 		c.pace.begin()
 	}
+	c.noteCommands(p)
 	data := c.names.outgoing(p)
 	if c.oneByOne.Load() && string(p) == emptyInitial {
 		data = data[1:]
@@ -233,16 +249,11 @@ func (c *Conn) Read(p []byte) (int, error) {
 				return 0, err
 			}
 		case c.r < c.w:
-			n := int(min(c.literal, int64(c.w-c.r)))
-			if c.kind != unknown {
-				n = copy(p, c.buf[c.r:c.r+n])
-			}
+			n := copy(p, c.buf[c.r:c.r+int(min(c.literal, int64(c.w-c.r)))])
 			c.r += n
 			c.literal -= int64(n)
-			if c.kind != unknown {
-				return n, nil
-			}
-		case c.kind == unknown || len(p) < bufferSize/16:
+			return n, nil
+		case len(p) < bufferSize/16:
 			if err := c.fill(); err != nil {
 				return 0, err
 			}
@@ -297,7 +308,7 @@ func (c *Conn) receive(p []byte) (int, error) {
 		c.mu.Unlock()
 		return n, nil
 	}
-	if err == io.EOF && (c.literal > 0 || c.more || c.r < c.w) {
+	if err == io.EOF && (c.literal > 0 || c.inResponse || c.r < c.w) {
 		err = io.ErrUnexpectedEOF // go-imap takes EOF within a literal for the literal's end
 	}
 	if err != nil {
@@ -321,118 +332,4 @@ func (c *Conn) line(off int) (int, error) {
 			return 0, err
 		}
 	}
-}
-
-// frame takes the next line that the server sends, makes it ready, and notes the size of the literal that follows it.
-func (c *Conn) frame() error {
-	end, err := c.line(0)
-	if err != nil {
-		return err
-	}
-	line := c.buf[c.r : c.r+end]
-	if !c.more {
-		c.kind, c.size = kindOf(line), 0
-	}
-	if c.kind == list {
-		return c.frameList(end)
-	}
-	if c.kind == compressAnswer {
-		c.r += end
-		return c.compressAnswered(line)
-	}
-	c.r += end
-	c.more = false
-	if c.kind == fetch {
-		line = mendOrigin(mendDate(line))
-	}
-	if c.kind != text {
-		if c.literal, c.more, err = c.literalAfter(line); err != nil {
-			return c.end(err)
-		}
-	}
-	c.size += int64(end)
-	if c.size > maxLine {
-		return c.end(fmt.Errorf("%w: a response of more than %d bytes", ErrUnparsable, maxLine))
-	}
-	switch c.kind {
-	case unknown:
-		return nil
-	case text, capability:
-		line = withoutRev2(line)
-		if rest, ok := bytes.CutPrefix(line, []byte("* BYE ")); ok {
-			c.mu.Lock()
-			c.ending.Bye = remote.Shorten(strings.TrimSpace(string(rest)))
-			c.mu.Unlock()
-		}
-	}
-	c.ready = line
-	return nil
-}
-
-// frameList makes a whole LIST response ready, with its literals, and with a mailbox name that go-imap can decode. end is
-// where its first line ends.
-func (c *Conn) frameList(end int) error {
-	start := 0
-	for {
-		size, more, err := c.literalAfter(c.buf[c.r+start : c.r+end])
-		if err != nil {
-			return c.end(err)
-		}
-		if !more {
-			break
-		}
-		for int64(c.w-c.r-end) < size {
-			if err := c.fill(); err != nil {
-				return err
-			}
-		}
-		start = end + int(size)
-		if end, err = c.line(start); err != nil {
-			return err
-		}
-	}
-	whole := c.buf[c.r : c.r+end]
-	c.r += end
-	c.ready = c.names.incoming(whole)
-	return nil
-}
-
-// literalAfter returns the size in bytes of the literal that a line announces at its end.
-func (c *Conn) literalAfter(line []byte) (size int64, announced bool, err error) {
-	head := bytes.TrimRight(line, "\r\n")
-	open := bytes.LastIndexByte(head, '{')
-	if open < 0 || head[len(head)-1] != '}' {
-		return 0, false, nil
-	}
-	digits := head[open+1 : len(head)-1]
-	if len(digits) == 0 || len(bytes.Trim(digits, "0123456789")) > 0 {
-		return 0, false, nil
-	}
-	limit := int64(maxString)
-	if c.kind == fetch && afterSection(head[:open]) {
-		limit = maxBody
-	}
-	size, err = strconv.ParseInt(string(digits), 10, 64)
-	if err != nil || size > limit {
-		return 0, true, fmt.Errorf("%w: a literal of %.20s bytes", ErrUnparsable, digits)
-	}
-	if limit == maxString && c.kind != list {
-		c.size += size
-	}
-	return size, true, nil
-}
-
-// afterSection tells whether a literal that begins here is the content of a body section: after `BODY[...] `,
-// `BODY[...]<0> ` or `BINARY[...] ~`.
-func afterSection(head []byte) bool {
-	head, _ = bytes.CutSuffix(head, []byte("~"))
-	head, ok := bytes.CutSuffix(head, []byte(" "))
-	if !ok {
-		return false
-	}
-	if bytes.HasSuffix(head, []byte(">")) {
-		head = bytes.TrimRight(head[:len(head)-1], "0123456789")
-		head, ok = bytes.CutSuffix(head, []byte("<"))
-	}
-	return ok && bytes.HasSuffix(head, []byte("]"))
 }

@@ -37,6 +37,8 @@ func through(t *testing.T, said string, seed uint64) (string, error) {
 		}
 	}()
 	c := New(ours, Options{Timeout: 5 * time.Second, Names: &Spellings{}})
+	c.greeted = true
+	c.tags.sent([]byte("T1 IDLE\r\n"))
 	c.Begin()
 	var seen bytes.Buffer
 	for {
@@ -59,6 +61,7 @@ func TestWhatGoImapCannotReadIsMendedOrDropped(t *testing.T) {
 	big := strings.Repeat("0123456789", 20000)
 	long := "* SEARCH" + strings.Repeat(" 123456", 30000) + "\r\n"
 	literal := func(s string) string { return fmt.Sprintf("{%d}\r\n%s", len(s), s) }
+	const noDate = `INTERNALDATE "01-Jan-1970 00:00:00 +0000"`
 	for _, c := range []struct{ in, out string }{
 		{"* OK hello {5}\r\n", ""},
 		{"* 1 FETCH (UID 1 BODY[] " + literal(body) + " FLAGS ())\r\n", ""},
@@ -71,23 +74,67 @@ func TestWhatGoImapCannotReadIsMendedOrDropped(t *testing.T) {
 		{"* XFOO " + literal(big) + " x " + literal(body) + "\r\n", "-"},
 		{"* 5 XFOO\r\n", "-"},
 		{"\r\n", "-"},
-		{"* 2 FETCH (INTERNALDATE NIL UID 2)\r\n", `* 2 FETCH (INTERNALDATE "01-Jan-1970 00:00:00 +0000" UID 2)` + "\r\n"},
-		{"* 2 FETCH (UID 2 INTERNALDATE \"x y\")\r\n",
-			`* 2 FETCH (UID 2 INTERNALDATE "01-Jan-1970 00:00:00 +0000")` + "\r\n"},
+		{"nonsense\r\n", "-"},
+		{"T7 OK an answer to nothing\r\n", "-"},
+		{"* 2 FETCH (INTERNALDATE NIL UID 2)\r\n", "* 2 FETCH (UID 2 " + noDate + ")\r\n"},
+		{"* 2 FETCH (UID 2 INTERNALDATE \"x y\")\r\n", "* 2 FETCH (UID 2 " + noDate + ")\r\n"},
 		{"* 2 FETCH (UID 2 INTERNALDATE \" 1-Jan-2020 00:00:00 +0000\")\r\n", ""},
-		{`* 2 FETCH (BODY[HEADER] "a INTERNALDATE NIL \" INTERNALDATE NIL " UID 2)` + "\r\n", ""},
-		{"* 2 FETCH (BODY[] " + literal("x") + " INTERNALDATE NIL)\r\n",
-			"* 2 FETCH (BODY[] " + literal("x") + " INTERNALDATE \"01-Jan-1970 00:00:00 +0000\")\r\n"},
-		{"* LIST () \"/\" " + literal("a\"b") + "\r\n", ""},
+		{"* 2 FETCH (UID 2 INTERNALDATE 1-Jan-2020 00:00:00 +0000 FLAGS ())\r\n",
+			"* 2 FETCH (UID 2 INTERNALDATE \"1-Jan-2020 00:00:00 +0000\" FLAGS ())\r\n"},
+		{`* 2 FETCH (BODY[HEADER] "a INTERNALDATE NIL \" INTERNALDATE NIL " UID 2)` + "\r\n",
+			"* 2 FETCH (UID 2 BODY[HEADER] " + literal(`a INTERNALDATE NIL " INTERNALDATE NIL `) + ")\r\n"},
+		{"* 2 FETCH (BODY[] " + literal("x") + " INTERNALDATE NIL UID 2)\r\n",
+			"* 2 FETCH (UID 2 BODY[] " + literal("x") + " " + noDate + ")\r\n"},
+		{"* 2 FETCH (BODY[] " + literal(big) + " UID 2)\r\n", "* 2 FETCH (UID 2 BODY[] " + literal(big) + ")\r\n"},
+		{"* 2 FETCH (UID 2 FLAGS (\\Seen))\r\n* 2 FETCH (UID 2 BODY[] " + literal(body) + ")\r\n",
+			"* 2 FETCH (UID 2 FLAGS (\\Seen) BODY[] " + literal(body) + ")\r\n"},
+		{"* 2 FETCH (FLAGS (\\Seen) UID 2)\r\n* 2 FETCH (BODY[] " + literal(body) + ")\r\n",
+			"* 2 FETCH (UID 2 FLAGS (\\Seen) BODY[] " + literal(body) + ")\r\n"},
+		{"* 2 FETCH (UID 2 FLAGS ())\r\n* 2 FETCH (RFC822.SIZE 7 UID 3)\r\n",
+			"* 2 FETCH (UID 2 FLAGS ())\r\n* 2 FETCH (UID 3 RFC822.SIZE 7)\r\n"},
+		{"* 2 FETCH (UID 2 FLAGS ())\r\n* 3 FETCH (RFC822.SIZE 7)\r\n", "* 2 FETCH (UID 2 FLAGS ())\r\n"},
+		{"*  2  fetch  ( uid  2  FLAGS  ( \\Seen [odd] Label(old) \\Draft )  X-NEW  (a (b \"c)\") {1}\r\nx) rfc822.size 5 )\r\n",
+			"* 2 FETCH (UID 2 FLAGS (\\Seen \\Draft) RFC822.SIZE 5)\r\n"},
+		{"* 2 FETCH ((UID 2 FLAGS ()))\r\n", "* 2 FETCH (UID 2 FLAGS ())\r\n"},
+		{"* 2 FETCH (UID 2 X-FLAG FLAGS ()\r\n", "* 2 FETCH (UID 2 FLAGS ())\r\n"},
+		{"* 2 FETCH (UID 2 RFC822.SIZE -5 MODSEQ 12)\r\n", "* 2 FETCH (UID 2 MODSEQ (12))\r\n"},
+		{"* 2 FETCH (UID 2 body.peek[header.fields (\"From\"  TO )] " + literal("From: x\r\n\r\n") + ")\r\n",
+			"* 2 FETCH (UID 2 BODY[HEADER.FIELDS (\"From\" \"TO\")] " + literal("From: x\r\n\r\n") + ")\r\n"},
+		{"* 2 FETCH (UID 2 RFC822 " + literal(body) + ")\r\n", "* 2 FETCH (UID 2 BODY[] " + literal(body) + ")\r\n"},
+		{"* 2 FETCH (UID 2 BODY[]<0.5> " + literal("12345") + ")\r\n", "* 2 FETCH (UID 2 BODY[]<0> " + literal("12345") + ")\r\n"},
+		{"* 2 FETCH (UID 2 BODY[odd*] " + literal(big) + " FLAGS ())\r\n", "* 2 FETCH (UID 2 FLAGS ())\r\n"},
+		{"* 99999999999 FETCH (UID 2 FLAGS ())\r\n", "-"},
+		{`* 2 FETCH (UID 2 BODYSTRUCTURE ("text" plain ("charset" NIL) NIL NIL "7bit" 12 NIL NIL NIL NIL))` + "\r\n",
+			`* 2 FETCH (UID 2 BODYSTRUCTURE ("text" "plain" ("charset" "") NIL NIL "7bit" 12 0 NIL NIL))` + "\r\n"},
+		{`* 2 FETCH (UID 2 BODYSTRUCTURE ("mixed" NIL) FLAGS ())` + "\r\n",
+			`* 2 FETCH (UID 2 BODYSTRUCTURE ` + noStructure + ` FLAGS ())` + "\r\n"},
+		{"* LIST () \"/\" " + literal("a\"b") + "\r\n", "* LIST () \"/\" \"a\\\"b\"\r\n"},
 		{"* LIST () \"/\" R&D\r\n", "* LIST () \"/\" \"R&-D\"\r\n"},
-		{"* LIST () NIL \"x&\" (\"CHILDINFO\" (\"SUBSCRIBED\"))\r\n",
-			"* LIST () NIL \"x&-\" (\"CHILDINFO\" (\"SUBSCRIBED\"))\r\n"},
+		{"* LIST () NIL \"x&\" (\"CHILDINFO\" (\"SUBSCRIBED\"))\r\n", "* LIST () NIL \"x&-\"\r\n"},
 		{"* LIST () \"\\\\\" " + literal("a\xff") + "\r\n", "* LIST () \"\\\\\" \"a&AP8-\"\r\n"},
-		{"* LIST\r\n", ""},
+		{"* LIST (\\HasNoChildren) \"/\" Sent Items\r\n", "* LIST (\\HasNoChildren) \"/\" \"Sent Items\"\r\n"},
+		{"*  LIST  ( \\A[b] \\Sent )  /  \"a \"quoted\" b\" \r\n", "* LIST (\\Sent) \"/\" \"a \\\"quoted\\\" b\"\r\n"},
+		{"* LIST\r\n", "-"},
+		{"* STATUS my box (MESSAGES 3 UIDNEXT 99999999999 X (1) UIDVALIDITY 7)\r\n",
+			"* STATUS \"my box\" (MESSAGES 3 UIDVALIDITY 7)\r\n"},
+		{"* SEARCH 1 2 x 3 (MODSEQ 5)\r\n", "* SEARCH 1 2 3\r\n"},
+		{"* ESEARCH (TAG \"T1\") uid all 1:5,7 X-NEW (1 2) COUNT 6\r\n", "* ESEARCH (TAG \"T1\") UID ALL 1:5,7 COUNT 6\r\n"},
 		{"* CAPABILITY IMAP4rev2 IMAP4rev1 IDLE\r\n", "* CAPABILITY IMAP4rev1 IDLE\r\n"},
-		{"* CAPABILITY IMAP4rev2 IDLE\r\n", ""},
+		{"* CAPABILITY  IMAP4rev2 (\"\" \"/\") IDLE \r\n", "* CAPABILITY IMAP4rev2 IDLE\r\n"},
+		{"* CAPABILITY ((\"\" \"/\")) NIL NIL\r\n", "-"},
 		{"T1 OK [CAPABILITY IMAP4rev1 IMAP4rev2] done {3}\r\n", "T1 OK [CAPABILITY IMAP4rev1] done {3}\r\n"},
+		{"T1  ok\r\n", "T1 OK\r\n"},
+		{"T1 DONE well\r\n", "T1 BAD DONE well\r\n"},
+		{"T1 NO [unavailable (\"a]b\")] later\r\n", "T1 NO [UNAVAILABLE] later\r\n"},
+		{"T1 NO [never closed\r\n", "T1 NO never closed\r\n"},
+		{"* OK [UIDVALIDITY 1713632002544] fine\r\n", "* OK [UIDVALIDITY 4057528001] fine\r\n"},
+		{"* OK [PERMANENTFLAGS (\\Seen [css3-page] \\*)] fine\r\n", "* OK [PERMANENTFLAGS (\\Seen \\*)] fine\r\n"},
+		{"* FLAGS (\\Answered Label(old) Later)\r\n", "* FLAGS (\\Answered Later)\r\n"},
+		{"*  5  EXISTS \r\n", "* 5 EXISTS\r\n"},
+		{"* 99999999999 EXISTS\r\n", "-"},
+		{"* NAMESPACE ((\"\" \"/\" \"X\" (\"y\"))) NIL\r\n", "* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n"},
 		{"+ go on {3}\r\n", ""},
+		{"+\r\n", "+ \r\n"},
 	} {
 		want := c.out
 		switch want {
@@ -113,8 +160,8 @@ func TestTruncatedAndOversizedAnswersEndTheConnection(t *testing.T) {
 		"* 1 FETCH (UI":                                                             io.ErrUnexpectedEOF,
 		"* LIST () \"/\" {10}\r\nfour":                                              io.ErrUnexpectedEOF,
 		fmt.Sprintf("* LIST () {%d}\r\n", maxString+1):                              ErrUnparsable,
-		fmt.Sprintf("* 1 FETCH (FLAGS {%d}\r\n", maxString+1):                       ErrUnparsable,
-		fmt.Sprintf("* 1 FETCH (BODY[] {%d}\r\n", int64(maxBody)+1):                 ErrUnparsable,
+		fmt.Sprintf("* 1 FETCH (MODSEQ {%d}\r\n", maxString+1):                      ErrUnparsable,
+		fmt.Sprintf("* 1 FETCH (UID 1 BODY[] {%d}\r\n", int64(maxBody)+1):           ErrUnparsable,
 		"* ID (" + strings.Repeat("{1000000}\r\n"+strings.Repeat("x", 1000000), 18): ErrUnparsable,
 	} {
 		if got, err := through(t, said, 0); !errors.Is(err, want) {

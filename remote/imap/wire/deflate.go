@@ -50,7 +50,7 @@ func (c *Conn) compressAnswered(line []byte) error {
 		return c.end(fmt.Errorf("%w: an answer to a command that was not sent", ErrUnparsable))
 	}
 	_, status, _ := bytes.Cut(line, []byte(" "))
-	word, text := firstWord(status)
+	word, text, _ := bytes.Cut(bytes.TrimSpace(status), []byte(" "))
 	if !bytes.EqualFold(word, []byte("OK")) {
 		answer <- fmt.Errorf("%w: the server refuses COMPRESS: %q", remote.ErrServer, remote.Shorten(string(bytes.TrimSpace(text))))
 		return nil

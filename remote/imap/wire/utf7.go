@@ -27,44 +27,12 @@ func (s *Spellings) outgoing(p []byte) []byte {
 	return p
 }
 
-// incoming returns a LIST response (RFC 9051, section 7.3.1) with a name that go-imap can decode. A response that incoming
-// can't make sense of is left as it is.
-func (s *Spellings) incoming(response []byte) []byte {
-	_, rest, ok := bytes.Cut(response, []byte(") ")) // attributes hold no parenthesis
-	if !ok {
-		return response
-	}
-	if bytes.HasPrefix(rest, []byte(`"`)) {
-		_, rest, ok = readQuoted(rest)
-	} else {
-		_, rest, ok = bytes.Cut(rest, []byte(" "))
-		rest = append([]byte(" "), rest...)
-	}
-	if !ok || !bytes.HasPrefix(rest, []byte(" ")) {
-		return response
-	}
-	rest = rest[1:]
-	before := response[:len(response)-len(rest)]
-	var name []byte
-	switch {
-	case bytes.HasPrefix(rest, []byte(`"`)):
-		name, rest, ok = readQuoted(rest)
-	case bytes.HasPrefix(rest, []byte("{")):
-		_, rest, ok = bytes.Cut(rest, []byte("\n"))
-		size := literalBefore(response[:len(response)-len(rest)])
-		if ok = ok && size <= len(rest); ok {
-			name, rest = rest[:size], rest[size:]
-		}
-	default:
-		name, _ = firstWord(rest)
-		rest = rest[len(name):]
-	}
-	if !ok {
-		return response
-	}
+// spell returns a name of a mailbox that the server sent as a quoted string that go-imap can decode, and remembers how the
+// server spells the name.
+func (s *Spellings) spell(name []byte) string {
 	decoded, valid := Decode(string(name))
 	if valid && encode(decoded) == string(name) {
-		return response
+		return quote(string(name))
 	}
 	if !valid {
 		decoded = lenient(name)
@@ -78,34 +46,7 @@ func (s *Spellings) incoming(response []byte) []byte {
 		s.raw[ours] = []byte(quote(string(name)))
 		s.mu.Unlock()
 	}
-	return bytes.Join([][]byte{before, []byte(ours), rest}, nil)
-}
-
-// literalBefore returns the size that the last line of b, complete with its CRLF, announces.
-func literalBefore(b []byte) int {
-	size := 0
-	for _, d := range bytes.Trim(b[bytes.LastIndexByte(b, '{'):], "{}\r\n") {
-		size = size*10 + int(d-'0')
-	}
-	return size
-}
-
-// readQuoted reads the quoted string that b begins with. ok is false where it has no end.
-func readQuoted(b []byte) (value, rest []byte, ok bool) {
-	for i := 1; i < len(b); i++ {
-		switch b[i] {
-		case '\\':
-			i++
-			if i < len(b) {
-				value = append(value, b[i])
-			}
-		case '"':
-			return value, b[i+1:], true
-		default:
-			value = append(value, b[i])
-		}
-	}
-	return nil, nil, false
+	return ours
 }
 
 // quote returns s as a quoted string.
