@@ -88,7 +88,7 @@ func oneLine(text string) string {
 	return text
 }
 
-// explain says what happened to an account, and what the user can do about it.
+// explain puts what happened to an account into the words of somebody who wants to read mail.
 func (e *accountError) explain() string {
 	err := e.err
 	switch {

@@ -25,6 +25,7 @@ func (a *Account) signIn(ctx context.Context, inner net.Conn) (*session, error) 
 		Names:   &a.names,
 		Slow:    func(far bool, rate float64) { a.pool.slowLine(s, far, rate) },
 		Trip:    &a.pool.trip,
+		Log:     a.log,
 	})
 	defer s.conn.BeginSignIn()()
 	s.client = imapclient.New(s.conn, nil)
@@ -35,6 +36,10 @@ func (a *Account) signIn(ctx context.Context, inner net.Conn) (*session, error) 
 		s.conn.Shut(remote.ErrClosed)
 		<-s.client.Closed()
 		return nil, err
+	}
+	if s.caps.Has(goimap.CapID) {
+		// NetEase opens no mailbox for who has not said ID (RFC 2971). The answer does not matter, and nobody waits for it.
+		s.client.ID(&goimap.IDData{Name: "mailfs"})
 	}
 	return s, nil
 }

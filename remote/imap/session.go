@@ -54,6 +54,16 @@ func (s *session) examine(mailbox string, above *atomic.Uint32) (answer func() (
 		if err != nil {
 			return nil, s.whyNot(mailbox, err)
 		}
+		if !s.conn.Counted() { // an answer without EXISTS does not say that there are none
+			status, err := s.client.Status(mailbox, &goimap.StatusOptions{NumMessages: true}).Wait()
+			if err != nil {
+				return nil, s.fault(err)
+			}
+			if status.NumMessages == nil {
+				return nil, fmt.Errorf("%w: it does not say how many messages are in %q", remote.ErrServer, mailbox)
+			}
+			box.NumMessages = *status.NumMessages
+		}
 		if box.UIDValidity == 0 {
 			box.UIDValidity = 1 // RFC 3501 allows servers that have none, which can't change either
 		}
@@ -94,6 +104,11 @@ func (s *session) whyNot(mailbox string, err error) error {
 	return fmt.Errorf("opening %q: %w", mailbox, s.fault(err))
 }
 
+// mostRejected is how many commands in a row a server may answer with BAD before mailfs asks with NOOP whether it answers any
+// at all: Exchange says "User is authenticated but not connected" to everything from some time on, and serves a new
+// connection.
+const mostRejected = 3
+
 // fault wraps the error of a command into an error of package remote. *imap.Error, for a refusal, and wire.ErrUnparsable, for
 // an answer that go-imap could not parse, stay within it. The fault of nil is nil.
 func (s *session) fault(err error) error {
@@ -102,6 +117,11 @@ func (s *session) fault(err error) error {
 	}
 	if no, ok := errors.AsType[*goimap.Error](err); ok {
 		no = &goimap.Error{Type: no.Type, Code: no.Code, Text: remote.Shorten(no.Text)}
+		if s.conn.Rejected() >= mostRejected && refused(s.client.Noop().Wait()) { // which no server refuses that works
+			lost := fmt.Errorf("%w: the server rejects every command: %q", remote.ErrLost, no.Text)
+			s.conn.Shut(lost)
+			return lost
+		}
 		return fmt.Errorf("%w: %w", remote.ErrServer, no)
 	}
 	end := s.conn.Ending()
@@ -166,9 +186,13 @@ func (s *session) searchFor(criteria *goimap.SearchCriteria, most int) (*remote.
 	if s.caps.Has(goimap.CapESearch) {
 		options = &goimap.SearchOptions{ReturnAll: true}
 	}
+	odd := s.conn.Misunderstood("SEARCH", "ESEARCH")
 	data, err := s.client.UIDSearch(criteria, options).Wait()
 	if err != nil {
 		return nil, s.fault(err)
+	}
+	if s.conn.Misunderstood("SEARCH", "ESEARCH") > odd { // a UID that was left out is not one that is gone
+		return nil, fmt.Errorf("%w: what SEARCH found can't be understood", remote.ErrServer)
 	}
 	found := &remote.UIDSet{}
 	all, _ := data.All.(goimap.UIDSet) // nil where nothing was found

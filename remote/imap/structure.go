@@ -43,7 +43,13 @@ func (a *Account) Structures(ctx context.Context, at remote.Place, uids []remote
 			if structure == nil {
 				return uid, nil, nil
 			}
-			return uid, func() { got(uid, partOf(structure, remote.MaxDepth+1), fields) }, nil
+			return uid, func() {
+				if structure.MediaType() == wire.NoStructure+"/x" { // it is to be read whole
+					got(uid, nil, nil)
+					return
+				}
+				got(uid, partOf(structure, remote.MaxDepth+1), fields)
+			}, nil
 		},
 		unparsable: func(uid remote.UID) { got(uid, nil, nil) },
 	})

@@ -21,14 +21,15 @@ import (
 // mount is the account mounted by a fresh mailfs with an empty cache.
 type mount struct {
 	path   string
-	took   time.Duration // from the start of mailfs until the mount answered
+	took   time.Duration // until it answered
 	cmd    *exec.Cmd
 	ended  chan struct{}
 	stderr harness.Output
-	report func() // ends the profile; does nothing without one
+	report func() // ends the profile, if there is one
 }
 
-// mount mounts the account with the defaults of mailfs, but without TLS, which no contestant uses.
+// mount mounts the account as a user would who gives nothing but the URL. --tls=off, since all contestants speak in the
+// clear.
 func (b *bench) mount(ctx context.Context, scheme string, port int) (*mount, error) {
 	home, err := os.MkdirTemp(b.run.Dir, "mount")
 	if err != nil {
@@ -47,7 +48,7 @@ func (b *bench) mount(ctx context.Context, scheme string, port int) (*mount, err
 		"XDG_CONFIG_HOME=" + home + "/config", "XDG_CACHE_HOME=" + home + "/cache",
 	}
 	m.cmd.Stderr = &m.stderr
-	m.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C reaches the benchmark alone, which unmounts
+	m.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // an interrupt is for the benchmark, which unmounts
 	if err := m.cmd.Start(); err != nil {
 		return nil, err
 	}
@@ -78,7 +79,7 @@ func (m *mount) unmount() error {
 	select {
 	case <-m.ended:
 	case <-time.After(harness.Patience):
-		m.cmd.Process.Signal(syscall.SIGQUIT) // prints its goroutines
+		m.cmd.Process.Signal(syscall.SIGQUIT) // it says what its goroutines are at
 		<-m.ended
 		return fmt.Errorf("mailfs does not end when it is told to: %s", m.stderr.String())
 	}
@@ -115,7 +116,7 @@ func (m *mount) peak() int64 {
 	return 0
 }
 
-// profile has perf(1) record the process from now on, if profiles are wanted.
+// profile has perf(1) record what the process does from now on, if that is wanted.
 func (b *bench) profile(ctx context.Context, m *mount, name string) error {
 	if b.profiles == "" {
 		return nil

@@ -69,7 +69,7 @@ func withKeyring(ctx context.Context, do func() error) error {
 }
 
 // HasKeyring tells whether there may be a keyring. Without this check godbus would start a session bus where there is none, and
-// it would never end.
+// nobody would end it.
 func HasKeyring() bool {
 	if runtime.GOOS == "darwin" || os.Getenv("DBUS_SESSION_BUS_ADDRESS") != "" {
 		return true
