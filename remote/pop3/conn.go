@@ -15,64 +15,63 @@ import (
 	"github.com/mailfs/mailfs/remote/buffer"
 )
 
-// conn stands between the network and go-pop3 and supplies what that lacks: deadlines, bounds, faithfulness, and speed.
+// conn lies between the network and go-pop3. It supplies what go-pop3 lacks: deadlines, bounds, exact bytes, and speed.
 //
-// go-pop3 reads line by line, takes any LF for the end of one and writes CRLF for it, and takes "." LF for the end of a
-// message. RFC 1939, section 3, knows lines that end in CRLF only; what else a message holds is to arrive as it is. So
-// conn takes the content of each answer aside as it streams by, in large blocks, and go-pop3 sees an answer that has
-// none.
+// go-pop3 reads line by line, takes any LF for the end of a line and writes CRLF for it, and takes "." LF for the end of a
+// message. RFC 1939, section 3, knows lines that end in CRLF only; any other LF or CR is the message's own and must arrive
+// as it is. So conn collects the content of each answer itself, in large blocks, and go-pop3 sees an answer without content.
 //
-// It belongs to one goroutine, except for cut, interrupt and Close.
+// A conn belongs to one goroutine, except for cut, interrupt and Close.
 type conn struct {
 	net.Conn
 	timeout time.Duration // longest wait for a sign of life
 
 	// ahead is called before each wait for the network. It may send commands, and returns whether it would send more if
-	// there were more to send; then interrupt has it called again. nil sends nothing.
+	// there were more requests; then interrupt has it called again during the wait. nil sends nothing.
 	ahead func() bool
 
-	unsent  []byte // commands: they go out when an answer is waited for, many in one packet
-	in      []byte // from the network
-	r, w    int    // in[r:w] is not looked at yet
-	out     []byte // for go-pop3
-	read    int    // out[read:] is not taken yet
-	err     error  // what ended the connection
-	asked   []*exchange
-	content *exchange // whose answer is past its first line; nil between answers
-	owed    int64     // bytes of content, as announced, of all answers that have not come whole
+	unsent  []byte      // commands, which go out when an answer is waited for, many in one packet
+	in      []byte      // from the network
+	r, w    int         // in[r:w] is not looked at yet
+	out     []byte      // for go-pop3 to read
+	read    int         // out[read:] is not read by go-pop3 yet
+	err     error       // the end of the connection; nil while it is up
+	asked   []*exchange // commands whose answers have not begun, in their order
+	content *exchange   // the answer that is past its first line and has not come whole; nil between answers
+	owed    int64       // bytes of content, as announced, of all answers that have not come whole
 
 	mu          sync.Mutex // guards what follows, and that no deadline is later than end
-	end         time.Time  // when set, nothing is waited for longer than this
-	waiting     bool       // for the network, in a wait that interrupt may end
-	interrupted bool       // since ahead was called last
+	end         time.Time  // no wait is longer than until then; zero is no limit
+	waiting     bool       // a wait for the network is under way that interrupt may end
+	interrupted bool       // interrupt was called since ahead was
 }
 
 const (
 	bufferSize = 128 << 10 // also the longest first line of an answer
-	maxContent = 256 << 20 // what an answer may hold at least, whatever LIST said
+	maxContent = 256 << 20 // bytes that an answer may hold at least, whatever LIST said
 
-	// trusted is how much room is made for an answer because LIST announces it. When that much has come, LIST is taken
-	// at its word.
+	// trusted is for how many bytes of an answer room is made because LIST announces them. When that many have come, room
+	// is made for all.
 	trusted = 4 << 20
 )
 
-// errConfused says that an answer is none to what was asked, as when a server loses commands that were sent ahead.
-var errConfused = fmt.Errorf("%w: its answers are out of step", remote.ErrServer)
+// errConfused says that an answer does not fit the command, as when a server loses commands that were sent ahead.
+var errConfused = fmt.Errorf("%w: the answers of the server are out of step", remote.ErrServer)
 
 // exchange is a command and its answer.
 type exchange struct {
 	command   string // without CRLF; may hold a password; empty for the greeting
-	multi     bool   // the answer has content after its first line, when that is positive
+	multi     bool   // a positive answer has content after its first line
 	challenge bool   // the answer may be a challenge ("+ ", RFC 5034, section 4)
-	size      int64  // of the content, as LIST announces it; 0 when not known
+	size      int64  // bytes of the content, as LIST announces it; 0 when not known
 
-	refused    bool   // -ERR
+	refused    bool   // the answer is -ERR
 	challenged bool   // the answer is a challenge
 	said       string // what the first line says after +OK or -ERR
 	answer     []byte // the content, dots unstuffed
 
-	onlyLF bool  // the first line ended in a bare LF: a server that knows nothing else
-	unsure int64 // dots in answer that may have been stuffed: before a dot, at the start of a line after a bare LF
+	onlyLF bool  // the first line ended in a bare LF, as all lines of such a server do
+	unsure int64 // how many dots in answer may have been stuffed: before a dot, at the start of a line after a bare LF
 }
 
 // verb is the command as it may be shown.
@@ -88,7 +87,7 @@ func newConn(c net.Conn, timeout time.Duration) *conn {
 	return &conn{Conn: c, timeout: timeout, in: make([]byte, bufferSize)}
 }
 
-// Dial hands the connection to go-pop3, which only takes one that it dials.
+// Dial gives go-pop3 the connection, since go-pop3 only uses connections that it dials.
 func (c *conn) Dial(string, string) (net.Conn, error) { return c, nil }
 
 // expect says what the next command is, before it is written.
@@ -100,7 +99,7 @@ func (c *conn) expect(x *exchange) {
 	c.owed += x.size
 }
 
-// coming is how many bytes of content the server still has to send, as announced.
+// coming returns how many bytes of content the server still has to send, as announced.
 func (c *conn) coming() int64 {
 	if c.content == nil {
 		return c.owed
@@ -118,7 +117,7 @@ func (c *conn) cut(at time.Time) {
 	}
 }
 
-// interrupt says that there may be something to send, and has a wait for the network interrupted for it.
+// interrupt says that there may be something to send, and ends a wait for the network, so that ahead is called.
 func (c *conn) interrupt() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -128,13 +127,13 @@ func (c *conn) interrupt() {
 	}
 }
 
-// Write keeps commands until an answer is waited for.
+// Write stores commands until an answer is waited for.
 func (c *conn) Write(p []byte) (int, error) {
 	c.unsent = append(c.unsent, p...)
 	return len(p), c.err
 }
 
-// Read gives go-pop3 what the answers say.
+// Read gives go-pop3 the first lines of the answers, and empty contents.
 func (c *conn) Read(p []byte) (int, error) {
 	for c.read == len(c.out) {
 		c.out, c.read = c.out[:0], 0
@@ -154,7 +153,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// fill sends what there is to send and waits until something comes.
+// fill sends what there is to send and waits until bytes come.
 func (c *conn) fill() error {
 	c.w = copy(c.in, c.in[c.r:c.w])
 	c.r = 0
@@ -185,7 +184,7 @@ func (c *conn) lookAhead() bool {
 	return c.ahead()
 }
 
-// await waits until something comes, at most until a time. Where the wait is open to it, interrupt interrupts it.
+// await waits until bytes come, at most until a time. open says that interrupt may end the wait.
 func (c *conn) await(until time.Time, open bool) (interrupted bool, err error) {
 	c.mu.Lock()
 	if open && c.interrupted {
@@ -214,10 +213,10 @@ func (c *conn) armLocked(set func(time.Time) error, at time.Time) {
 	_ = set(at) // a connection that takes no deadline is closed, which the next call says
 }
 
-// ended says what the end of a connection means for who waits for an answer.
+// ended wraps the error that ended a connection into an error of package remote.
 func ended(err error) error {
 	switch {
-	case errors.Is(err, os.ErrDeadlineExceeded): // not ETIMEDOUT: the system has given up the connection
+	case errors.Is(err, os.ErrDeadlineExceeded): // ETIMEDOUT is not one: it says that the system has given up the connection
 		return fmt.Errorf("%w: %w", remote.ErrTimeout, err)
 	case errors.Is(err, io.EOF):
 		return fmt.Errorf("%w: closed by the server", remote.ErrLost)
@@ -226,7 +225,7 @@ func ended(err error) error {
 	}
 }
 
-// frame looks at what has arrived, until more has to arrive.
+// frame reads the answers in what has arrived, until more has to arrive.
 func (c *conn) frame() {
 	for c.r < c.w && c.err == nil {
 		if c.content != nil {
@@ -250,7 +249,7 @@ func (c *conn) frame() {
 	}
 }
 
-// status looks at the first line of an answer.
+// status reads the first line of an answer.
 func (c *conn) status(line string) {
 	x := c.asked[0]
 	c.asked[0] = nil
@@ -272,7 +271,7 @@ func (c *conn) status(line string) {
 		text = text[1:] // go-pop3 knows no challenge
 		x.challenged = true
 	default:
-		c.err = fmt.Errorf("%w: it answers %q to %s", errConfused, remote.Shorten(text), x.verb())
+		c.err = fmt.Errorf("%w: the server answers %q to %s", errConfused, remote.Shorten(text), x.verb())
 		return
 	}
 	if c.content == nil {
@@ -282,8 +281,8 @@ func (c *conn) status(line string) {
 	c.out = append(append(c.out, strings.TrimLeft(text, " \t")...), "\r\n"...)
 }
 
-// collect takes what has arrived of the content of an answer. It returns false when that is too little to tell whether
-// it is the end.
+// collect takes what has arrived of the content of an answer. It returns false when too little has arrived to tell whether it
+// is the end of the content.
 func (c *conn) collect() bool {
 	x, b := c.content, c.in[c.r:c.w]
 	if n := len(x.answer); b[0] == '.' && (n == 0 || x.answer[n-1] == '\n') {
@@ -298,20 +297,20 @@ func (c *conn) collect() bool {
 		}
 		afterLF := n > 0 && !bytes.HasSuffix(x.answer, []byte("\r\n"))
 		proper := ending == 3 && !afterLF
-		// Some servers end a message in other ways. Where the message could go on, LIST says whether it does.
+		// Some servers end a message in other ways. Where it may be a line of the message, LIST says whether it is.
 		if proper || ending > 0 && (x.onlyLF || x.count() >= x.size) {
 			c.r += ending
 			c.content = nil
 			c.owed -= x.size
-			x.settle()
+			x.finish()
 			c.out = append(c.out, ".\r\n"...)
 			return true
 		}
 		if !afterLF {
-			c.r++ // it is stuffed
+			c.r++ // the dot is stuffed
 			b = b[1:]
 		} else if b[1] == '.' {
-			// For a server that goes by LF this is a stuffed dot, for one that goes by CRLF it is the message's.
+			// A server for which LF ends a line has stuffed this dot; for one with CRLF it is the message's own.
 			x.unsure++
 		}
 	}
@@ -320,19 +319,19 @@ func (c *conn) collect() bool {
 		b = b[:i+1]
 	}
 	c.r += len(b)
-	x.keep(b)
+	x.add(b)
 	if most := max(maxContent, x.size+x.size/2); x.count() > most {
 		c.err = fmt.Errorf("%w: more than %d bytes in answer to %s", remote.ErrServer, most, x.verb())
 	}
 	return true
 }
 
-// count is how much content has come.
+// count returns how many bytes of content have come.
 func (x *exchange) count() int64 { return int64(len(x.answer)) - x.unsure }
 
-// keep adds to the content. What LIST announces is what it makes room for, and a little more, since some servers count
-// LF where they send CRLF.
-func (x *exchange) keep(b []byte) {
+// add adds to the content. It makes room for what LIST announces, and a little more, since some servers count LF where they
+// send CRLF.
+func (x *exchange) add(b []byte) {
 	if n := len(x.answer) + len(b); n > cap(x.answer) {
 		room := min(x.size+x.size/32+2, maxContent)
 		if x.answer == nil {
@@ -345,11 +344,11 @@ func (x *exchange) keep(b []byte) {
 	x.answer = append(x.answer, b...)
 }
 
-// settle decides, once all content is there, whether dots after a bare LF were stuffed: as the announced size says, and
-// if it fits neither way, they were, since most servers go by LF. It also gives back room that was not needed.
-func (x *exchange) settle() {
+// finish decides, once all content is there, whether dots after a bare LF were stuffed: the announced size says it, and if it
+// fits neither way, they were, since for most servers LF ends a line. It also gives back room that was not needed.
+func (x *exchange) finish() {
 	fits := func(n int64) bool {
-		return n == x.size || n == x.size+2 // with a CRLF before the terminator, for a message that has none
+		return n == x.size || n == x.size+2 // two more where the message has no CRLF before the terminator
 	}
 	if n := x.count(); x.unsure > 0 && (fits(n) || !fits(n+x.unsure)) {
 		x.answer = unstuffLF(x.answer)
@@ -359,7 +358,7 @@ func (x *exchange) settle() {
 	}
 }
 
-// unstuffLF takes away, in place, the dots before a dot at the start of a line after a bare LF.
+// unstuffLF removes, in place, the dots before a dot at the start of a line after a bare LF.
 func unstuffLF(b []byte) []byte {
 	plain := b[:0]
 	for {

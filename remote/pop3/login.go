@@ -17,11 +17,11 @@ import (
 	"github.com/mailfs/mailfs/remote/dial"
 )
 
-// errInUse says that another session holds the maildrop, which ends by itself.
+// errInUse says that another session holds the maildrop. It is worth trying again.
 var errInUse = fmt.Errorf("%w: another session holds the maildrop", remote.ErrUnreachable)
 
-// signIn takes over a connection that begins with the server's greeting. Whoever gives it the connection closes it when
-// that fails.
+// signIn makes a session of a connection that begins with the server's greeting. When it fails, the caller closes the
+// connection.
 func (a *Account) signIn(ctx context.Context, raw net.Conn) (*session, error) {
 	s := &session{conn: newConn(raw, a.dialer.Server.Timeout), window: 1, opened: time.Now()}
 	stop := context.AfterFunc(ctx, func() { s.conn.cut(time.Unix(1, 0)) })
@@ -66,12 +66,12 @@ func (s *session) greet() error {
 	}
 }
 
-// authenticate signs in. A server that has it gives messages with headers in UTF-8 as they are to who says UTF8 before (RFC
-// 6856, section 2.1), and a notice in their stead to others. That it may be refused is no matter.
+// authenticate signs in. Before that it says UTF8 where the server offers it (RFC 6856, section 2.1): a client that does not
+// gets a notice in place of each message whose header is in UTF-8. A server that refuses UTF8 is signed in to all the same.
 func (a *Account) authenticate(ctx context.Context, s *session) error {
 	server := &a.dialer.Server
 	own := "USER"
-	if mechanisms := s.capabilities["SASL"]; len(mechanisms) > 0 && !s.has(own) { // one that says neither takes USER
+	if mechanisms := s.capabilities["SASL"]; len(mechanisms) > 0 && !s.has(own) { // a server that names neither takes USER
 		own = ""
 	}
 	server.Step(dial.Step{Name: dial.StepLogin})
@@ -118,15 +118,15 @@ func (a *Account) authenticate(ctx context.Context, s *session) error {
 	return nil
 }
 
-// exchange signs in with AUTH (RFC 5034). It returns false when the server does not know the mechanism after all, but a
+// exchange signs in with AUTH (RFC 5034). known is false when the server does not know the mechanism after all, but the
 // password can still be given with USER.
 func (s *session) exchange(in *dial.SignIn) (known bool, err error) {
 	mechanism, response, err := in.Client.Start()
 	if err != nil {
 		return false, fmt.Errorf("%w: %w", remote.ErrLogin, err)
 	}
-	// Without the initial response, which older servers do not take (RFC 5034, section 4, against RFC 1734). So a refusal
-	// here is one of the mechanism, not of the password.
+	// There is no initial response, which older servers do not take (RFC 5034, section 4, against RFC 1734). So a refusal
+	// here is of the mechanism, not of the password.
 	x := &exchange{command: "AUTH " + mechanism, challenge: true}
 	if err := s.ask(x); err != nil {
 		return false, err
@@ -156,8 +156,7 @@ func (s *session) exchange(in *dial.SignIn) (known bool, err error) {
 	return true, in.Proven()
 }
 
-// notSignedIn tells why the server refused: only a refusal of user and password is ErrLogin, since that is not tried
-// again soon.
+// notSignedIn returns why the server refused. Only a refusal of user and password is ErrLogin, which is not tried again soon.
 func notSignedIn(said string, in *dial.SignIn) error {
 	said = in.Redact(said)
 	says := remote.Shorten(said)
@@ -171,8 +170,8 @@ func notSignedIn(said string, in *dial.SignIn) error {
 	}
 }
 
-// locked tells whether a refusal is for the lock on the maildrop: by its code (RFC 2449, section 8.1.2), or by its
-// words where it has none.
+// locked tells whether a refusal is due to the lock on the maildrop: by its code (RFC 2449, section 8.1.2), or by its words
+// where it has no code.
 func locked(said string) bool {
 	if c := code(said); c != "" {
 		return c == "IN-USE"

@@ -12,7 +12,7 @@ import (
 	"github.com/mailfs/mailfs/remote"
 )
 
-// maildrop is what one session lists. It never changes.
+// maildrop is the messages of one session. It never changes.
 type maildrop struct {
 	messages []message // sorted by UID
 }
@@ -22,7 +22,7 @@ type message struct {
 	uid    remote.UID
 	key    string
 	number int   // within this session (RFC 1939, section 5)
-	size   int64 // as LIST announces it; -1 when it does not
+	size   int64 // in bytes, as LIST announces it; -1 when LIST does not
 }
 
 // find returns a message by UID.
@@ -34,12 +34,12 @@ func (d *maildrop) find(uid remote.UID) (message, bool) {
 	return d.messages[i], true
 }
 
-// mostUnlisted is how many messages that STAT counts and no list names are asked for one by one.
+// mostUnlisted bounds the messages that are asked for one by one since STAT counts them and no list names them.
 const mostUnlisted = 1000
 
-// load reads what the maildrop holds. A line of a list that can't be understood costs that line only: its message is
-// asked for alone. A message without a unique-id of its own, or a server without UIDL, is known by its size and the hash
-// of its header, which costs a TOP per message and session.
+// load reads which messages the maildrop holds. Where a line of a list can't be understood, that message is asked for by
+// itself. A message without a unique-id is named after its size and header, which costs a TOP for each message and session;
+// so are all messages of a server without UIDL.
 func (a *Account) load(s *session) error {
 	stat := &exchange{command: "STAT"}
 	uidl := &exchange{command: "UIDL", multi: true}
@@ -65,7 +65,7 @@ func (a *Account) load(s *session) error {
 		return list.refusal()
 	}
 	if uidl.refused && (a.hasUIDL || s.has("UIDL")) {
-		return uidl.refusal() // to fall back to hashes now would give every message another name
+		return uidl.refusal() // naming messages after their headers now would give each of them another name
 	}
 	a.hasUIDL = a.hasUIDL || !uidl.refused
 
@@ -114,9 +114,9 @@ func (a *Account) load(s *session) error {
 	return nil
 }
 
-// renameShared gives others to the unique-ids that several messages have which are no copies of each other, as where a server
-// makes them of a part of the header: they would come to mean another message when one of these goes. What was shared
-// once counts as shared from then on.
+// renameShared names messages after size and header where they share a unique-id and are no copies of each other, as on a
+// server that makes unique-ids of a part of the header: when one of them goes, its name would come to mean another one. A
+// unique-id that was shared once counts as shared from then on.
 func (a *Account) renameShared(s *session, ids map[int]string, sizes map[int]int64) error {
 	sharing := map[string][]int{}
 	for n, id := range ids {
@@ -141,7 +141,7 @@ func (a *Account) renameShared(s *session, ids map[int]string, sizes map[int]int
 	return nil
 }
 
-// fillIn asks one by one for what the lists left out.
+// fillIn asks one by one for the messages that the lists left out. count is how many STAT says there are.
 func (a *Account) fillIn(s *session, count int, ids map[int]string, sizes map[int]int64, hasUIDL bool) error {
 	var unlisted int
 	var alone []*exchange
@@ -170,7 +170,7 @@ func (a *Account) fillIn(s *session, count int, ids map[int]string, sizes map[in
 	if len(alone) == 0 {
 		return nil
 	}
-	a.log.Warn("lists of the maildrop are incomplete", "messages", count, "asking for", len(alone))
+	a.log.Warn("the lists of the maildrop are incomplete: messages are asked for one by one", "messages", count, "commands", len(alone))
 	if err := s.ask(alone...); err != nil {
 		return err
 	}
@@ -189,7 +189,7 @@ func (a *Account) fillIn(s *session, count int, ids map[int]string, sizes map[in
 	return nil
 }
 
-// hashHeaders gives the messages that have no unique-id one made of their size and header.
+// hashHeaders gives those of the messages that have no unique-id one that is made of their size and header.
 func (a *Account) hashHeaders(s *session, numbers []int, ids map[int]string, sizes map[int]int64) error {
 	nameless := slices.DeleteFunc(slices.Clone(numbers), func(n int) bool { _, ok := ids[n]; return ok })
 	for part := range slices.Chunk(nameless, window) {

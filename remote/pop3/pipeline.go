@@ -13,18 +13,18 @@ import (
 	"github.com/mailfs/mailfs/remote/dial"
 )
 
-// What may be on its way where the server takes commands ahead of their answers (RFC 2449, section 6.6).
+// What may be under way where the server takes commands ahead of their answers (RFC 2449, section 6.6).
 const (
-	// window is how many commands. Headers of 1.5 KB come at 60 Mbit/s over 100 ms with it. The commands are 11 KB at
-	// most, which fit into socket buffers: sending them never waits for a server that waits for us to read.
+	// window is how many commands may be sent ahead. Headers of 1.5 KB come at 60 Mbit/s over 100 ms with it. The commands
+	// are 11 KB at most, which fit into socket buffers: sending them never waits for a server that waits for mailfs to read.
 	window = 512
-	// enough is how many bytes of messages, as announced, before which one more is asked for. It keeps 100 Mbit/s busy
-	// over 100 ms, and is what a reader who comes now has to wait for.
-	enough = 2 << 20
+	// maxOutstanding is for how many bytes of messages, as announced, commands are sent ahead. It keeps 100 Mbit/s busy over
+	// 100 ms; a reader who comes now waits for so many bytes at most.
+	maxOutstanding = 2 << 20
 )
 
-// begin signs in and lists the maildrop. While another session holds that, as an earlier one of ours may whose
-// connection was lost, it tries again until the timeout is over.
+// begin signs in and lists the maildrop. While another session holds the maildrop, which may be an earlier one of mailfs whose
+// connection was lost, begin tries again until the timeout is over.
 func (a *Account) begin() (*session, error) {
 	timeout := a.dialer.Server.Timeout
 	end := time.Now().Add(timeout)
@@ -61,24 +61,24 @@ func (a *Account) begin() (*session, error) {
 	}
 }
 
-// sent is a request whose answer is waited for.
+// sent is a request that a command was sent for.
 type sent struct {
 	*request
 	exchange *exchange
 	message  message
 	by       means
-	answered bool // only waits for its turn
+	answered bool // the answer has come and is not delivered yet
 }
 
 // closing bounds how long a session may still take when the account is closed.
 const closing = time.Second
 
-// serve answers requests in a session until there are none for a while, one needs a session that began later, or the
-// session ends.
+// serve answers requests in a session until there are none for a while, until one needs a session that began later, or until
+// the session ends.
 func (a *Account) serve(s *session) {
 	defer s.end()
-	a.attend(s.conn)
-	defer a.attend(nil)
+	a.setServing(s.conn)
+	defer a.setServing(nil)
 	s.conn.ahead = func() bool { return a.ahead(s) }
 	for {
 		open := a.ahead(s)
@@ -107,9 +107,9 @@ func (a *Account) serve(s *session) {
 			s.overlapped = s.overlapped || len(s.line) > 1
 			first.answered = true
 			a.learn(first)
-			if control := a.control(s, first); control != nil {
-				s.line = append(s.line[1:], control, first)
-				if err := s.send(control.exchange); err != nil {
+			if another := a.another(s, first); another != nil {
+				s.line = append(s.line[1:], another, first)
+				if err := s.send(another.exchange); err != nil {
 					a.lost(s, s.line, err)
 					return
 				}
@@ -122,9 +122,9 @@ func (a *Account) serve(s *session) {
 	}
 }
 
-// ahead sends what fits into the line. It returns whether there is room for more.
+// ahead sends as many requests as may be under way. It returns whether there is room for more.
 func (a *Account) ahead(s *session) bool {
-	for !s.stale && a.alive.Err() == nil && len(s.line) < s.window && s.conn.coming() < enough {
+	for !s.stale && a.alive.Err() == nil && len(s.line) < s.window && s.conn.coming() < maxOutstanding {
 		r := a.take()
 		if r == nil {
 			return true
@@ -153,14 +153,14 @@ func (a *Account) ahead(s *session) bool {
 	return false
 }
 
-// shows tells whether the session shows the maildrop as it was at a time, or at least not much before, for the first
-// time.
+// shows tells whether the session shows the maildrop as it was at a time. A session that began up to idle before now will do,
+// once.
 func (s *session) shows(at time.Time, idle time.Duration) bool {
 	return s.opened.After(at) || !s.synced && time.Since(s.opened) < idle
 }
 
-// lost answers for a session that ended with an error amid a line of requests. The error is the first one's; the others
-// get another session, unless nobody has heard from the server for so long that they have waited enough as well.
+// lost answers for a session that ended with an error while requests were under way. The first request gets the error; the
+// others get another session. After a timeout they get the error, too: they have waited as long.
 func (a *Account) lost(s *session, line []*sent, err error) {
 	if a.alive.Err() != nil {
 		err = remote.ErrClosed
@@ -179,8 +179,9 @@ func (a *Account) lost(s *session, line []*sent, err error) {
 	}
 }
 
-// blame decides whether a session ended because commands were sent ahead of their answers, and if so, stops doing that.
-// An answer to something else is proof; a lost connection is, when it happens again.
+// blame tells whether a session ended because commands were sent ahead of their answers, waiting of them. If so, none are from
+// now on. An answer to another command is proof; so is a lost connection when it happens again, and a timeout before the
+// server has answered any command ahead of which others were sent.
 func (a *Account) blame(s *session, err error, waiting int) bool {
 	if waiting < 2 || a.serial {
 		return false

@@ -1,8 +1,8 @@
 // Package pop3 speaks POP3 (RFC 1939) behind the interface of package remote, with go-pop3 as the client.
 //
-// A maildrop is locked while a session lives, and what a session sees of it does not change. So there is one session
-// at a time, it lives only while there is work for it and a moment longer, and everybody's requests go through it in
-// one line. The UIDL names messages for good, the message number only within a session. Nothing is ever deleted.
+// A maildrop is locked while a session lives, and a session sees it as it was when the session began. So there is one session
+// at a time, which lives while there are requests and a moment longer; all requests go through it in one line. The unique-id
+// (UIDL) names a message for good, the message number only within a session. Nothing is ever deleted.
 package pop3
 
 import (
@@ -23,7 +23,7 @@ import (
 type Options struct {
 	// Idle is how long a session without work is kept for more to come, 2 seconds when it is 0.
 	Idle time.Duration
-	// Log takes what happens beside the errors that methods return; nil drops it.
+	// Log gets what no error tells; nil drops it.
 	Log *slog.Logger
 }
 
@@ -33,29 +33,29 @@ type Account struct {
 	idle   time.Duration
 	log    *slog.Logger
 
-	alive  context.Context // until Close
+	alive  context.Context // ends with Close
 	end    context.CancelCauseFunc
-	wg     sync.WaitGroup
-	bodies atomic.Int64
-	proven atomic.Bool // a session was opened once
+	wg     sync.WaitGroup // the goroutine that works
+	bodies atomic.Int64   // how many came whole
+	proven atomic.Bool    // a session was opened once
+	wake   chan struct{}  // of capacity 1: there may be something in the queue
 
-	mu      sync.Mutex // guards what follows, but for wake
+	mu      sync.Mutex // guards what follows, but for knowledge
 	queue   queue
-	working bool
+	working bool  // a goroutine works; see work
 	serving *conn // of the session; nil between sessions
 	closed  bool
-	wake    chan struct{} // has room for one: there may be something in the queue
 
 	knowledge
 }
 
-// knowledge is what the server has shown of itself. It belongs to the goroutine that works.
+// knowledge is what the server has shown of itself, in all sessions. It belongs to the goroutine that works.
 type knowledge struct {
-	evidence evidence        // of what TOP and LIST say
+	evidence evidence        // what its TOP and LIST are worth
 	hasUIDL  bool            // it has answered UIDL
 	shared   map[string]bool // unique-ids that several messages have had
-	serial   bool            // it can't take commands ahead of their answers, whatever it says
-	tripped  int             // sessions in a row that ended amid commands sent ahead
+	serial   bool            // it can't take commands ahead of their answers, whatever it announces
+	tripped  int             // how many sessions in a row ended while commands were sent ahead
 }
 
 var _ remote.Account = (*Account)(nil)
@@ -86,8 +86,7 @@ func (a *Account) Connect(ctx context.Context) error {
 	return err
 }
 
-// Mailboxes implements remote.Account. There is nothing to ask for; it only finds out whether the account can be had at
-// all, once.
+// Mailboxes implements remote.Account. There is nothing to ask for; it only finds out, once, whether signing in works.
 func (a *Account) Mailboxes(ctx context.Context) ([]remote.Mailbox, error) {
 	if !a.proven.Load() {
 		if err := a.Connect(ctx); err != nil {
@@ -164,7 +163,7 @@ func (a *Account) Sync(ctx context.Context, mailbox string, since, _ remote.Vers
 		}
 		m, _ := drop.find(r.uid)
 		size := max(r.size, 0)
-		// One whose header is refused is still a message. Whoever reads it learns why.
+		// A message whose header is refused is listed all the same. Reading it tells why.
 		messages = append(messages, remote.Message{UID: m.uid, Key: m.key, Size: size, Header: r.content})
 		if len(messages) < batch {
 			return nil
@@ -172,7 +171,7 @@ func (a *Account) Sync(ctx context.Context, mailbox string, since, _ remote.Vers
 		stopped = flush()
 		return stopped
 	})
-	if stopped == nil { // what has come stands, also when the rest does not come
+	if stopped == nil { // the headers that have come are told, also when the rest does not come
 		stopped = flush()
 	}
 	if stopped != nil {

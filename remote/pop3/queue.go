@@ -19,13 +19,13 @@ const (
 
 // request is one thing asked of the session.
 type request struct {
-	ctx   context.Context // of who waits
+	ctx   context.Context // of the caller that waits
 	prio  remote.Priority
 	aim   aim
 	uid   remote.UID
-	fresh bool          // listing: as the maildrop is now
-	asked time.Time     // when
-	reply chan<- result // has room: replying never blocks
+	fresh bool          // the maildrop must be listed as it was at the time asked; of a listing only
+	asked time.Time     // when the request was made; of a listing only
+	reply chan<- result // has room, so that replying never blocks
 
 	// top is what TOP gave, where that did not do: the message is asked for again, by RETR. nil before that.
 	top *topAnswer
@@ -40,7 +40,7 @@ type result struct {
 	err     error
 }
 
-// queue holds what the session has not been asked for yet, by priority.
+// queue holds the requests that no command was sent for yet, by priority.
 type queue [remote.Background + 1][]*request
 
 // pop takes the request that comes first; nil when there is none.
@@ -61,9 +61,9 @@ func (q *queue) push(r *request) { q[r.prio] = append(q[r.prio], r) }
 // pushFront makes a request the first of its priority.
 func (q *queue) pushFront(r *request) { q[r.prio] = append([]*request{r}, q[r.prio]...) }
 
-// depth is how many requests of one call are under way at most: enough to keep the window full, and few enough for a
-// long listing to let others in between, and for what came not to pile up before who takes it.
-const depth = window + window/4
+// maxQueued is how many requests of one call are queued or under way at most: enough to keep the window full, and few enough
+// that a long listing lets others in between, and that answers do not pile up before a slow caller.
+const maxQueued = window + window/4
 
 // open waits for a session and returns what it lists.
 func (a *Account) open(ctx context.Context, fresh bool) (*maildrop, error) {
@@ -82,17 +82,17 @@ func (a *Account) open(ctx context.Context, fresh bool) (*maildrop, error) {
 	}
 }
 
-// fetch asks for headers or bodies and calls each, in the calling goroutine, for every message that came, is not
-// there or was refused; an error of each ends it. A lost connection is its error after the others, any other trouble
-// at once.
+// fetch asks for headers or bodies and calls each, in the calling goroutine, for every message that came, is not there or was
+// refused; an error of each ends it. A lost connection is returned after the other messages have come, any other error at
+// once.
 func (a *Account) fetch(ctx context.Context, prio remote.Priority, what aim, uids []remote.UID,
 	each func(result) error) error {
 	ctx, cancel := context.WithCancel(ctx) // what is still in the queue afterwards, nobody waits for
 	defer cancel()
-	reply := make(chan result, min(depth, len(uids)))
+	reply := make(chan result, min(maxQueued, len(uids)))
 	var lost error
 	for waiting := 0; len(uids) > 0 || waiting > 0; {
-		next := make([]*request, min(len(uids), depth-waiting))
+		next := make([]*request, min(len(uids), maxQueued-waiting))
 		for i := range next {
 			next[i] = &request{ctx: ctx, prio: min(prio, remote.Background), aim: what, uid: uids[i], reply: reply}
 		}
@@ -152,8 +152,8 @@ func (a *Account) enqueue(ctx context.Context, requests ...*request) error {
 	return nil
 }
 
-// attend says which connection new requests may go out on while it waits for answers; nil is none.
-func (a *Account) attend(c *conn) {
+// setServing says which connection is interrupted for new requests while it waits for answers; nil is none.
+func (a *Account) setServing(c *conn) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.serving = c
@@ -199,7 +199,7 @@ func (a *Account) idleFor(d time.Duration) bool {
 	}
 }
 
-// fail gives an error to everyone who waits now. Who comes after that may fare better.
+// fail answers all requests that wait now with an error. Later requests are tried again.
 func (a *Account) fail(err error) {
 	a.mu.Lock()
 	waiting := a.queue
@@ -212,7 +212,7 @@ func (a *Account) fail(err error) {
 	}
 }
 
-// more tells whether somebody waits. If not, the goroutine that works is to end: the next request starts another.
+// more tells whether a request waits. If not, the goroutine that works must end: the next request starts another.
 func (a *Account) more() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()

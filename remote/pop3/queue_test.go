@@ -106,7 +106,7 @@ func TestRequestsGoOutWhileAnAnswerIsAwaited(t *testing.T) {
 func TestTheNextIsAskedForBeforeALargeOneHasCome(t *testing.T) {
 	large := "Subject: large\r\n\r\n" + strings.Repeat("0123456789abcdef\r\n", 4<<20/18)
 	small := letters(1)[0]
-	half := len(large) - enough/2
+	half := len(large) - maxOutstanding/2
 	r := startServer(t, []string{large, small}, func(r *responder) {
 		r.misbehave = func(_ int, line string) *misdeed {
 			switch {

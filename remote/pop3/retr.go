@@ -12,9 +12,9 @@ const allLines = 99_999_999
 
 // exchangeFor makes the command for a request.
 //
-// Servers that know read from unread mail (Dovecot) mark a message as read for its RETR, even when the session ends
-// without QUIT, and not for its TOP. So a message is read by a TOP of all its lines. Where TOP is missing, or gives
-// something else than RETR, RETR has to do.
+// Servers that tell read mail from unread (Dovecot) mark a message as read at its RETR, even when the session ends without
+// QUIT, and not at its TOP. So a message is read by a TOP of all its lines. Where TOP is missing, or gives something else than
+// RETR, RETR is sent; see evidence.
 func (a *Account) exchangeFor(r *request, m message) *sent {
 	next := &sent{request: r, message: m, by: byRETR}
 	if r.top == nil {
@@ -111,19 +111,19 @@ func (a *Account) compare(r *sent) {
 
 // Sizes, in bytes, of a message that is likely to end in CRLF and cheap to ask for.
 const (
-	controlMin = 512
-	controlMax = 1 << 20
+	anotherMin = 512
+	anotherMax = 1 << 20
 )
 
-// control makes a request for another message, whose answer tells what to make of this one. It is nil when nothing is
-// to be learnt or no message is fit for it.
-func (a *Account) control(s *session, r *sent) *sent {
+// another makes a request for another message than r, whose answer tells what to make of r's. It is nil when nothing is to be
+// learnt or no message is fit for it.
+func (a *Account) another(s *session, r *sent) *sent {
 	if !r.whole() || !a.evidence.asksForAnother(r.length()) {
 		return nil
 	}
 	var fittest message
 	for _, m := range s.drop.messages {
-		if controlMin <= m.size && m.size <= controlMax && m.uid != r.uid && (fittest.uid == 0 || m.size < fittest.size) {
+		if anotherMin <= m.size && m.size <= anotherMax && m.uid != r.uid && (fittest.uid == 0 || m.size < fittest.size) {
 			fittest = m
 		}
 	}
@@ -132,7 +132,7 @@ func (a *Account) control(s *session, r *sent) *sent {
 	}
 	a.evidence.note(messageAskedFor)
 	ctx, cancel := context.WithCancel(a.alive)
-	cancel() // nobody waits for it: it is not asked again in another session
+	cancel() // nobody waits for the answer, so that it is not asked for again in another session
 	return a.exchangeFor(&request{ctx: ctx, prio: remote.Foreground, aim: body, uid: fittest.uid,
 		reply: make(chan result, 1)}, fittest)
 }

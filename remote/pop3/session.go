@@ -16,19 +16,19 @@ import (
 type session struct {
 	conn  *conn
 	lib   *client.Conn
-	uncut func() bool // undoes that the end of the account ends the session
+	uncut func() bool // has the end of the account no longer end the session
 
 	// capabilities by name, in upper case, with their arguments (RFC 2449). Empty when the server does not tell.
 	capabilities map[string][]string
 	window       int  // commands that may wait for their answers
 	overlapped   bool // an answer came whole while others were waited for: pipelining works
 
-	line  []*sent // what was asked for and not delivered yet, in the order of the answers
-	stale bool    // there is a request that needs a session that began later
+	line  []*sent // requests that were sent and whose answers are not delivered yet, in the order of the answers
+	stale bool    // a request waits for a session that began later
 
 	drop   *maildrop
-	opened time.Time // drop is how the maildrop was at some time after that
-	synced bool      // a Sync was answered from drop; another one wants to see what came since
+	opened time.Time // the maildrop was as drop has it at some time after opened
+	synced bool      // a Sync was answered from drop, so that another one needs a later session
 }
 
 // end closes the connection.
@@ -46,8 +46,8 @@ func (s *session) send(x *exchange) error {
 	return nil
 }
 
-// receive waits for the answer to the command that was sent first. Its error is the end of the session; that the server
-// refuses is none.
+// receive waits for the answer to the command that was sent first. Its error is the end of the session; a refusal is not an
+// error.
 func (s *session) receive(x *exchange) error {
 	said, err := s.lib.ReadOne()
 	switch {
@@ -61,12 +61,13 @@ func (s *session) receive(x *exchange) error {
 	if !x.multi {
 		return nil
 	}
-	if _, err := s.lib.ReadAll(); err != nil { // of nothing: conn has put the content into x.answer
+	if _, err := s.lib.ReadAll(); err != nil { // it reads nothing: conn has put the content into x.answer
 		return s.broken(x, err)
 	}
 	return nil
 }
 
+// broken returns the error for a session that ended while the answer to x was waited for.
 func (s *session) broken(x *exchange, err error) error {
 	if s.conn.err != nil {
 		err = s.conn.err
@@ -74,7 +75,7 @@ func (s *session) broken(x *exchange, err error) error {
 	return fmt.Errorf("waiting for the answer to %s: %w", x.verb(), err)
 }
 
-// ask sends commands and waits for the answers, all at once where the server allows.
+// ask sends commands and waits for their answers. The commands go out together where the server allows it.
 func (s *session) ask(commands ...*exchange) error {
 	for len(commands) > 0 {
 		n := min(len(commands), s.window)
@@ -123,15 +124,15 @@ func (s *session) has(capability string) bool {
 	return ok
 }
 
-// quitTime bounds the wait for the answer to QUIT: it tells that the lock is gone, which is worth little more.
+// quitTime bounds the wait for the answer to QUIT, which only tells that the lock is gone.
 const quitTime = 2 * time.Second
 
-// quit ends the session in good order. Nothing was deleted, so nothing depends on it but when the lock goes.
+// quit ends the session with QUIT. Nothing was deleted, so that only the end of the lock depends on it.
 func (s *session) quit() {
 	s.conn.ahead = nil
 	s.conn.cut(time.Now().Add(quitTime))
 	s.conn.expect(&exchange{command: "QUIT"})
-	_ = s.lib.Quit() // it is over either way
+	_ = s.lib.Quit() // the session is over either way
 }
 
 // refusal is the error for a refused command.

@@ -7,8 +7,8 @@ import (
 	"github.com/mailfs/mailfs/remote"
 )
 
-// POP3 knows whole messages and their beginnings in lines, and nothing of what is in them. Whoever wants a part takes it out
-// of the whole message.
+// POP3 knows whole messages and their beginnings in lines, and nothing of what is in them. A part is taken out of the whole
+// message.
 
 // unsupported is the error of a method that POP3 has nothing for.
 func unsupported(what string) error {
