@@ -1,8 +1,3 @@
-// Package cache is what mailfs knows of mail accounts: the mailboxes, the table of messages of each, and bodies. It answers
-// from what it has, or asks package remote and keeps the answer.
-//
-// What is asked for by several at once is fetched once. Fetches belong to the cache, not to who asked: a caller that goes
-// away leaves its fetch to the others and to whoever asks next.
 package cache
 
 import (
@@ -17,14 +12,14 @@ import (
 
 // Options of a cache.
 type Options struct {
-	Memory  int64         // bytes of bodies to keep in memory
-	Refresh time.Duration // how old a listing may be when it is answered from
-	Timeout time.Duration // longest wait without a sign of progress
-	Disk    int64         // bytes of bodies to keep on disk
-	Log     *slog.Logger
+	Memory  int64         // bytes of bodies to keep in memory, of all accounts
+	Disk    int64         // bytes of bodies to keep on disk, of all accounts
+	Refresh time.Duration // how old a listing may be without the server being asked for news
+	Timeout time.Duration // how long the server may be silent while a caller waits
+	Log     *slog.Logger  // nil logs nothing
 }
 
-// Cache holds several accounts whose bodies share one memory budget.
+// Cache holds several accounts whose bodies share the budgets of memory and disk.
 type Cache struct {
 	options  Options
 	bodies   *bodies
@@ -42,22 +37,22 @@ func New(o Options) *Cache {
 
 // AccountOptions of one account.
 type AccountOptions struct {
-	// Store is the directory where the account is kept between mounts; "" keeps nothing on disk. It is made if it is not
-	// there.
+	// Store is the directory where the account is kept between mounts; it is made if it is not there. "" keeps nothing on
+	// disk.
 	Store string
-	// Optional does without a store that the filesystem refuses, which is logged.
+	// Optional does without a store that the filesystem refuses, and logs that.
 	Optional bool
 	// Label says whose store it is, for Stores.
 	Label string
-	// Keep keeps messages that were brought and are no longer on the server, as a POP3 server drops them. They do not count
+	// Keep keeps messages that were fetched and that the server has no longer, as a POP3 server drops them. They do not count
 	// against Options.Disk.
 	Keep bool
-	// Prefetch needs a Store.
+	// Prefetch says which messages are fetched although nobody reads them. It needs a Store.
 	Prefetch Prefetch
 }
 
-// Account adds an account, which the cache owns from then on, also when that fails. name is how it is called in the
-// configuration. Accounts are added before the first is used. ErrStoreNewer, or what the filesystem says of the store.
+// Account adds an account, which belongs to the cache from then on, also when that fails. name is what the configuration
+// calls it. Accounts are added before the first of them is used. ErrStoreNewer, or what the filesystem says of the store.
 func (c *Cache) Account(name string, r remote.Account, o AccountOptions) (*Account, error) {
 	a := newAccount(c, name, r)
 	a.keep, a.prefetch = o.Keep, o.Prefetch
@@ -75,7 +70,7 @@ func (c *Cache) Account(name string, r remote.Account, o AccountOptions) (*Accou
 	return a, nil
 }
 
-// Close closes all accounts and waits until their fetches have ended.
+// Close closes all accounts and waits until all that they do has ended.
 func (c *Cache) Close() error {
 	var errs []error
 	for _, a := range c.accounts {
