@@ -212,7 +212,7 @@ func TestCacheCommandListsAndClears(t *testing.T) {
 
 	res = cache("clear")
 	if res.Code != 1 || res.Stdout != "cleared "+imaps("cachetwo")+"\n" ||
-		!regexp.MustCompile(`^mailfs: .*cacheone.*in use by process \d+; unmount it first\n$`).MatchString(res.Stderr) {
+		!regexp.MustCompile(`^mailfs: .*cacheone.*in use by process \d+; unmount the account first\n$`).MatchString(res.Stderr) {
 		t.Errorf("cache clear: %d %q %q", res.Code, res.Stdout, res.Stderr)
 	}
 	if n := onDisk(t, store, "cacheone"); n != 4 {
