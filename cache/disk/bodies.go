@@ -29,24 +29,24 @@ import (
 type Bodies struct {
 	budget int64 // bytes
 	log    *slog.Logger
-	warn   sync.Once // that bodies can't be written
+	warn   sync.Once // logs once that bodies can't be written
 
 	queue   chan job
 	queued  *semaphore.Weighted // bytes in queue
 	writer  sync.WaitGroup
 	closing sync.Once
 
-	making sync.Mutex // held while room is made: nobody gets it before the files that had it are gone
+	making sync.Mutex // held while files are removed to make room: no other file gets the room before they are gone
 
 	mu      sync.Mutex                 // guards what follows
 	used    int64                      // bytes of the files in lru, and of those that room is reserved for
 	lru     *simplelru.LRU[Key, int64] // file -> its size
 	dropped []Key                      // files that left lru and are to be removed
 	leaving map[Key]int                // files that are being removed, and how often
-	pending map[Key]chan struct{}      // that are to be written; closed when they are, or can't be
-	scans   int                        // that go on
-	gone    map[Key]bool               // files that were dropped while a scan went on; nil else
-	paused  time.Time                  // until then nothing is written: the disk is full
+	pending map[Key]chan struct{}      // files that are to be written; closed when they are, or can't be
+	scans   int                        // number of scans that go on
+	gone    map[Key]bool               // files that were dropped while a scan went on; nil while none does
+	paused  time.Time                  // until then nothing is written, since the disk is full; zero if it never was
 }
 
 // Key names a body.
@@ -80,7 +80,7 @@ func (k Key) path() string { return k.dir() + "/" + k.file() }
 // file is the file's name in its directory.
 func (k Key) file() string { return strconv.FormatUint(uint64(k.ref.UID), 10) }
 
-// NewBodies returns what keeps a number of bytes of bodies. It is to be closed.
+// NewBodies returns Bodies for a budget of bytes. They are to be closed.
 func NewBodies(budget int64, log *slog.Logger) *Bodies {
 	b := &Bodies{budget: budget, log: log, pending: map[Key]chan struct{}{}, leaving: map[Key]int{}}
 	b.queue, b.queued = make(chan job, queueFiles), semaphore.NewWeighted(queueBytes)
@@ -112,7 +112,8 @@ func (b *Bodies) Read(k Key) ([]byte, bool) {
 	return content[:n:n], true
 }
 
-// Has tells whether a body seems to be there. Until the store is scanned, and for a pinned one, the filesystem is asked.
+// Has tells whether the file of a body is there, which may be damaged. Until the store is scanned, and for a pinned store, the
+// filesystem is asked.
 func (b *Bodies) Has(k Key) bool {
 	b.mu.Lock()
 	if b.lru.Contains(k) {
@@ -131,7 +132,7 @@ func (b *Bodies) Has(k Key) bool {
 	return err == nil
 }
 
-// Room tells whether so many more bytes of bodies fit in without anything else having to go.
+// Room tells whether so many more bytes of bodies fit into the budget without another file having to go.
 func (b *Bodies) Room(s *Store, bytes int64) bool {
 	if s.pinned {
 		return true
@@ -157,7 +158,7 @@ func (b *Bodies) remove(k Key) {
 	}
 }
 
-// dropLocked has the next sweep remove a file.
+// dropLocked has unlockAndSweep remove a file.
 func (b *Bodies) dropLocked(k Key) {
 	b.dropped = append(b.dropped, k)
 	b.leaving[k]++
@@ -166,8 +167,8 @@ func (b *Bodies) dropLocked(k Key) {
 	}
 }
 
-// unlockAndSweep unlocks mu, then removes the files that were dropped while it was locked. None of them is written again
-// meanwhile.
+// unlockAndSweep unlocks mu, then removes the files that were dropped while it was locked. None of them is
+// written again meanwhile, see reserve.
 func (b *Bodies) unlockAndSweep() {
 	dropped := b.dropped
 	b.dropped = nil

@@ -47,7 +47,7 @@ func onDisk(t *testing.T, dir string) (files int, size int64) {
 	return files, size
 }
 
-func TestDiskKeepsBodiesOverARestart(t *testing.T) {
+func TestBodiesAreThereAfterARestart(t *testing.T) {
 	dir := t.TempDir()
 	d, key := openBodies(t, dir, 1<<20)
 	for i := range 10 {
@@ -64,7 +64,7 @@ func TestDiskKeepsBodiesOverARestart(t *testing.T) {
 	}
 }
 
-func TestDiskStaysWithinItsBudget(t *testing.T) {
+func TestBodiesStayWithinTheBudget(t *testing.T) {
 	dir := t.TempDir()
 	const budget, size = 100_000, 8000
 	d, key := openBodies(t, dir, budget)
@@ -94,7 +94,7 @@ func TestDiskStaysWithinItsBudget(t *testing.T) {
 	}
 }
 
-func TestDiskDropsWhatWasNotReadForLongest(t *testing.T) {
+func TestBodiesThatWereNotReadForLongestGoFirst(t *testing.T) {
 	d, key := openBodies(t, t.TempDir(), 3*(800+trailerLength))
 	for i := range 3 {
 		d.Write(key(i), body(i, 800))
@@ -113,7 +113,7 @@ func (k Key) sealed(body []byte) []byte {
 	return append(body[:len(body):len(body)], k.trailer(int64(len(body)), crc32.Checksum(body, castagnoli))...)
 }
 
-func TestDiskNoticesDamage(t *testing.T) {
+func TestDamagedBodyIsRemovedAndNotServed(t *testing.T) {
 	dir := t.TempDir()
 	d, key := openBodies(t, dir, 1<<20)
 	whole := key(1).sealed(body(1, 800))
@@ -149,7 +149,7 @@ func damage(t *testing.T, d *Bodies, k Key, what string, content []byte) {
 	}
 }
 
-func TestDiskRemovesWhatARunLeftHalfWritten(t *testing.T) {
+func TestScanRemovesWhatARunLeftHalfWritten(t *testing.T) {
 	dir := t.TempDir()
 	d, key := openBodies(t, dir, 1<<20)
 	d.Write(key(1), body(1, 80))
@@ -217,7 +217,7 @@ func TestScanGoesOnBesideWritersAndReaders(t *testing.T) {
 	}
 }
 
-func TestDiskForgetsOtherUIDValidities(t *testing.T) {
+func TestForgetRemovesBodiesOfOtherUIDValidities(t *testing.T) {
 	dir := t.TempDir()
 	d, key := openBodies(t, dir, 1<<20)
 	other := key(1)
@@ -238,7 +238,7 @@ func TestDiskForgetsOtherUIDValidities(t *testing.T) {
 	}
 }
 
-func BenchmarkDisk(b *testing.B) {
+func BenchmarkBodies(b *testing.B) {
 	s := &Store{bodies: b.TempDir(), scanned: make(chan struct{})}
 	d := NewBodies(1<<30, slog.New(slog.DiscardHandler))
 	b.Cleanup(d.Close)

@@ -2,8 +2,8 @@
 // mailboxes, their tables, header fields and what is known of views), and Bodies, the files of messages and of views that all
 // stores share a budget for. docs/store.md describes the form of the files.
 //
-// A store is a convenience. What is damaged in it counts as not there, and is fetched again; a write that fails is logged,
-// and reading goes on. It knows no server: package cache decides what is kept.
+// A store is a convenience. What is damaged in it counts as missing, and is fetched again; a write that fails is logged, and
+// reading goes on. The package knows no server and no mailbox beyond its name: package cache decides what is kept.
 //
 // # Locks
 //
@@ -16,9 +16,9 @@
 //	Store.mu         which database is in use
 //	pendingViews.mu  what is to be written of views; held while the goroutine that will write it is begun
 //
-// They are taken in this order: PartialFile.mu before Bodies.making or Store.roomMu, Bodies.making before Bodies.mu. Store.mu
-// and pendingViews.mu are taken with none of them held. Readers take Bodies.mu and Store.mu only. A transaction of bbolt has locks of its own; no
-// lock of this package is held in it.
+// They are taken in this order: PartialFile.mu before Bodies.making, Bodies.mu or Store.roomMu, and Bodies.making before
+// Bodies.mu. Store.mu and pendingViews.mu are taken with none of them held. Readers take Bodies.mu, Store.mu and
+// pendingViews.mu only. bbolt has locks of its own; no lock of this package is held in a transaction.
 //
 // # Goroutines
 //

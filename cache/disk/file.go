@@ -46,7 +46,8 @@ func (o *openDir) to(k Key) error {
 	return nil
 }
 
-// keep writes a body unless that leaves too little to others, in a new directory if the one that is open was removed.
+// keep writes a body unless that leaves too little room to others. If the directory that is open was removed, it makes a new
+// one.
 func (o *openDir) keep(k Key, body []byte) error {
 	if err := k.store.leaveSpare(int64(len(body))); err != nil {
 		return err

@@ -12,7 +12,7 @@ import (
 // perHeader estimates, in bytes, what the fields of one message take in the index beside themselves.
 const perHeader = 60
 
-// saveHeaders keeps the header fields of messages, as long as there is room on the disk for more than tables.
+// saveHeaders keeps the header fields of messages, unless the disk is nearly full: the rest is for tables.
 func (s *Store) saveHeaders(mailbox string, validity uint32, headers map[remote.UID][]byte) {
 	if len(headers) == 0 {
 		return

@@ -91,9 +91,9 @@ func guarded(f func() error) (err error) {
 	return f()
 }
 
-// do runs a transaction; what says in logs what it is for. A damaged index is set aside and the transaction forgotten: what
-// it wanted to read is not known any more, and what it wanted to write is written again, with all else of the mailbox, next
-// time. Other errors, as of a full disk, are logged only: the index is a convenience.
+// do runs a transaction; what says in logs what it is for. A damaged index is set aside and the transaction is not repeated:
+// what it was to read is not known any more, and what it was to write is written with the next change of the mailbox, which is
+// saved in full then. Other errors, as of a full disk, are logged only: the index is a convenience.
 func (s *Store) do(what string, transact func(*bbolt.DB) error) error {
 	s.mu.Lock()
 	db := s.db
@@ -109,7 +109,7 @@ func (s *Store) do(what string, transact func(*bbolt.DB) error) error {
 		case CannotWrite(err):
 			s.saidFull.Do(func() { s.log.Warn("the disk is full: what is new is not kept", "what", what, "error", err) })
 		case err != nil:
-			s.log.Warn("the index of the store was not written", "what", what, "error", err)
+			s.log.Warn("the index of the store could not be used", "what", what, "error", err)
 		}
 		return err
 	}

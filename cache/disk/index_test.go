@@ -86,7 +86,9 @@ func TestIndexKeepsTablesOverARestart(t *testing.T) {
 	d.Keep(present)
 	d.Flag(remote.FlagChange{UID: 4000, Flags: []string{`\Answered`}})
 	second, _ := d.Finish(time.Now())
-	x.Save("INBOX", Update{Table: second, Version: version, Dirty: []remote.UID{m.UID, 17, 9000, 4000}, Gone: []remote.UID{17, 9000}})
+	x.Save("INBOX", Update{
+		Table: second, Version: version, Dirty: []remote.UID{m.UID, 17, 9000, 4000}, Gone: []remote.UID{17, 9000},
+	})
 	x.Close()
 
 	x = openTestStore(t, dir)
@@ -100,7 +102,7 @@ func TestIndexKeepsTablesOverARestart(t *testing.T) {
 	}
 }
 
-func TestIndexOfPOP3(t *testing.T) {
+func TestIndexKeepsTablesOfPOP3(t *testing.T) {
 	x := openTestStore(t, t.TempDir())
 	var messages []remote.Message
 	for i := range 3000 {
@@ -114,7 +116,7 @@ func TestIndexOfPOP3(t *testing.T) {
 	same(t, got, listing)
 }
 
-func TestIndexKeepsHeaders(t *testing.T) {
+func TestIndexKeepsHeadersUntilTheirMessagesVanish(t *testing.T) {
 	x := openTestStore(t, t.TempDir())
 	listed := build(many(3)...)
 	x.saveHeaders("INBOX", 1, map[remote.UID][]byte{1: []byte("one"), 2: []byte("two")})
@@ -140,7 +142,10 @@ func TestIndexKeepsHeaders(t *testing.T) {
 func TestIndexForgetsMailboxesThatAreGone(t *testing.T) {
 	dir := t.TempDir()
 	x := openTestStore(t, dir)
-	list := []remote.Mailbox{{Name: "INBOX", Path: []string{"INBOX"}, Selectable: true}, {Name: "a/ü", Path: []string{"a", "ü"}, Role: remote.RoleSent}}
+	list := []remote.Mailbox{
+		{Name: "INBOX", Path: []string{"INBOX"}, Selectable: true},
+		{Name: "a/ü", Path: []string{"a", "ü"}, Role: remote.RoleSent},
+	}
 	x.SaveMailboxes(list)
 	x.Save("a/ü", Update{Table: build(many(3)...), Version: remote.Version{UIDValidity: 1}, All: true})
 	if got := x.Mailboxes(); !reflect.DeepEqual(got, list) {
@@ -152,7 +157,7 @@ func TestIndexForgetsMailboxesThatAreGone(t *testing.T) {
 	}
 }
 
-func TestIndexSaysWhoHoldsIt(t *testing.T) {
+func TestStoreSaysWhichProcessHoldsIt(t *testing.T) {
 	dir := t.TempDir()
 	openTestStore(t, dir)
 	_, err := openStore(dir, false, slog.New(slog.DiscardHandler))
@@ -165,7 +170,7 @@ func TestIndexSaysWhoHoldsIt(t *testing.T) {
 }
 
 // A process that is ending may take longer than one that just happens to hold the store is waited for.
-func TestIndexWaitsForWhoIsEnding(t *testing.T) {
+func TestStoreWaitsForAProcessThatIsEnding(t *testing.T) {
 	dir := t.TempDir()
 	x := openTestStore(t, dir)
 	x.Ending()
@@ -188,7 +193,7 @@ func TestIndexWaitsForWhoIsEnding(t *testing.T) {
 	}
 }
 
-// TestIndexSurvivesDamage damages an index in many ways: it must serve what was saved, or nothing, and go on.
+// An index that is damaged, in many ways, serves what was saved or nothing, and what is saved then.
 func TestIndexSurvivesDamage(t *testing.T) {
 	dir := t.TempDir()
 	x := openTestStore(t, dir)
@@ -238,7 +243,7 @@ func TestIndexSurvivesDamage(t *testing.T) {
 	try("something else", []byte("this is not an index, and it is longer than a page? no."))
 }
 
-func TestIndexOfANewerVersionIsRefused(t *testing.T) {
+func TestStoreOfANewerVersionIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	x := openTestStore(t, dir)
 	err := x.db.Update(func(tx *bbolt.Tx) error {

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// How long to wait for another process to let go of a store: for one that serves a mount that is gone, to notice; and for
-// one that has said that it is ending, to bring everything to disk.
+// How long to wait for another process to let go of a store. lockWait is for a process to notice that its mount is gone,
+// lockEnds for one that has said that it is ending to write all that it has.
 const (
 	lockWait = 500 * time.Millisecond
 	lockEnds = 20 * time.Second
@@ -59,13 +59,13 @@ func (s *Store) lock() error {
 	return nil
 }
 
-// ending is what a process adds to its sign in a store that it will soon let go of.
+// ending is the remark of a process that will soon let go of the store.
 const ending = "ending"
 
-// sign writes down which process holds the store, with a remark. The store is held all the same if that can't be written.
+// sign writes into the holder file which process holds the store, with a remark. If that fails, the store is held all the same.
 func (s *Store) sign(holder *os.File, remark string) {
 	if _, err := holder.WriteAt(fmt.Appendf(nil, "process %-10d %-6s\n", os.Getpid(), remark), 0); err != nil {
-		s.log.Debug("which process holds the store can't be written down", "error", err)
+		s.log.Debug("the holder of the store can't be written down", "error", err)
 	}
 }
 

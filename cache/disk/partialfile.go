@@ -20,7 +20,7 @@ type PartialFile struct {
 	file   *os.File        // nil before the first piece has come, and when over
 	over   bool            // the file was given up or finished
 	filled map[uint32]bool // numbers of the pieces that were written
-	// reserved: there is room for all of it. A reader who wants no more than the first piece costs the others nothing.
+	// reserved tells that there is room for the whole file. For a first piece alone no room is made.
 	reserved bool
 }
 
@@ -33,7 +33,7 @@ func (b *Bodies) NewPartialFile(k Key, size, pieceSize int64) *PartialFile {
 }
 
 // Put takes a piece, of which the first has the number 1, and tells whether it was the last one that was missing. It waits
-// until the store was scanned. A piece that does not have the length that it must have for the size is the end of the file.
+// until the store was scanned. A piece of another length than the size demands ends the file.
 func (f *PartialFile) Put(number uint32, piece []byte) (complete bool) {
 	if f == nil {
 		return false

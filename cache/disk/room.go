@@ -26,8 +26,8 @@ func CannotWrite(err error) bool {
 	return false
 }
 
-// reserve makes room for a file of a size in bytes that is about to be there, and with listed has it be one of the files
-// already. It fails for one that is there or is just being removed, or while the disk is full.
+// reserve makes room for a file of a size in bytes; with listed the file counts as one of the files from now on. It returns
+// false if the file is there already or is just being removed, or while the disk is full.
 func (b *Bodies) reserve(k Key, size int64, listed bool) bool {
 	if k.store.pinned {
 		_, err := os.Lstat(k.path())
@@ -43,7 +43,7 @@ func (b *Bodies) reserve(k Key, size int64, listed bool) bool {
 	for b.used+size > b.budget && b.lru.Len() > 0 {
 		b.lru.RemoveOldest()
 	}
-	if b.used+size > b.budget { // the rest is reserved for others
+	if b.used+size > b.budget { // other files have the rest reserved
 		return false
 	}
 	b.used += size
@@ -53,7 +53,7 @@ func (b *Bodies) reserve(k Key, size int64, listed bool) bool {
 	return true
 }
 
-// unreserve gives back the room, in bytes, of a file that did not come to be one of the files.
+// unreserve gives back the room, in bytes, that was reserved for a file with listed false.
 func (b *Bodies) unreserve(k Key, size int64) {
 	if !k.store.pinned {
 		b.mu.Lock()
@@ -62,7 +62,7 @@ func (b *Bodies) unreserve(k Key, size int64) {
 	}
 }
 
-// admit has a file for which room was reserved, in bytes, be one of the files. The room is still to be given back.
+// admit has a file of a size in bytes be one of the files. The room that was reserved for it is still to be given back.
 func (b *Bodies) admit(k Key, size int64) {
 	if k.store.pinned {
 		return
@@ -75,7 +75,7 @@ func (b *Bodies) admit(k Key, size int64) {
 	}
 }
 
-// written notes how the writing of a file has ended that is one of the files already.
+// written notes how the writing of a file has ended for which room was reserved with listed true.
 func (b *Bodies) written(k Key, err error) {
 	b.failed(err)
 	if k.store.pinned {
@@ -98,7 +98,8 @@ func (b *Bodies) failed(err error) {
 	}
 }
 
-// leaveSpare fails if n more bytes would take what is to be left to others. It asks the system once in a while only.
+// leaveSpare returns an error if n more bytes would take what is to be left to others. It asks the system once a second at
+// most, unless the room is used up before.
 func (s *Store) leaveSpare(n int64) error {
 	const block = 4096 // bytes that most filesystems give to a file at least
 	n = (n/block + 1) * block

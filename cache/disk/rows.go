@@ -67,9 +67,9 @@ type Update struct {
 	Version remote.Version // that the table is of
 	// Dirty are the UIDs that changed since the table that was saved before: added, vanished, or with other flags.
 	Dirty []remote.UID
-	Gone  []remote.UID // that vanished, once more
-	// All says that everything changed, as for the first table of a UIDVALIDITY. What is known of messages with another one is
-	// removed then.
+	Gone  []remote.UID // those of them that vanished
+	// All says that everything changed, as with the first table of a UIDVALIDITY. Then what is known of messages with another
+	// UIDVALIDITY is removed.
 	All bool
 }
 
@@ -81,7 +81,7 @@ func (s *Store) Save(mailbox string, u Update) {
 	})
 	if err == nil {
 		s.saved.Store(mailbox, true)
-	} else { // no later change brings what was not written now
+	} else { // the next change alone would not bring what was not written now
 		s.saved.Delete(mailbox)
 	}
 }

@@ -15,9 +15,9 @@ import (
 	"github.com/mailfs/mailfs/remote"
 )
 
-// Scan finds the files of a store that earlier runs have written, and removes what such a run was writing when it ended. It
-// may take long. Meanwhile bodies are written and read, and the store takes more than the budget if there is much in it. To be
-// called once for a store.
+// Scan finds the files of a store that earlier runs have written, and removes files that such a run had not written in full. It
+// may take long. Meanwhile bodies are written and read, and the files together may exceed the budget. To be called once for
+// a store.
 func (b *Bodies) Scan(s *Store) {
 	defer close(s.scanned)
 	b.mu.Lock()
@@ -71,7 +71,8 @@ func (b *Bodies) writing(s *Store, path string) bool {
 	return ok && (s.pinned && b.pending[k] != nil || b.lru.Contains(k))
 }
 
-// admitLocked has the files that a scan of a store has found be the ones read least recently.
+// admitLocked adds the files that a scan of a store has found, as read less recently than those that are known already, and
+// drops files until all are within the budget.
 func (b *Bodies) admitLocked(s *Store, all []found) {
 	newer := slices.DeleteFunc(b.lru.Keys(), func(k Key) bool { return k.store != s })
 	slices.SortFunc(all, func(a, b found) int { return a.used.Compare(b.used) })
@@ -89,7 +90,7 @@ func (b *Bodies) admitLocked(s *Store, all []found) {
 	}
 }
 
-// keyOf is the inverse of Key.path; false for a file that is no body.
+// keyOf returns the key of the body that has a path; false for a file that is no body.
 func (s *Store) keyOf(path string) (k Key, ok bool) {
 	rel, err := filepath.Rel(s.bodies, path)
 	if err != nil {
@@ -108,8 +109,10 @@ func (s *Store) keyOf(path string) (k Key, ok bool) {
 	return k, k.path() == path
 }
 
-// Forget removes the bodies of a mailbox but for those of one UIDVALIDITY; all, if that is 0.
+// Forget removes the bodies of a mailbox but for those of one UIDVALIDITY; all, if that is 0. It waits until the store was
+// scanned.
 func (b *Bodies) Forget(s *Store, mailbox Hash, but uint32) {
+	<-s.scanned // then all are known
 	b.mu.Lock()
 	for _, k := range b.lru.Keys() {
 		if k.store == s && k.mailbox == mailbox && k.ref.UIDValidity != but {

@@ -26,9 +26,9 @@ var (
 type Options struct {
 	// Label says whose store it is, for List.
 	Label string
-	// Pinned is for a store that may hold the only copy there is: its bodies stay and do not count against the budget, and its
-	// index outlives the loss of power. The index of any other may be damaged by that, which is noticed, and costs no waiting
-	// for the disk.
+	// Pinned is for a store that may hold the only copy of a message: its bodies stay and do not count against the budget, and
+	// its index outlives a loss of power. The index of any other store may be damaged by a loss of power, which is noticed;
+	// writing it does not wait for the disk.
 	Pinned bool
 }
 
@@ -45,7 +45,7 @@ type Store struct {
 	db     *bbolt.DB  // nil when the store is closed, while a damaged index is replaced, and where no new one could be made
 
 	saved    sync.Map                         // name of a mailbox -> true: db holds all of its table, as this process knows
-	saidFull sync.Once                        // that the disk takes no more is logged once
+	saidFull sync.Once                        // logs once that the disk is full
 	list     atomic.Pointer[[]remote.Mailbox] // as it was read or saved last; nil before
 
 	pendingViews pendingViews
@@ -60,7 +60,8 @@ type Store struct {
 func Open(dir string, o Options, log *slog.Logger) (*Store, error) {
 	var s *Store
 	err := error(os.ErrNotExist)
-	for tries := 0; tries < 3 && errors.Is(err, os.ErrNotExist); tries++ { // another process may remove it if it held nothing
+	// Another process that used the store may just be removing it, if nothing is in it.
+	for tries := 0; tries < 3 && errors.Is(err, os.ErrNotExist); tries++ {
 		if err = os.MkdirAll(filepath.Join(dir, bodiesDir), 0o700); err == nil {
 			s, err = openStore(dir, o.Pinned, log)
 		}
@@ -97,7 +98,7 @@ func openStore(dir string, pinned bool, log *slog.Logger) (*Store, error) {
 // Dir is the directory of the store's bodies.
 func (s *Store) Dir() string { return s.bodies }
 
-// putLabel says in a store whose it is.
+// putLabel writes the label of a store.
 func putLabel(dir, label string) error {
 	path := filepath.Join(dir, labelFile)
 	if b, err := os.ReadFile(path); err == nil && string(b) == label+"\n" {
@@ -123,8 +124,8 @@ func (s *Store) Close() error {
 	return err
 }
 
-// RemoveUnused removes the store of an account that never was reached, before Close, unless it holds a body or an index that
-// was set aside.
+// RemoveUnused removes the store of an account that was never reached, unless it holds a body or a damaged index. To be called
+// before Close.
 func (s *Store) RemoveUnused() {
 	if _, err := os.Lstat(s.damagedIndex()); err == nil || os.Remove(s.bodies) != nil {
 		return

@@ -19,8 +19,7 @@ func (v View) key() []byte {
 	return fmt.Appendf(uidKey(v.UIDValidity, v.UID), "%d %s", viewVersion, v.Name)
 }
 
-// saveViews keeps what is known of views of a mailbox's messages. Where nothing else is kept of the mailbox, that is not
-// either.
+// saveViews keeps what is known of views of a mailbox's messages. For a mailbox of which nothing else is kept it does nothing.
 func (s *Store) saveViews(mailbox string, views map[View][]byte) {
 	s.do("writing views of "+mailbox, func(db *bbolt.DB) error {
 		return db.Update(func(tx *bbolt.Tx) error {

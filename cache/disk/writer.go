@@ -34,17 +34,17 @@ func (b *Bodies) writeQueued() {
 	}
 }
 
-// Put has a body written soon; it waits when too much is to be written already. A caller who tells readers of the body does
-// so later, since they wait until it is written, see Await.
+// Put has a body written soon. It waits while too much is to be written already. A caller that tells readers of the body does
+// so after Put, since a reader waits with Await until the body is written.
 func (b *Bodies) Put(ctx context.Context, k Key, body []byte) {
 	if write := b.Promise(ctx, k, body, nil); write != nil {
 		write()
 	}
 }
 
-// Promise has readers of a body wait until it is written, which it will be soon after the caller calls write. then is called
-// after that, whether or not the body could be written, and must not wait for anything. Promise waits when too much is to be
-// written already. write is nil if the body won't be written now, or is to be written already; then is not called then.
+// Promise is Put in two steps: Await waits for the body from now on, and the caller must call write, which has it written. When
+// the body is written, or could not be, then is called, which must not wait for anything. write is nil if ctx has ended, or if
+// the body is to be written already; then is not called in that case.
 func (b *Bodies) Promise(ctx context.Context, k Key, body []byte, then func()) (write func()) {
 	j := job{key: k, body: body, then: then}
 	if b.queued.Acquire(ctx, j.weight()) != nil {
@@ -63,7 +63,7 @@ func (b *Bodies) Promise(ctx context.Context, k Key, body []byte, then func()) (
 	return func() { b.queue <- j }
 }
 
-// Await waits until a body that is to be written is: what a reader was given is there after the next kill -9.
+// Await waits until a body is written, if it is to be written: what a reader was given is there after the next kill -9.
 func (b *Bodies) Await(ctx context.Context, k Key) {
 	b.mu.Lock()
 	pending := b.pending[k]
@@ -83,8 +83,7 @@ func (b *Bodies) Close() {
 	b.writer.Wait()
 }
 
-// Write keeps a body, in place of those that were not read for the longest time. A disk that is full, or can't be written,
-// is left alone.
+// Write writes a body, in place of those that were not read for the longest time. Nothing is written to a disk that is full.
 func (b *Bodies) Write(k Key, body []byte) {
 	var dir openDir
 	defer dir.close()

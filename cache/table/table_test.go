@@ -128,7 +128,7 @@ func TestTableOfNothingHasATime(t *testing.T) {
 	}
 }
 
-func TestTableMemory(t *testing.T) {
+func TestTableTakesLittleMemory(t *testing.T) {
 	const n = 100_000
 	messages := many(n)
 	before := heap()
