@@ -203,7 +203,7 @@ func (m *Mailbox) sendLocked(fetches map[bodyKey]*fetch) {
 			batches[key.ref.UIDValidity][key.ref.UID] = f
 		}
 		for validity, batch := range batches {
-			m.fetchBodies(ctx, remote.Foreground, batch, validity)
+			m.fetchBodies(ctx, m.at(validity, remote.Foreground), batch)
 		}
 		m.inflight.mu.Lock()
 		defer m.inflight.mu.Unlock()
@@ -227,10 +227,9 @@ func (m *Mailbox) fetchHeader(ctx context.Context, key bodyKey, f *fetch) {
 	m.inflight.finish(key, f, header, err)
 }
 
-// fetchBodies fetches messages of one UIDVALIDITY and ends their fetches: from disk, and what is not there with one command
-// from the server.
-func (m *Mailbox) fetchBodies(ctx context.Context, prio remote.Priority, fetches map[remote.UID]*fetch, validity uint32) {
-	a := m.account
+// fetchBodies fetches messages and ends their fetches: from disk, and what is not there with one command from the server.
+func (m *Mailbox) fetchBodies(ctx context.Context, at remote.Place, fetches map[remote.UID]*fetch) {
+	a, validity := m.account, at.UIDValidity
 	var missing []remote.UID
 	for _, uid := range slices.Sorted(maps.Keys(fetches)) { // readers mostly come in this order
 		f, key := fetches[uid], bodyKey{mailbox: m, ref: Ref{UIDValidity: validity, UID: uid}}
@@ -253,7 +252,7 @@ func (m *Mailbox) fetchBodies(ctx context.Context, prio remote.Priority, fetches
 		return
 	}
 	var answered answers
-	err := a.remote.Bodies(ctx, m.at(validity, prio), missing, func(uid remote.UID, body []byte) {
+	err := a.remote.Bodies(ctx, at, missing, func(uid remote.UID, body []byte) {
 		if fetches[uid] == nil || !answered.first(uid) {
 			return
 		}

@@ -68,7 +68,7 @@ func (m *Mailbox) fetchAhead(t *Table, uids []remote.UID, probe remote.UID) {
 	if len(fetches) == 0 {
 		return
 	}
-	if !a.tasks.Run(func(ctx context.Context) { m.fetchBodies(ctx, remote.Readahead, fetches, validity) }) {
+	if !a.tasks.Run(func(ctx context.Context) { m.fetchBodies(ctx, m.at(validity, remote.Readahead), fetches) }) {
 		for uid, f := range fetches {
 			m.inflight.finish(bodyKey{mailbox: m, ref: Ref{UIDValidity: validity, UID: uid}}, f, nil, remote.ErrClosed)
 		}

@@ -9,7 +9,7 @@ import (
 	"github.com/mailfs/mailfs/remote"
 )
 
-// What the command needs to know of stores, see package disk.
+// StoreInfo is what the command needs to know of a store.
 type StoreInfo = disk.Info
 
 // Errors of opening and of removing a store.
@@ -24,8 +24,8 @@ func Stores(dir string) ([]StoreInfo, error) { return disk.List(dir) }
 // ClearStore removes a store. ErrStoreHeld: a process uses it, and it stays.
 func ClearStore(dir string) error { return disk.Clear(dir) }
 
-// attach gives the account its place on disk. Where another process has it, or the disk is full, the account does
-// without, which is logged. ErrStoreNewer: a newer version of mailfs wrote it, and it is left alone.
+// attach opens the store of the account. Where another process has the store, or the disk is full, the account does without,
+// which is logged. ErrStoreNewer: a newer version of mailfs wrote the store, which is left alone.
 func (a *Account) attach(dir, label string) error {
 	store, err := disk.Open(dir, disk.Options{Label: label, Pinned: a.keep}, a.log)
 	if errors.Is(err, ErrStoreHeld) || disk.CannotWrite(err) {
@@ -57,7 +57,7 @@ func (a *Account) Stored() bool {
 
 func (a *Account) diskKey(m *Mailbox, ref Ref) disk.Key { return a.store.Key(m.hash, ref) }
 
-// keeping returns what stays in a mailbox: what is on the server, and for an account that keeps also what is on disk.
+// keeping returns which messages stay in a mailbox: those present on the server and, with AccountOptions.Keep, those on disk.
 func (a *Account) keeping(m *Mailbox, d *table.Draft, present *remote.UIDSet) *remote.UIDSet {
 	if !a.keep || a.store == nil {
 		return present
@@ -72,11 +72,11 @@ func (a *Account) keeping(m *Mailbox, d *table.Draft, present *remote.UIDSet) *r
 	return present
 }
 
-// save brings a table that a synchronisation made into the store: what was listed is there after the next kill -9. moved says
-// that the mailbox has another version than before.
-func (m *Mailbox) save(old, t *Table, version remote.Version, moved bool, c table.Change) {
-	a := m.account
-	if a.store == nil || t == old && !moved && a.store.Saved(m.name) {
+// save writes a table that a synchronisation made to the store: what was listed is there after the next kill -9. old is the
+// table before it, before the version before it.
+func (m *Mailbox) save(old, t *Table, before remote.Version, c table.Change) {
+	a, version := m.account, m.syncs.version
+	if a.store == nil || t == old && before == version && a.store.Saved(m.name) {
 		return
 	}
 	u := disk.Update{Table: t, Version: version, All: old == nil || old.UIDValidity() != t.UIDValidity()}
@@ -95,7 +95,7 @@ func (m *Mailbox) save(old, t *Table, version remote.Version, moved bool, c tabl
 	}
 }
 
-// saveSize brings the size of a message into the store.
+// saveSize writes the size of a message to the store, in a task.
 func (m *Mailbox) saveSize(t *Table, uid remote.UID) {
 	a := m.account
 	if a.store == nil {
@@ -104,13 +104,13 @@ func (m *Mailbox) saveSize(t *Table, uid remote.UID) {
 	a.tasks.Run(func(context.Context) {
 		m.saving.Lock()
 		defer m.saving.Unlock()
-		if now, _ := m.table.Known(); now == t { // else the next table has it
+		if now, _ := m.table.Known(); now == t { // a newer table is saved with the size
 			a.store.SaveRows(m.name, t, []remote.UID{uid})
 		}
 	})
 }
 
-// saveLost brings into the store what a damaged index has lost. Nothing else runs any more.
+// saveLost writes to the store what a damaged index has lost. All tasks have ended.
 func (a *Account) saveLost() {
 	if list, ok := a.mailboxes.Known(); ok {
 		a.store.SaveMailboxes(list)

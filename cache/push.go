@@ -17,7 +17,7 @@ const oneRead = 128 << 10
 // maxPushes is how many messages wait to be pushed.
 const maxPushes = 512
 
-// pushes are what waits to be pushed into the kernel's cache.
+// pushes are what is to be pushed into the kernel's cache.
 type pushes struct {
 	queue chan Pushed
 	push  func(Pushed) bool // nil where nothing is pushed

@@ -168,7 +168,7 @@ func (m *Mailbox) fetchMessages(ctx context.Context, at remote.Place, uids []rem
 	}
 	m.inflight.mu.Unlock()
 	if len(started) > 0 {
-		m.fetchBodies(ctx, at.Priority, started, at.UIDValidity)
+		m.fetchBodies(ctx, at, started)
 	}
 	for uid, f := range fetches {
 		if err := m.account.tasks.Wait(ctx, &f.Result); err != nil {

@@ -86,7 +86,7 @@ func (m *Mailbox) sync(ctx context.Context, now remote.Version) (*Table, error) 
 	if t != old {
 		m.publish(old, change)
 	}
-	m.save(old, t, version, before != version, change)
+	m.save(old, t, before, change)
 	return t, nil
 }
 
