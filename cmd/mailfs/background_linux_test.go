@@ -64,6 +64,9 @@ func waiting(t *testing.T) (cmd *exec.Cmd, stderr *strings.Builder, child int) {
 	t.Cleanup(func() {
 		cmd.Process.Kill()
 		cmd.Wait()
+		if child != 0 && alive(child) { // it goes on with its sign-in
+			syscall.Kill(child, syscall.SIGKILL)
+		}
 	})
 	select {
 	case <-connected:

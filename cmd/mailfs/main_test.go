@@ -8,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"go.uber.org/goleak"
 )
 
 // binary is the program itself, built once for the tests that run it.
@@ -28,7 +30,12 @@ func tests(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "building mailfs: %v\n%s", err, out)
 		return 1
 	}
-	return m.Run()
+	code := m.Run()
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
 }
 
 // command is a call of the program without a terminal, with an empty home directory.

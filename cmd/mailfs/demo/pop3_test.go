@@ -11,15 +11,12 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/mailfs/mailfs/remote"
 	"github.com/mailfs/mailfs/remote/dial"
 	"github.com/mailfs/mailfs/remote/pop3"
 )
 
 func TestThePOP3ServerOfTheDemoServesEveryMessage(t *testing.T) {
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	var messages [][]byte
 	for i := range 100 {
 		messages = append(messages, fmt.Appendf(nil, "Subject: demo %d.\r\nTo: me@example.org\r\n\r\n.hidden\r\n..\r\n%s\r\n",
