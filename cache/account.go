@@ -24,10 +24,9 @@ type Account struct {
 	log     *slog.Logger
 	tasks   *wait.Tasks
 
-	// The account's place on disk; index and store are nil where nothing is kept.
-	store  *disk.Store
-	unkept error // why nothing is kept, where it should have been
-	keep   bool  // AccountOptions.Keep
+	store  *disk.Store // nil where nothing is kept on disk
+	unkept error       // why nothing is kept on disk, where it should have been; else nil
+	keep   bool        // AccountOptions.Keep
 
 	mailboxes wait.Value[[]remote.Mailbox]
 	quota     wait.Value[quota]
@@ -55,6 +54,7 @@ type reads struct {
 	last                 atomic.Int64 // when a reader last asked for one, in Unix nanoseconds
 }
 
+// note notes that a reader asks for a body.
 func (r *reads) note() { r.last.Store(time.Now().UnixNano()) }
 
 func newAccount(c *Cache, name string, r remote.Account) *Account {
@@ -70,6 +70,7 @@ func newAccount(c *Cache, name string, r remote.Account) *Account {
 	return a
 }
 
+// close ends all that the account does, and saves what is not saved yet.
 func (a *Account) close() error {
 	if a.store != nil {
 		a.store.Ending()
@@ -90,7 +91,7 @@ func (a *Account) close() error {
 // Name is what the account is called in the configuration.
 func (a *Account) Name() string { return a.name }
 
-// Stats tells what went over the wire so far.
+// Stats tells what went over the network so far.
 func (a *Account) Stats() remote.Stats { return a.remote.Stats() }
 
 // Mailboxes returns the mailboxes of the account, asked for anew when what is known is older than Options.Refresh. When
@@ -129,12 +130,14 @@ type changes struct {
 // wait for it go on, one call at a time. The function must not wait for anything. To be called once, before anything else.
 func (a *Account) OnChange(f func(Change)) { a.changes.tell = f }
 
+// changed tells of a change.
 func (a *Account) changed(c Change) {
 	a.changes.mu.Lock()
 	defer a.changes.mu.Unlock()
 	a.changes.tell(c)
 }
 
+// quota is an answer of the server about the account's quota, in bytes.
 type quota struct {
 	used, limit int64
 	err         error // ErrUnsupported where the server does not tell, which is remembered too; else nil

@@ -99,8 +99,8 @@ func (m *Mailbox) get(ctx context.Context, key bodyKey, how leaseEvent) ([]byte,
 	}
 }
 
-// getOrStart returns a body or a header that is in memory, or else the fetch that brings it, which has begun. how is as for
-// get.
+// getOrStart returns a body or a header that is in memory, or else the fetch that brings it, which is started if it is not
+// under way. how is as for get.
 func (m *Mailbox) getOrStart(key bodyKey, how leaseEvent) ([]byte, *fetch) {
 	if body, ok := m.account.bodies.Get(key); ok {
 		m.account.reads.fromMemory.Add(1)
@@ -112,7 +112,7 @@ func (m *Mailbox) getOrStart(key bodyKey, how leaseEvent) ([]byte, *fetch) {
 	if f != nil {
 		m.fetchAloneLocked(key, f)
 	} else {
-		if body, ok := m.account.bodies.Get(key); ok { // since inflight was locked
+		if body, ok := m.account.bodies.Get(key); ok { // just before inflight was locked
 			return body, nil
 		}
 		f = m.inflight.startLocked(key)
@@ -137,7 +137,7 @@ const (
 	aloneEvery = 100 * time.Millisecond // in each mailbox
 )
 
-// fetchAloneLocked fetches a message on its own where its fetch is far behind. What comes first ends the fetch.
+// fetchAloneLocked fetches a message on its own as well where its fetch is far behind. What comes first ends the wait.
 func (m *Mailbox) fetchAloneLocked(key bodyKey, f *fetch) {
 	i := &m.inflight
 	if f.place == 0 || f.ahead > walk.SmallMessage || f.place-i.aheadDone < farBehind || time.Since(i.fetchedAlone) < aloneEvery {

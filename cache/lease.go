@@ -20,9 +20,10 @@ package cache
 // Borrow and retain come only while the fetch is in inflight.fetches, which it leaves at pushed, kept or failed.
 type lease struct {
 	state   leaseState
-	readers int // that borrow the bytes now; counted while open and draining
+	readers int // readers that borrow the bytes now; not counted when done or recycled
 }
 
+// leaseState is who may read the bytes.
 type leaseState uint8
 
 const (
@@ -33,17 +34,19 @@ const (
 	leaseDone                       // the garbage collector has the memory, or the fetch failed
 )
 
+// leaseEvent is what happens to a lease.
 type leaseEvent uint8
 
 const (
 	leaseBorrow  leaseEvent = iota // a reader comes that will release the bytes
-	leaseRetain                    // a reader comes that won't
+	leaseRetain                    // a reader comes that may hold the bytes for good
 	leaseRelease                   // a reader that borrowed the bytes is done with them
 	leasePushed                    // the fetch ends: the bytes are on disk and in the kernel's cache
 	leaseKept                      // the fetch ends: the bytes go to the cache in memory
 	leaseFailed                    // the fetch ends without bytes
 )
 
+// leaseAction is what is to be done with the bytes.
 type leaseAction uint8
 
 const (

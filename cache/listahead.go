@@ -2,9 +2,10 @@ package cache
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"time"
+
+	"github.com/mailfs/mailfs/cache/walk"
 )
 
 // Programs that go through an account mailbox by mailbox, as find, cp -r and grep -r do, would wait two round trips for each
@@ -13,10 +14,6 @@ import (
 const (
 	// MaxListAhead is how many mailboxes ahead of a reader are of use to [Account.ListAhead].
 	MaxListAhead = 32
-	// listAheadAtOnce is how many mailboxes the server is asked about together. While listAheadLeft of the next ones are listed
-	// the server is not asked yet.
-	listAheadAtOnce = 16
-	listAheadLeft   = 8
 	// listAheadMessages is how many new messages are listed together before somebody has asked. A mailbox with more is listed
 	// when it is asked for: two round trips are little then.
 	listAheadMessages = 4000
@@ -45,18 +42,11 @@ func (a *Account) ListAhead(next []*Mailbox) {
 	}
 }
 
-// due returns the mailboxes that are to be listed now.
-func (a *Account) due(next []*Mailbox) (due []*Mailbox) {
-	old := func(m *Mailbox) bool { return !m.skipped.Load() && !m.table.Fresh(a.options.Refresh) }
-	if !slices.ContainsFunc(next[:min(len(next), listAheadLeft)], old) {
-		return nil
-	}
-	for _, m := range next {
-		if old(m) && len(due) < listAheadAtOnce {
-			due = append(due, m)
-		}
-	}
-	return due
+// due returns which of the mailboxes that come next are to be listed now.
+func (a *Account) due(next []*Mailbox) []*Mailbox {
+	return walk.MailboxesToList(next, func(m *Mailbox) bool {
+		return !m.skipped.Load() && !m.table.Fresh(a.options.Refresh)
+	})
 }
 
 // listExpected lists the mailboxes that were named to ListAhead until none is due.

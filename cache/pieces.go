@@ -48,8 +48,8 @@ func (l *largeReads) ofLocked(ref Ref, walking bool) (reading *largeRead, oldest
 	return r, oldest
 }
 
-// large returns the size of a message that is to be read in pieces; 0 for a message that is small, or here or on its way in
-// one.
+// large returns the size of a message that is to be read in pieces; 0 for a message that is small, or that is in memory, on
+// disk or on its way as a whole.
 func (m *Mailbox) large(ref Ref) int64 {
 	t := m.Known()
 	if t == nil || t.UIDValidity() != ref.UIDValidity || m.account.noPieces.Load() {
@@ -73,7 +73,7 @@ func (m *Mailbox) large(ref Ref) int64 {
 	return size
 }
 
-// fromPieces returns bytes of a large message.
+// fromPieces returns n bytes of a large message from offset off; fewer only at its end.
 func (m *Mailbox) fromPieces(ctx context.Context, ref Ref, size, off, n int64) ([]byte, error) {
 	var data []byte
 	for n > 0 {

@@ -56,7 +56,7 @@ func (c *Cache) Start() {
 func (a *Account) prefetchAlways(ctx context.Context) {
 	for {
 		if err := a.prefetchOnce(ctx); err != nil && ctx.Err() == nil {
-			a.log.Debug("prefetch is put off", "error", err)
+			a.log.Debug("prefetch failed and is tried again later", "error", err)
 		}
 		select {
 		case <-ctx.Done():

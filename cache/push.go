@@ -11,10 +11,10 @@ type Pushed struct {
 	fetch *fetch
 }
 
-// oneRead is how many bytes the kernel asks for at a time.
+// oneRead is how many bytes the kernel asks for with one read.
 const oneRead = 128 << 10
 
-// maxPushes is how many messages wait to be pushed.
+// maxPushes is how many messages may wait to be pushed.
 const maxPushes = 512
 
 // pushes are what is to be pushed into the kernel's cache.
@@ -45,8 +45,8 @@ func (p Pushed) late() bool {
 	return p.Mailbox.inflight.wanted(p.fetch) && len(p.Body) <= oneRead
 }
 
-// pushToKernel finishes a fetch whose body is to be written to disk, then pushed. Readers who ask before the push has ended
-// get the body all the same, since the fetch stays in inflight until then.
+// pushToKernel finishes a fetch whose body is to be written to disk, then pushed. Readers that ask before the push has
+// ended get the body all the same, since the fetch stays in inflight until then.
 func (m *Mailbox) pushToKernel(ctx context.Context, ref Ref, f *fetch, body []byte) {
 	a := m.account
 	m.inflight.came(f)

@@ -25,7 +25,7 @@ type AccountStatus struct {
 	Name        string       `json:"name"`
 	Server      string       `json:"server,omitempty"`
 	Error       string       `json:"error,omitempty"` // why the server was not reached the last time
-	Failure     error        `json:"-"`               // the same, for who has better words
+	Failure     error        `json:"-"`               // the same, for callers that have words of their own for it
 	Store       string       `json:"store,omitempty"` // directory; empty where nothing is kept on disk
 	Connections int          `json:"connections"`
 	Dials       int64        `json:"dials"`
@@ -44,8 +44,8 @@ type AccountStatus struct {
 type SyncStatus struct {
 	Mailbox string    `json:"mailbox"`
 	Since   time.Time `json:"since"`
-	Done    int       `json:"messages_done"`  // that were listed anew
-	Total   int       `json:"messages_total"` // in the mailbox; 0 while not known
+	Done    int       `json:"messages_done"`  // messages that were listed so far
+	Total   int       `json:"messages_total"` // messages in the mailbox; 0 while that is not known
 }
 
 // Status tells what the cache is doing. It waits for nothing.
@@ -60,6 +60,7 @@ func (c *Cache) Status() Status {
 	return s
 }
 
+// status tells what the account is doing.
 func (a *Account) status() AccountStatus {
 	stats := a.remote.Stats()
 	s := AccountStatus{

@@ -1,6 +1,9 @@
 package walk
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
 // consecutive is how many mailboxes, read to their ends one after the other, make their reader one that goes from mailbox to
 // mailbox: in the next one messages are fetched ahead from the first on.
@@ -29,4 +32,25 @@ func (c *ConsecutiveMailboxes[M]) Read(m M, finished func(M) bool) bool {
 		c.done = 0
 	}
 	return c.done >= consecutive
+}
+
+const (
+	// listTogether is how many mailboxes the server is asked about together.
+	listTogether = 16
+	// listedAhead is how many of the mailboxes that come next must be listed for the server not to be asked yet.
+	listedAhead = 8
+)
+
+// MailboxesToList returns which mailboxes are to be listed ahead of a reader now, all with one question; none while there is
+// time. next are those that come next, in their order; old tells whether one is not listed, or not lately.
+func MailboxesToList[M any](next []M, old func(M) bool) (due []M) {
+	if !slices.ContainsFunc(next[:min(len(next), listedAhead)], old) {
+		return nil
+	}
+	for _, m := range next {
+		if old(m) && len(due) < listTogether {
+			due = append(due, m)
+		}
+	}
+	return due
 }

@@ -219,3 +219,20 @@ func TestPiecesAreFetchedAheadOfAReaderThatGoesOn(t *testing.T) {
 		}
 	}
 }
+
+// Mailboxes are listed together, once one of the nearest is not listed.
+func TestMailboxesAreListedTogetherAndInTime(t *testing.T) {
+	next := make([]int, 32)
+	for i := range next {
+		next[i] = i
+	}
+	for listed, want := range map[int]int{0: listTogether, 7: listTogether, 8: 0, 32: 0} {
+		due := MailboxesToList(next, func(m int) bool { return m >= listed })
+		if len(due) != want || want > 0 && due[0] != listed {
+			t.Errorf("with %d listed: %v", listed, due)
+		}
+	}
+	if due := MailboxesToList(next[:3], func(int) bool { return true }); len(due) != 3 {
+		t.Errorf("of the last three: %v", due)
+	}
+}
