@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -27,6 +28,7 @@ func TestAStoreOfAnEarlierVersionIsReadInFull(t *testing.T) {
 		versions  map[string]remote.Version
 		bodies    map[string]int // bytes, by mailbox and UID
 		views     map[string]string
+		read      int // messages with the flag \Seen
 	}{
 		"imap": {
 			o: Options{Label: "imap://demo@127.0.0.1:44213"}, mailboxes: 13,
@@ -39,7 +41,7 @@ func TestAStoreOfAnEarlierVersionIsReadInFull(t *testing.T) {
 				"日本語 1": 689, "Archive/2025 12": 1590, "Archive/2025\x00text 12": 300, "Archive/2025\x00headers 12": 420,
 				"Archive/2025\x00part 2 12": 599, "Archive/2025\x00body 1 12": 67,
 			},
-			views: map[string]string{"size of text": "300", "size of headers": "420", "size of body 1": "67"},
+			views: map[string]string{"size of text": "300", "size of headers": "420", "size of body 1": "67"}, read: 13,
 		},
 		"pop3": {
 			o: Options{Label: "pop3://demo@127.0.0.1:39649", Pinned: true}, mailboxes: 1,
@@ -58,7 +60,7 @@ func TestAStoreOfAnEarlierVersionIsReadInFull(t *testing.T) {
 		if n := len(s.Mailboxes()); n != want.mailboxes {
 			t.Errorf("%s: %d mailboxes", name, n)
 		}
-		listed := map[string]bool{}
+		listed, read := map[string]bool{}, 0
 		for mailbox, version := range want.versions {
 			listing, v := s.Load(mailbox)
 			if listing == nil || v != version {
@@ -67,6 +69,9 @@ func TestAStoreOfAnEarlierVersionIsReadInFull(t *testing.T) {
 			}
 			for i := range listing.Len() {
 				e := listing.At(i)
+				if slices.Contains(listing.Flags(i), `\Seen`) {
+					read++
+				}
 				listed[fmt.Sprintf("%d\t%s\t%s/%s", e.Size, e.Time.Format("2006-01-02"), mailbox, e.Name)] = true
 				if h := s.Header(mailbox, e.Ref); !bytes.Contains(h, []byte("\nSubject: ")) && !bytes.HasPrefix(h, []byte("Subject: ")) {
 					t.Errorf("%s: the header of %s is %q", name, e.Name, h)
@@ -75,6 +80,9 @@ func TestAStoreOfAnEarlierVersionIsReadInFull(t *testing.T) {
 		}
 		if paths := lines(t, "testdata/"+name+".txt"); !maps.Equal(listed, paths) {
 			t.Errorf("%s: listed is %v, want %v", name, listed, paths)
+		}
+		if read != want.read {
+			t.Errorf("%s: %d messages are flagged as read, want %d", name, read, want.read)
 		}
 		last := table.Ref{UIDValidity: 4, UID: 12} // what the views are of
 		for view, size := range want.views {
