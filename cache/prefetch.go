@@ -2,7 +2,6 @@ package cache
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/mailfs/mailfs/cache/walk"
@@ -10,33 +9,16 @@ import (
 )
 
 // Prefetch says which messages are fetched to disk although nobody reads them.
-type Prefetch int
+type Prefetch = walk.Prefetch
 
 // Which messages are prefetched.
 const (
-	PrefetchNone   Prefetch = iota
-	PrefetchRecent          // messages of the last 30 days
-	PrefetchAll
+	PrefetchNone   = walk.PrefetchNone
+	PrefetchRecent = walk.PrefetchRecent
+	PrefetchAll    = walk.PrefetchAll
 )
 
-// UnmarshalText reads "none", "recent" or "all".
-func (p *Prefetch) UnmarshalText(text []byte) error {
-	switch string(text) {
-	case "none":
-		*p = PrefetchNone
-	case "recent":
-		*p = PrefetchRecent
-	case "all":
-		*p = PrefetchAll
-	default:
-		return fmt.Errorf("%q is none of none, recent and all", text)
-	}
-	return nil
-}
-
 const (
-	// recent is how old the messages of PrefetchRecent may be.
-	recent = 30 * 24 * time.Hour
 	// prefetchQuiet is for how long no reader must have asked for anything before the next batch is fetched.
 	prefetchQuiet = time.Second
 	// prefetchEvery is the least time between two looks for new messages.
@@ -90,41 +72,27 @@ func (m *Mailbox) prefetchMissing(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	oldest := time.Time{}
-	if a.prefetch == PrefetchRecent {
-		oldest = time.Now().Add(-recent)
-	}
-	var batch []remote.UID
-	var bytes int64
-	for i := t.Len() - 1; i >= 0; i-- {
-		e := t.At(i)
-		if e.Time.Before(oldest) || a.disk.Has(a.diskKey(m, e.Ref)) {
-			continue
-		}
-		if !a.disk.Room(a.store, bytes+e.Size) {
+	onDisk := func(ref Ref) bool { return a.disk.Has(a.diskKey(m, ref)) }
+	room := func(bytes int64) bool {
+		fits := a.disk.Room(a.store, bytes)
+		if !fits {
 			a.prefetchFull.Do(func() {
 				a.log.Warn("prefetch ends: the cache is full", "mailbox", m.name, "budget", a.options.Disk)
 			})
-			return nil
 		}
-		batch, bytes = append(batch, e.UID), bytes+e.Size
-		if bytes < walk.BatchBytes && len(batch) < walk.BatchMessages && i > 0 {
-			continue
-		}
+		return fits
+	}
+	for batch := range a.prefetch.Batches(t, time.Now(), onDisk, room) {
 		if err := m.prefetchBatch(ctx, t.UIDValidity(), batch); err != nil {
 			return err
 		}
-		batch, bytes = nil, 0
 	}
-	return m.prefetchBatch(ctx, t.UIDValidity(), batch)
+	return nil
 }
 
 // prefetchBatch fetches messages to disk and nowhere else, once readers have been quiet.
 func (m *Mailbox) prefetchBatch(ctx context.Context, validity uint32, uids []remote.UID) error {
 	a := m.account
-	if len(uids) == 0 {
-		return nil
-	}
 	for wait := a.quietIn(); wait > 0; wait = a.quietIn() {
 		select {
 		case <-ctx.Done():

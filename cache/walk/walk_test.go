@@ -236,3 +236,35 @@ func TestMailboxesAreListedTogetherAndInTime(t *testing.T) {
 		t.Errorf("of the last three: %v", due)
 	}
 }
+
+// What is prefetched is not on disk, is young enough, and fits; the newest comes first.
+func TestTheNewestMessagesArePrefetchedWhileThereIsRoom(t *testing.T) {
+	now := time.Unix(1.7e9, 0)
+	d := table.NewDraft(nil, 1)
+	aDayEach := func(m *remote.Message) (string, time.Time) {
+		return fmt.Sprintf("%08d.eml", m.UID), now.Add(time.Duration(m.UID-100) * 24 * time.Hour)
+	}
+	for uid := remote.UID(1); uid <= 100; uid++ {
+		d.Add(&remote.Message{UID: uid, Size: BatchBytes / 4}, aDayEach)
+	}
+	table, _ := d.Finish(now)
+	for _, c := range []struct {
+		prefetch Prefetch
+		room     int // batches for which there is room
+		want     string
+	}{
+		{PrefetchAll, 2, "[100 99 98 97] [95 94 93 92]"}, // and 96 is on disk
+		{PrefetchRecent, 100, "[100 99 98 97] [95 94 93 92] [91 90 89 88] [87 86 85 84] [83 82 81 80] [79 78 77 76] [75 74 73 72] [71 70]"},
+	} {
+		var got []string
+		onDisk := func(r tableRef) bool { return r.UID == 96 }
+		for batch := range c.prefetch.Batches(table, now, onDisk, func(int64) bool { return len(got) < c.room }) {
+			got = append(got, fmt.Sprint(batch))
+		}
+		if strings.Join(got, " ") != c.want {
+			t.Errorf("prefetch %d: %v, want %v", c.prefetch, strings.Join(got, " "), c.want)
+		}
+	}
+}
+
+type tableRef = table.Ref
