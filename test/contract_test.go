@@ -45,7 +45,7 @@ func TestTheContractHoldsOverDovecotsIMAP(t *testing.T) {
 }
 
 func TestTheContractHoldsOverDovecotsPOP3(t *testing.T) {
-	open := func(d *dial.Dialer) remote.Account { return pop3.New(d, pop3.Options{Idle: 50 * time.Millisecond}) }
+	open := func(d *dial.Dialer) remote.Account { return pop3.New(d, pop3.Options{}) }
 	overDovecot(t, "pop3", dovecot.POP3, open, func(s *remotetest.Server) {
 		s.SetFlags, s.Create, s.Drop = nil, nil, nil
 	})

@@ -19,7 +19,7 @@ func suite(t *testing.T, change func(*responder)) {
 			Open: func(timeout time.Duration) remote.Account {
 				where := r.server(timeout)
 				where.Host, where.Port = "127.0.0.1", line.Port
-				return New(dial.New(where), Options{Idle: 50 * time.Millisecond})
+				return New(dial.New(where), Options{})
 			},
 			Put: func(_ string, bodies ...[]byte) {
 				for _, body := range bodies {

@@ -18,6 +18,7 @@ type Line struct {
 	mu     sync.Mutex // guards what follows
 	thawed *sync.Cond // frozen or ended has changed
 	frozen bool
+	held   int // connections that have sent something which does not pass
 	ended  bool
 	conns  map[net.Conn]bool
 }
@@ -55,6 +56,13 @@ func (l *Line) freeze(frozen bool) {
 	defer l.mu.Unlock()
 	l.frozen = frozen
 	l.thawed.Broadcast()
+}
+
+// Held tells whether Freeze holds something up.
+func (l *Line) Held() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.frozen && l.held > 0
 }
 
 // Cut ends all connections; new ones are taken.
@@ -102,8 +110,14 @@ func (l *Line) pass(from, to net.Conn) {
 	for {
 		n, err := from.Read(b)
 		l.mu.Lock()
+		if n > 0 {
+			l.held++
+		}
 		for l.frozen && !l.ended {
 			l.thawed.Wait()
+		}
+		if n > 0 {
+			l.held--
 		}
 		l.mu.Unlock()
 		if n > 0 {

@@ -34,13 +34,15 @@ type Server struct {
 	// Retries is true where the accounts make a lost connection again by themselves.
 	Retries bool
 
-	// Freeze holds up what goes to and from the server until Thaw; Cut ends the connections of the accounts.
+	// Freeze holds up what goes to and from the server until Thaw, and Held tells whether there is something that is held up.
+	// Cut ends the connections of the accounts.
 	Freeze, Thaw, Cut func()
+	Held              func() bool
 }
 
-// Over sets what freezes and cuts to a line.
+// Over has a line freeze and cut the connections to the server.
 func (s *Server) Over(l *Line) {
-	s.Freeze, s.Thaw, s.Cut = l.Freeze, l.Thaw, l.Cut
+	s.Freeze, s.Thaw, s.Cut, s.Held = l.Freeze, l.Thaw, l.Cut, l.Held
 }
 
 const (

@@ -20,14 +20,22 @@ func memory(a *remotetest.Account) *remotetest.Server {
 		mu   sync.Mutex // guards what follows
 		cold chan struct{}
 		cut  chan struct{}
+		held int
 	)
 	a.Intercept(func(ctx context.Context, _ remotetest.Call) error {
 		mu.Lock()
 		thawed, cut := cold, cut
-		mu.Unlock()
 		if thawed == nil {
+			mu.Unlock()
 			return nil
 		}
+		held++
+		mu.Unlock()
+		defer func() {
+			mu.Lock()
+			defer mu.Unlock()
+			held--
+		}()
 		select {
 		case <-thawed:
 		case <-cut:
@@ -70,6 +78,11 @@ func memory(a *remotetest.Account) *remotetest.Server {
 			mu.Lock()
 			defer mu.Unlock()
 			cold, cut = make(chan struct{}), make(chan struct{})
+		},
+		Held: func() bool {
+			mu.Lock()
+			defer mu.Unlock()
+			return held > 0
 		},
 		Thaw: func() {
 			mu.Lock()
