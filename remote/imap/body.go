@@ -159,7 +159,7 @@ func (r *reading) blame(ctx context.Context, missing *remote.UIDSet, why error) 
 		return err
 	}
 	if why == nil {
-		why = fmt.Errorf("%w: it sends no body", remote.ErrServer)
+		why = fmt.Errorf("%w: the server sends no body", remote.ErrServer)
 	}
 	return fmt.Errorf("UID %d in %q: %w", there.Ranges()[0].First, r.Mailbox, why)
 }

@@ -10,11 +10,11 @@ import (
 // bulkPause is how long after the end of a fetch that nobody waited for another is expected in the same mailbox.
 const bulkPause = time.Second
 
-// A server compresses on one core for each connection, which takes longer than a line of 100 Mbit/s where mail compresses
-// well. Then what is read ahead comes on two connections, in batches that both take as they get on with them.
+// A server compresses on one core for each connection. Where mail compresses well, that takes longer than a line of 100 Mbit/s.
+// Then messages that are read ahead come on two connections, in batches that each connection takes as it gets on with them.
 const (
-	judgeAfter = 300 * time.Millisecond // of bringing bodies, and four round trips, and again
-	fullLine   = 0.75                   // of what the line has carried is a line that is in use
+	judgeAfter = 300 * time.Millisecond // and four round trips: how long bodies come before a connection is judged, and again
+	fullLine   = 0.75                   // a line counts as in use that carries this part of what it has carried before
 	// How many commands are under way on the connection for bodies, and on the one for listings where it lends a hand: one
 	// there, so that a listing that comes in between does not wait for long. It is twice as many where a round trip takes
 	// longTrip, since it takes long to order the next one.
@@ -111,7 +111,7 @@ func (p *pool) forBulkLocked(q *request) (found *session, overlap bool) {
 	return nil, false
 }
 
-// behindLocked tells whether what is read ahead comes slower than the line would carry it.
+// behindLocked tells whether messages that are read ahead come slower than the line would carry them.
 func (p *pool) behindLocked() bool {
 	for _, s := range p.sessions {
 		u, came := &s.usage, s.conn.CompressedBytes()
@@ -129,8 +129,8 @@ func (p *pool) behindLocked() bool {
 	return false
 }
 
-// forBulkOnBothLocked finds a session for what is read ahead where the one for bodies can't keep up with the line: that
-// one, or the one for listings, if it has little under way. full says that both have too much.
+// forBulkOnBothLocked finds a session for messages that are read ahead where the session for bodies can't keep up with the
+// line: that session, or the one for listings, if it has little under way. full says that both have too much.
 func (p *pool) forBulkOnBothLocked(q *request) (found *session, full bool) {
 	own, lent := ownBatches, lentBatches
 	if p.trip.Time() >= longTrip {

@@ -38,7 +38,7 @@ func (a *Account) signIn(ctx context.Context, inner net.Conn) (*session, error) 
 		return nil, err
 	}
 	if s.caps.Has(goimap.CapID) {
-		// NetEase opens no mailbox for who has not said ID (RFC 2971). The answer does not matter, and nobody waits for it.
+		// NetEase opens no mailbox for a client that has not sent ID (RFC 2971). The answer does not matter: nobody waits for it.
 		s.client.ID(&goimap.IDData{Name: "mailfs"})
 	}
 	return s, nil

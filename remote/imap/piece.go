@@ -12,7 +12,7 @@ import (
 )
 
 // errOtherPiece says that something else came than the piece that was asked for.
-var errOtherPiece = fmt.Errorf("%w: it sends another part of the body than was asked for", remote.ErrUnsupported)
+var errOtherPiece = fmt.Errorf("%w: the server sends another part of the body than was asked for", remote.ErrUnsupported)
 
 // Piece implements remote.Account: BODY.PEEK[]<off.n> of RFC 9051, section 6.4.5. ErrUnsupported where the server answers
 // with something else, as with the whole body.
@@ -53,7 +53,7 @@ func (a *Account) Piece(ctx context.Context, at remote.Place, uid remote.UID,
 	if err == nil && there.Len() == 0 {
 		err = remote.ErrNoMessage
 	} else if err == nil {
-		err = fmt.Errorf("%w: it sends no piece of the body", remote.ErrServer)
+		err = fmt.Errorf("%w: the server sends no piece of the body", remote.ErrServer)
 	}
 	return nil, fmt.Errorf("UID %d in %q: %w", uid, at.Mailbox, err)
 }

@@ -97,8 +97,8 @@ type request struct {
 	settled chan struct{} // closed when session or err is set
 }
 
-// use runs f with a connection. When ctx ends it returns at once; f goes on, so that the connection stays in step, and
-// what it writes must not be read any more.
+// use runs f with a connection. When ctx ends, use returns at once; f goes on, so that its answer is taken off the connection,
+// and the variables that f writes must not be read any more.
 func (p *pool) use(ctx context.Context, q *request, f func(*session) error) error {
 	if err := p.acquire(ctx, q); err != nil {
 		return err

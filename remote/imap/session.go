@@ -54,13 +54,13 @@ func (s *session) examine(mailbox string, above *atomic.Uint32) (answer func() (
 		if err != nil {
 			return nil, s.whyNot(mailbox, err)
 		}
-		if !s.conn.Counted() { // an answer without EXISTS does not say that there are none
+		if !s.conn.Counted() { // an answer without EXISTS does not say that there are no messages
 			status, err := s.client.Status(mailbox, &goimap.StatusOptions{NumMessages: true}).Wait()
 			if err != nil {
 				return nil, s.fault(err)
 			}
 			if status.NumMessages == nil {
-				return nil, fmt.Errorf("%w: it does not say how many messages are in %q", remote.ErrServer, mailbox)
+				return nil, fmt.Errorf("%w: the server does not say how many messages are in %q", remote.ErrServer, mailbox)
 			}
 			box.NumMessages = *status.NumMessages
 		}
@@ -104,9 +104,8 @@ func (s *session) whyNot(mailbox string, err error) error {
 	return fmt.Errorf("opening %q: %w", mailbox, s.fault(err))
 }
 
-// mostRejected is how many commands in a row a server may answer with BAD before mailfs asks with NOOP whether it answers any
-// at all: Exchange says "User is authenticated but not connected" to everything from some time on, and serves a new
-// connection.
+// mostRejected is how many commands in a row a server may answer with BAD before mailfs tries with NOOP whether all of them
+// are: Exchange says "User is authenticated but not connected" to every command from some time on, and serves a new connection.
 const mostRejected = 3
 
 // fault wraps the error of a command into an error of package remote. *imap.Error, for a refusal, and wire.ErrUnparsable, for
@@ -117,7 +116,7 @@ func (s *session) fault(err error) error {
 	}
 	if no, ok := errors.AsType[*goimap.Error](err); ok {
 		no = &goimap.Error{Type: no.Type, Code: no.Code, Text: remote.Shorten(no.Text)}
-		if s.conn.Rejected() >= mostRejected && refused(s.client.Noop().Wait()) { // which no server refuses that works
+		if s.conn.Rejected() >= mostRejected && refused(s.client.Noop().Wait()) { // a server that works does not refuse NOOP
 			lost := fmt.Errorf("%w: the server rejects every command: %q", remote.ErrLost, no.Text)
 			s.conn.Shut(lost)
 			return lost
@@ -191,7 +190,7 @@ func (s *session) searchFor(criteria *goimap.SearchCriteria, most int) (*remote.
 	if err != nil {
 		return nil, s.fault(err)
 	}
-	if s.conn.Misunderstood("SEARCH", "ESEARCH") > odd { // a UID that was left out is not one that is gone
+	if s.conn.Misunderstood("SEARCH", "ESEARCH") > odd { // a message whose UID was left out is not gone
 		return nil, fmt.Errorf("%w: what SEARCH found can't be understood", remote.ErrServer)
 	}
 	found := &remote.UIDSet{}

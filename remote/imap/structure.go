@@ -44,7 +44,7 @@ func (a *Account) Structures(ctx context.Context, at remote.Place, uids []remote
 				return uid, nil, nil
 			}
 			return uid, func() {
-				if structure.MediaType() == wire.NoStructure+"/x" { // it is to be read whole
+				if structure.MediaType() == wire.NoStructure+"/x" { // the message has to be read whole
 					got(uid, nil, nil)
 					return
 				}

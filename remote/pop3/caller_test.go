@@ -24,11 +24,11 @@ type listed struct {
 	known    *remote.UIDSet
 	messages map[remote.UID]remote.Message
 	emitted  int
-	present  int // deltas that said who is present
+	present  int // how many deltas said which messages are present
 	version  remote.Version
 }
 
-// sync brings what is known up to date.
+// sync brings the list up to date.
 func (l *listed) sync(t *testing.T, a remote.Account) {
 	t.Helper()
 	if err := l.try(t.Context(), a); err != nil {

@@ -138,7 +138,7 @@ func (s *session) exchange(in *dial.SignIn) (known bool, err error) {
 		if response == nil {
 			challenge, err := base64.StdEncoding.DecodeString(strings.TrimSpace(x.said))
 			if err != nil {
-				return false, fmt.Errorf("%w: a challenge that is not base64", remote.ErrServer)
+				return false, fmt.Errorf("%w: the challenge of the server is not base64", remote.ErrServer)
 			}
 			if response, err = in.Client.Next(challenge); err != nil {
 				return false, fmt.Errorf("%w: %w", remote.ErrServer, err)

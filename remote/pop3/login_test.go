@@ -33,7 +33,7 @@ func TestAMaildropInUseIsTriedAgain(t *testing.T) {
 	}
 }
 
-// A server gives mail with headers in UTF-8 as it is only to who has said before signing in that he wants it (RFC 6856).
+// A server gives mail with headers in UTF-8 as it is only to a client that has said UTF8 before signing in (RFC 6856).
 func TestUTF8IsSaidBeforeSigningInWhereItIsOffered(t *testing.T) {
 	for _, answer := range []string{"+OK", "-ERR not now"} {
 		r := startServer(t, letters(2), func(r *responder) {

@@ -55,7 +55,7 @@ func (a *Account) load(s *session) error {
 	}
 	count, err := strconv.Atoi(strings.SplitN(stat.said, " ", 2)[0])
 	if err != nil || count < 0 {
-		return fmt.Errorf("%w: %q to STAT", remote.ErrServer, remote.Shorten(stat.said))
+		return fmt.Errorf("%w: the server answers %q to STAT", remote.ErrServer, remote.Shorten(stat.said))
 	}
 	s.drop = &maildrop{}
 	if count == 0 && len(list.answer) == 0 { // an empty maildrop has been seen to refuse LIST and UIDL

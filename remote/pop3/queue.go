@@ -87,7 +87,7 @@ func (a *Account) open(ctx context.Context, fresh bool) (*maildrop, error) {
 // once.
 func (a *Account) fetch(ctx context.Context, prio remote.Priority, what aim, uids []remote.UID,
 	each func(result) error) error {
-	ctx, cancel := context.WithCancel(ctx) // what is still in the queue afterwards, nobody waits for
+	ctx, cancel := context.WithCancel(ctx) // nobody waits for the requests that are still in the queue then
 	defer cancel()
 	reply := make(chan result, min(maxQueued, len(uids)))
 	var lost error

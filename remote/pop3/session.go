@@ -137,7 +137,7 @@ func (s *session) quit() {
 
 // refusal is the error for a refused command.
 func (x *exchange) refusal() error {
-	return fmt.Errorf("%w: %q to %s", remote.ErrServer, remote.Shorten(x.said), x.verb())
+	return fmt.Errorf("%w: the server answers %q to %s", remote.ErrServer, remote.Shorten(x.said), x.verb())
 }
 
 // code returns the response code at the start of what the server said (RFC 2449, section 8), in upper case, without

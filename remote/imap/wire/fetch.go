@@ -24,7 +24,7 @@ const maxUnnamed = 64 << 20
 type fetching struct {
 	state fetchState
 	seq   []byte // the number of the message in the mailbox, as it was sent
-	uid   uint64 // that go-imap was told; 0 while it has not been
+	uid   uint64 // the UID that go-imap was told; 0 before that
 	named bool   // the response that is being read has told its UID
 	early []byte // items of this response that came before its UID
 }

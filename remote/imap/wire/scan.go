@@ -8,8 +8,8 @@ import (
 )
 
 // A scanner reads the data of one response (RFC 9051, section 4) as servers send them, which is more than the grammar
-// allows: blanks doubled or missing, atoms where a string belongs, lists that do not end. It never fails: what it can't
-// read is an empty atom, and the caller decides what that costs.
+// allows: blanks doubled or missing, atoms where a string belongs, lists that do not end. A scanner never fails: it returns
+// what it can't read as an empty atom, and the caller decides what that costs.
 type scanner struct {
 	b   []byte // a line, or the lines of one response with the literals between them
 	pos int    // of the next byte in b
@@ -38,7 +38,7 @@ type value struct {
 // maxDepth is how deep lists may be nested; a deeper one is read as empty. go-imap has a limit of 1000.
 const maxDepth = 200
 
-// blanks skips blanks. Tabs and what else is skipped are none of the grammar's, and are sent all the same.
+// blanks skips blanks, and the other bytes that servers send in place of blanks, such as tabs.
 func (s *scanner) blanks() {
 	for !s.atEnd() && isBlank[s.b[s.pos]] {
 		s.pos++

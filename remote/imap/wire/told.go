@@ -8,8 +8,8 @@ import (
 	"github.com/mailfs/mailfs/remote"
 )
 
-// tags are the tags of the commands that go-imap has sent and that were not answered. go-imap ends the connection over a
-// tagged response to any other.
+// tags are the tags of the commands that go-imap has sent and that were not answered yet. go-imap ends the connection over a
+// response with any other tag.
 type tags struct {
 	mu   sync.Mutex // guards what follows
 	open map[string]bool
@@ -59,9 +59,9 @@ func (t *tags) invitation() bool {
 	return was
 }
 
-// told is what the server has told, beside what go-imap keeps.
+// told is what the server has said that go-imap does not tell.
 type told struct {
-	exists        atomic.Bool  // how many messages there are, since the last EXAMINE
+	exists        atomic.Bool  // EXISTS has come since the last EXAMINE
 	rejected      atomic.Int32 // commands in a row that were answered with BAD
 	misunderstood sync.Map     // word of a response -> *atomic.Int64: how many could not be understood
 }
