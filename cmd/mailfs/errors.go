@@ -88,7 +88,7 @@ func oneLine(text string) string {
 	return text
 }
 
-// explain puts what happened to an account into the words of somebody who wants to read mail.
+// explain says in a sentence what happened to an account, for a reader of mail who knows no protocol.
 func (e *accountError) explain() string {
 	err := e.err
 	switch {
@@ -114,11 +114,11 @@ func (e *accountError) explain() string {
 	if errors.Is(err, remote.ErrUnreachable) || errors.Is(err, remote.ErrLost) {
 		return e.explainNetwork()
 	}
-	return join("mailfs failed", err.Error()) // no error of an account that package remote promises
+	return join("mailfs failed", err.Error()) // not one of remote.Errors, which an account promises
 }
 
-// sentences say what happened where the server, the network and the connection are as they should be. The first that fits
-// counts; what the error says beside it follows the sentence.
+// sentences say what happened where the connection works. The first that fits counts; the rest of the error's text follows
+// it.
 var sentences = []struct {
 	err  error
 	text string
@@ -134,7 +134,7 @@ var sentences = []struct {
 	{remote.ErrClosed, "mailfs has closed the connections of this account"},
 }
 
-// explainSilence says what it may mean that no answer came, by what was asked.
+// explainSilence says why no answer may have come, by the step at which that happened.
 func (e *accountError) explainSilence() string {
 	protocol := e.server.Protocol
 	switch {
@@ -193,7 +193,7 @@ func (e *accountError) explainTLS() string {
 	}
 }
 
-// namesOf lists whom a certificate is for.
+// namesOf returns the hosts that a certificate is for.
 func namesOf(c *x509.Certificate) string {
 	names := c.DNSNames
 	for _, ip := range c.IPAddresses {
@@ -229,7 +229,7 @@ func (e *accountError) explainNetwork() string {
 	}
 }
 
-// explainEnd says what is known of why the server ended the connection.
+// explainEnd says at which step the server ended the connection, and repeats the reason where the server gave one.
 func (e *accountError) explainEnd() string {
 	text := "the server ended the connection"
 	if e.step == dial.StepMailboxes {
@@ -245,7 +245,7 @@ func (e *accountError) explainEnd() string {
 	return text + "; check the port, or try again later"
 }
 
-// after is what an error says beside the sentinel that it wraps, more than once perhaps.
+// after returns the text of an error that follows the text of the sentinel, which the error wraps, perhaps more than once.
 func after(err, sentinel error) string {
 	_, text, found := strings.Cut(err.Error(), sentinel.Error())
 	if !found {
@@ -257,7 +257,7 @@ func after(err, sentinel error) string {
 	return text
 }
 
-// join puts a reason behind what happened, if there is one.
+// join appends the reason to a sentence, unless the reason is empty.
 func join(what, reason string) string {
 	if reason == "" {
 		return what

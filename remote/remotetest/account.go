@@ -71,15 +71,15 @@ func NewAccount() *Account {
 	return a
 }
 
-// Intercept has f called before each call is answered. f may wait, until ctx ends at the latest; an error that f returns is
-// the answer. nil ends that.
+// Intercept has f called before each call is answered. f may wait until ctx ends; an error that f returns is the answer. With
+// nil, calls are answered at once again.
 func (a *Account) Intercept(f func(ctx context.Context, c Call) error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.intercept = f
 }
 
-// Calls returns the calls of a method so far, in their order; of all methods if it is empty.
+// Calls returns the calls of a method so far, in their order, or those of all methods where method is empty.
 func (a *Account) Calls(method string) []Call {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -101,11 +101,11 @@ func (a *Account) Drop(name string) {
 	a.mailboxes = slices.DeleteFunc(a.mailboxes, func(m *mailbox) bool { return m.name == name })
 }
 
-// Put stores messages in a mailbox, which is there, and returns their UIDs. Each arrives a minute after the one before.
+// Put stores messages in a mailbox, which is there, and returns their UIDs. Their dates are a minute apart.
 func (a *Account) Put(name string, bodies ...[]byte) []remote.UID {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	m := a.mustFind(name)
+	m := a.mustFindLocked(name)
 	var uids []remote.UID
 	for _, body := range bodies {
 		m.modSeq++
@@ -121,7 +121,7 @@ func (a *Account) Put(name string, bodies ...[]byte) []remote.UID {
 func (a *Account) Remove(name string, uids ...remote.UID) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	m := a.mustFind(name)
+	m := a.mustFindLocked(name)
 	m.modSeq++
 	m.messages = slices.DeleteFunc(m.messages, func(e *message) bool { return slices.Contains(uids, e.uid) })
 }
@@ -130,7 +130,7 @@ func (a *Account) Remove(name string, uids ...remote.UID) {
 func (a *Account) SetFlags(name string, uid remote.UID, flags ...string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	m := a.mustFind(name)
+	m := a.mustFindLocked(name)
 	m.modSeq++
 	e := m.find(uid)
 	e.flags, e.modSeq = flags, m.modSeq
@@ -140,7 +140,7 @@ func (a *Account) SetFlags(name string, uid remote.UID, flags ...string) {
 func (a *Account) Flags(name string, uid remote.UID) []string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return slices.Clone(a.mustFind(name).find(uid).flags)
+	return slices.Clone(a.mustFindLocked(name).find(uid).flags)
 }
 
 // SetQuota says how many bytes the account may hold; 0 is no quota.
@@ -150,7 +150,7 @@ func (a *Account) SetQuota(limit int64) {
 	a.quota = limit
 }
 
-// findLocked returns a mailbox; nil if it is not there. mu is held.
+// findLocked returns a mailbox; nil if it is not there.
 func (a *Account) findLocked(name string) *mailbox {
 	for _, m := range a.mailboxes {
 		if m.name == name {
@@ -160,8 +160,8 @@ func (a *Account) findLocked(name string) *mailbox {
 	return nil
 }
 
-// mustFind returns a mailbox that a test knows to be there. mu is held.
-func (a *Account) mustFind(name string) *mailbox {
+// mustFindLocked returns a mailbox that a test knows to be there.
+func (a *Account) mustFindLocked(name string) *mailbox {
 	m := a.findLocked(name)
 	if m == nil {
 		panic("remotetest: there is no mailbox " + strconv.Quote(name))
@@ -187,8 +187,8 @@ func (m *mailbox) version() remote.Version {
 	return remote.Version{UIDValidity: m.validity, UIDNext: m.next, ModSeq: m.modSeq, Messages: uint32(len(m.messages))}
 }
 
-// answer runs f for a call, unless the call is intercepted. ctx of f ends with the caller's, with the timeout, and with the
-// account.
+// answer notes a call, and runs f unless the function given to Intercept returns an error. The context of f ends with the
+// caller's, after the timeout, and with the account.
 func (a *Account) answer(ctx context.Context, call Call, f func(ctx context.Context) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -238,7 +238,7 @@ func (a *Account) Connect(ctx context.Context) error {
 	return a.answer(ctx, Call{Method: "Connect"}, func(context.Context) error { return nil })
 }
 
-// Mailboxes implements remote.Account. Levels that no mailbox was made for are there, but can't be selected.
+// Mailboxes implements remote.Account. A level of a name for which no mailbox was made is listed as one that can't be selected.
 func (a *Account) Mailboxes(ctx context.Context) (list []remote.Mailbox, err error) {
 	err = a.answer(ctx, Call{Method: "Mailboxes"}, func(context.Context) error {
 		a.mu.Lock()
@@ -295,8 +295,8 @@ func (a *Account) Quota(ctx context.Context) (used, limit int64, err error) {
 	return used, limit, err
 }
 
-// Stats implements remote.Account. BytesIn and BytesOut are one byte for each call that was answered, and what Bodies and
-// Piece brought.
+// Stats implements remote.Account. Each call that was answered counts as one byte in and one out; BytesIn also counts what
+// Bodies and Piece returned.
 func (a *Account) Stats() remote.Stats {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -7,8 +7,8 @@ import (
 	"github.com/emersion/go-imap/v2/imapclient"
 )
 
-// Through returns a server whose mail is put, removed and flagged through an IMAP connection that is signed in. Open and what
-// makes the server silent are still to be set.
+// Through returns a server whose mail is put, removed and flagged through c, an IMAP connection that is signed in. The caller
+// still sets Open and, with [Server.Over], what freezes and cuts connections.
 func Through(t testing.TB, c *imapclient.Client) *Server {
 	must := func(err error) {
 		t.Helper()

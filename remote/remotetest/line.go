@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// Line is the network between accounts and a server on this machine: it can fall silent, and be cut.
+// Line is a proxy between accounts and a server on this machine, which can hold up everything, and end connections.
 type Line struct {
 	// Port on 127.0.0.1 is where accounts connect to.
 	Port int
@@ -18,12 +18,12 @@ type Line struct {
 	mu     sync.Mutex // guards what follows
 	thawed *sync.Cond // frozen or ended has changed
 	frozen bool
-	held   int // connections that have sent something which does not pass
+	held   int // reads whose bytes do not pass yet
 	ended  bool
 	conns  map[net.Conn]bool
 }
 
-// NewLine makes a line to the address of a server, host and port. It ends with the test.
+// NewLine makes a line to a server's address (host and port). It ends with the test.
 func NewLine(t testing.TB, server string) *Line {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -45,10 +45,10 @@ func NewLine(t testing.TB, server string) *Line {
 	return l
 }
 
-// Freeze lets nothing pass any more. Connections stay, and new ones are taken.
+// Freeze lets nothing pass until Thaw. Connections stay, and new ones are accepted.
 func (l *Line) Freeze() { l.freeze(true) }
 
-// Thaw ends a Freeze. What was held up passes.
+// Thaw ends Freeze: what was held up passes.
 func (l *Line) Thaw() { l.freeze(false) }
 
 func (l *Line) freeze(frozen bool) {
@@ -65,7 +65,7 @@ func (l *Line) Held() bool {
 	return l.frozen && l.held > 0
 }
 
-// Cut ends all connections; new ones are taken.
+// Cut ends all connections; new ones are accepted.
 func (l *Line) Cut() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -92,8 +92,8 @@ func (e *message) header(most int) []byte {
 	return bytes.Clone(header[:min(len(header), most)])
 }
 
-// each calls f for the messages of uids that are there, with mu held; what f returns is called without mu, to hand the result
-// on.
+// each calls f for those of the messages uids that are there. f is called with mu held; the function that it returns is
+// called without, to hand the result to the caller.
 func (a *Account) each(ctx context.Context, at remote.Place, uids []remote.UID, f func(*message) (give func())) error {
 	for _, uid := range uids {
 		if ctx.Err() != nil {

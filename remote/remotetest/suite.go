@@ -15,7 +15,7 @@ import (
 	"github.com/mailfs/mailfs/remote"
 )
 
-// Server is a mail server with one user, whose INBOX is empty, and what a test does to it behind the protocol's back.
+// Server is a mail server with one user, whose INBOX is empty, and how a test changes its mail and its connections.
 type Server struct {
 	// Open returns a new account of the user. The suite closes it.
 	Open func(timeout time.Duration) remote.Account
@@ -54,8 +54,8 @@ const (
 	soon = 20 * time.Second
 )
 
-// Suite runs the tests that every protocol must pass: they hold what the comments of remote.Account promise. start is called
-// for each of them and returns a new server.
+// Suite runs the tests that every protocol must pass: the promises in the comments of remote.Account. start returns a new
+// server; it is called for each test.
 func Suite(t *testing.T, start func(t *testing.T) *Server) {
 	for _, test := range []struct {
 		name string
@@ -126,7 +126,7 @@ func (s *suite) must(err error) {
 	}
 }
 
-// wants fails the test where an error is not the one that was promised.
+// wants fails the test where an error does not wrap the one that was promised. what names the call.
 func (s *suite) wants(what string, err, want error) {
 	s.Helper()
 	if !errors.Is(err, want) {
@@ -134,7 +134,7 @@ func (s *suite) wants(what string, err, want error) {
 	}
 }
 
-// unsupported tells whether a method says that it does not do this, and so need not be tried further.
+// unsupported tells whether an error is ErrUnsupported; any other error fails the test.
 func (s *suite) unsupported(err error) bool {
 	s.Helper()
 	if errors.Is(err, remote.ErrUnsupported) {
@@ -228,7 +228,7 @@ func (v *view) take(d remote.Delta) error {
 	return nil
 }
 
-// uids returns the UIDs of letters.
+// uids returns the UIDs of the letters with the numbers.
 func (v *view) uids(numbers ...int) []remote.UID {
 	v.s.Helper()
 	var uids []remote.UID
@@ -246,7 +246,7 @@ func (v *view) uids(numbers ...int) []remote.UID {
 	return uids
 }
 
-// at is the mailbox of the view as its messages are addressed.
+// at returns the place of the view's messages.
 func (v *view) at() remote.Place {
 	return remote.Place{Mailbox: v.mailbox, UIDValidity: v.version.UIDValidity}
 }
@@ -284,7 +284,7 @@ type method struct {
 	call func(ctx context.Context, a remote.Account, at remote.Place, uid remote.UID) error
 }
 
-// methods are all of them but Connect; the first three may not do without the server.
+// methods are all methods but Connect, Stats and Close. No protocol answers the first three without asking the server.
 var methods = []method{
 	{"Bodies", func(ctx context.Context, a remote.Account, at remote.Place, uid remote.UID) error {
 		return a.Bodies(ctx, at, []remote.UID{uid}, func(remote.UID, []byte) {})

@@ -96,14 +96,14 @@ func (s *suite) cancelledBefore() {
 	}
 }
 
-// begin starts a call and returns where its error comes.
+// begin starts a call and returns a channel that its error is sent to.
 func (s *suite) begin(ctx context.Context, m method, a remote.Account, v *view, uid remote.UID) <-chan error {
 	ended := make(chan error, 1)
 	go func() { ended <- m.call(ctx, a, v.at(), uid) }()
 	return ended
 }
 
-// within returns the error of a call, which must come soon.
+// within returns the error of a call, and fails the test where none comes soon.
 func (s *suite) within(what string, ended <-chan error) error {
 	s.Helper()
 	select {
