@@ -185,7 +185,7 @@ func TestAMailboxThatIsNotOpenedInTimeIsOpenedElsewhere(t *testing.T) {
 		}
 		return false
 	}
-	a := s.open(func(r *dial.Server, _ *Options) { r.Timeout = 3 * time.Second })
+	a := s.open(func(r *dial.Server, _ *Options) { r.Timeout = 6 * time.Second })
 	if err := a.Connect(inTime(t)); err != nil {
 		t.Fatal(err)
 	}
