@@ -136,7 +136,7 @@ func (r *reading) isolate(ctx context.Context, set *remote.UIDSet) error {
 		if came.Len() == 0 && err != nil {
 			uid := suspect.Ranges()[0].First
 			if r.unparsable != nil {
-				r.a.log.Warn("what parts a message has can't be understood: it is read whole", "mailbox", r.Mailbox,
+				r.a.log.Warn("the structure of a message can't be understood: the message is read whole", "mailbox", r.Mailbox,
 					"uid", uid, "error", err)
 				r.deliver(func() { r.unparsable(uid) })
 			} else {

@@ -103,7 +103,7 @@ func (p *pool) startCompressionLocked(s *session) {
 		s.conn.Begin()
 		err := s.compress()
 		s.conn.Done()
-		p.log.Debug("a slow line: compression", "error", err)
+		p.log.Debug("the line is slow: compression was asked for", "error", err)
 		event := compressAccepted
 		if err != nil {
 			event = compressFailed

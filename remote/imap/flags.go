@@ -62,7 +62,7 @@ func (y *syncing) fetchFlags(ctx context.Context, set *remote.UIDSet, changedSin
 		switch {
 		case errors.Is(err, wire.ErrUnparsable) && alone:
 			y.a.flags.add(y.Mailbox)
-			y.a.log.Warn("flags can't be understood and will not be refreshed", "mailbox", y.Mailbox, "error", err)
+			y.a.log.Warn("the flags in a mailbox can't be understood: they are not refreshed any more", "mailbox", y.Mailbox, "error", err)
 			return nil
 		case errors.Is(err, wire.ErrUnparsable):
 		default:

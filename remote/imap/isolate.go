@@ -130,7 +130,7 @@ func (y *syncing) byItem(ctx context.Context, partial []remote.Message) error {
 		set.Add(partial[i].UID)
 		byUID[partial[i].UID] = &partial[i]
 	}
-	y.a.log.Warn("the server leaves out what it was asked for: each item is asked for alone", "mailbox", y.Mailbox,
+	y.a.log.Warn("the server does not send all items of messages: each item is asked for alone", "mailbox", y.Mailbox,
 		"messages", len(partial))
 	for _, item := range []items{size, date, flags, header, heading} {
 		if item == heading {
@@ -237,7 +237,7 @@ func (y *syncing) bare(ctx context.Context, set *remote.UIDSet) error {
 	if set.Len() == 0 {
 		return nil
 	}
-	y.a.log.Warn("messages are listed by number only", "mailbox", y.Mailbox, "messages", set.Len())
+	y.a.log.Warn("nothing is known of messages but their UIDs", "mailbox", y.Mailbox, "messages", set.Len())
 	var batch []remote.Message
 	for _, r := range set.Ranges() {
 		for uid := r.First; uid <= r.Last; uid++ {
@@ -263,7 +263,7 @@ func (y *syncing) count(why error) {
 	if y.unparsable > enough && y.level < len(levels)-1 {
 		y.unparsable = 0
 		y.level++
-		y.a.log.Warn("too much of a mailbox can't be understood; less is asked for", "mailbox", y.Mailbox, "error", why)
+		y.a.log.Warn("too many messages of a mailbox can't be understood: fewer items are asked for", "mailbox", y.Mailbox, "error", why)
 	}
 }
 

@@ -80,7 +80,7 @@ func (a *Account) mailboxes(found []*goimap.ListData) []remote.Mailbox {
 				m.Path = list[i].Path
 				list[i] = m
 			} else if m.Selectable {
-				a.log.Warn("two mailboxes have the same name; one of them can't be reached", "mailbox", m.Name)
+				a.log.Warn("two mailboxes have the same name: only one of them can be opened", "mailbox", m.Name)
 			}
 			continue
 		}

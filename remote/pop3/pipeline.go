@@ -37,7 +37,7 @@ func (a *Account) begin() (*session, error) {
 			a.dialer.Server.Step(dial.Step{Name: dial.StepMailboxes})
 			s.uncut = context.AfterFunc(a.alive, func() { s.conn.cut(time.Now().Add(closing)) })
 			if err = a.load(s); err == nil {
-				a.log.Debug("session begins", "messages", len(s.drop.messages), "window", s.window)
+				a.log.Debug("a session begins", "messages", len(s.drop.messages), "window", s.window)
 				return s, nil
 			}
 			s.end()
@@ -52,7 +52,7 @@ func (a *Account) begin() (*session, error) {
 		if !errors.Is(err, errInUse) || time.Now().Add(wait).After(end) {
 			return nil, err
 		}
-		a.log.Debug("maildrop is in use", "again in", wait)
+		a.log.Debug("another session holds the maildrop", "again in", wait)
 		a.dialer.Forget()
 		select {
 		case <-time.After(wait):

@@ -103,9 +103,9 @@ func (a *Account) compare(r *sent) {
 	}
 	switch shows {
 	case topMissing:
-		a.log.Warn("the server has no TOP: a listing reads whole messages, and may mark them as read")
+		a.log.Warn("the server has no TOP: listing reads whole messages, which may mark them as read")
 	case topCuts:
-		a.log.Warn("the server gives less by TOP than by RETR: reading a message may mark it as read")
+		a.log.Warn("the server gives less by TOP than by RETR: messages are read by RETR, which may mark them as read")
 	}
 }
 
