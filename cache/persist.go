@@ -79,9 +79,11 @@ func (m *Mailbox) save(old, t *Table, before remote.Version, c table.Change) {
 	if a.store == nil || t == old && before == version && a.store.Saved(m.name) {
 		return
 	}
-	u := disk.Update{Table: t, Version: version, All: old == nil || old.UIDValidity() != t.UIDValidity()}
+	u := disk.Update{Table: t.Complete(), Version: version, All: old == nil || old.UIDValidity() != t.UIDValidity()}
 	for _, e := range c.Vanished {
-		u.Gone = append(u.Gone, e.UID)
+		if t.Index(e.UID) < 0 { // else it was listed again, under another name
+			u.Gone = append(u.Gone, e.UID)
+		}
 	}
 	u.Dirty = append(append(u.Dirty, c.Added...), u.Gone...)
 	for _, e := range c.Flagged {
@@ -105,7 +107,7 @@ func (m *Mailbox) saveSize(t *Table, uid remote.UID) {
 		m.saving.Lock()
 		defer m.saving.Unlock()
 		if now, _ := m.table.Known(); now == t { // a newer table is saved with the size
-			a.store.SaveRows(m.name, t, []remote.UID{uid})
+			a.store.SaveRows(m.name, t.Complete(), []remote.UID{uid})
 		}
 	})
 }
@@ -117,7 +119,7 @@ func (a *Account) saveLost() {
 	}
 	for _, m := range a.byName {
 		if t, ok := m.table.Known(); ok && !a.store.Saved(m.name) {
-			a.store.Save(m.name, disk.Update{Table: t, Version: m.syncs.version, All: true})
+			a.store.Save(m.name, disk.Update{Table: t.Complete(), Version: m.syncs.version, All: true})
 		}
 	}
 }

@@ -26,6 +26,7 @@ var errnos = []struct {
 	{remote.ErrTooComplex, syscall.EFBIG},
 	{remote.ErrQuery, syscall.EINVAL},
 	{remote.ErrUnsupported, syscall.ENOTSUP},
+	{remote.ErrUnavailable, syscall.EIO},
 	{remote.ErrServer, syscall.EIO},
 	{context.DeadlineExceeded, syscall.ETIMEDOUT},
 	{context.Canceled, syscall.EINTR}, // the caller got a signal; the request goes on in the cache, for the next caller

@@ -29,6 +29,8 @@ var (
 	ErrStale = kind("mailbox was replaced on the server")
 	// ErrServer: the server answered NO or BAD, or something that can't be understood.
 	ErrServer = kind("server answered with an error")
+	// ErrUnavailable: the server says that it can't do this now, and might later.
+	ErrUnavailable = kind("server can't do this now")
 	// ErrUnsupported: the protocol or the server can't do this.
 	ErrUnsupported = kind("not supported by the server")
 	// ErrTooComplex: the message has more parts, deeper ones, or a longer header than mailfs reads.

@@ -62,6 +62,8 @@ type Message struct {
 	Date time.Time
 	// Flags are spelt as the server spells them (`\Seen`, `$Forwarded`).
 	Flags []string
+	// Incomplete says that the server did not tell all of this now and might later: the message is to be listed again.
+	Incomplete bool
 	// Header holds at least the fields of [HeaderFields], as they stand in the message, with CRLF line ends. It is cut at
 	// MaxHeader bytes, and valid only during the call of emit.
 	Header []byte

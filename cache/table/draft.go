@@ -17,6 +17,9 @@ type Draft struct {
 	flags map[remote.UID]uint16
 	gone  *remote.UIDSet
 	sets  flagSets
+
+	replaced   *remote.UIDSet // messages of base that were incomplete and have been listed again
+	incomplete *remote.UIDSet // messages of added that are to be listed again
 }
 
 // Change is what a draft makes of the table that it is based on.
@@ -33,7 +36,8 @@ func NewDraft(base *Table, validity uint32) *Draft {
 	if base == nil {
 		base = &Table{validity: validity}
 	}
-	d := &Draft{base: base, arena: base.arena, sets: flagSets{sets: base.flagSets}, gone: &remote.UIDSet{}}
+	d := &Draft{base: base, arena: base.arena, sets: flagSets{sets: base.flagSets}, gone: &remote.UIDSet{},
+		replaced: &remote.UIDSet{}, incomplete: &remote.UIDSet{}}
 	d.index, d.flags = map[remote.UID]int{}, map[remote.UID]uint16{}
 	d.sets.index = make(map[string]uint16, len(d.sets.sets)) // a map of its own: readers of base use only the slice
 	for i, set := range d.sets.sets {
@@ -65,18 +69,31 @@ func (d *Draft) Known() *remote.UIDSet {
 func (d *Draft) Adds() bool { return len(d.added) > 0 }
 
 // Add adds a message. One that is there already keeps its name, size and date, which never change while UIDVALIDITY
-// holds, and takes the flags. named returns the name of a message's file, and its mtime.
+// holds, and takes the flags; one that was incomplete and is not any more takes the place of what there is. named returns the name of a message's file, and its mtime.
 func (d *Draft) Add(m *remote.Message, named func(*remote.Message) (string, time.Time)) {
 	flags := d.sets.number(m.Flags)
-	if i, ok := d.index[m.UID]; ok {
+	i, added := d.index[m.UID]
+	if added && (m.Incomplete || !d.incomplete.Contains(m.UID)) {
 		d.added[i].flags = flags
 		return
 	}
-	if d.base.Index(m.UID) >= 0 && !d.gone.Contains(m.UID) {
-		d.flags[m.UID] = flags
-		return
+	if !added && d.base.Index(m.UID) >= 0 && !d.gone.Contains(m.UID) {
+		if m.Incomplete || !d.base.Incomplete().Contains(m.UID) {
+			d.flags[m.UID] = flags
+			return
+		}
+		d.replaced.Add(m.UID)
 	}
 	name, date := named(m)
+	if added {
+		d.added[i] = row{m.UID, m.Size << 1, date.Unix(), flags, uint32(len(d.arena)), uint8(len(name))}
+		d.arena = append(d.arena, name...)
+		d.incomplete = d.incomplete.Minus(remote.NewUIDSet(m.UID))
+		return
+	}
+	if m.Incomplete {
+		d.incomplete.Add(m.UID)
+	}
 	d.index[m.UID] = len(d.added)
 	d.added = append(d.added, row{m.UID, m.Size << 1, date.Unix(), flags, uint32(len(d.arena)), uint8(len(name))})
 	d.arena = append(d.arena, name...)
@@ -123,6 +140,9 @@ func (d *Draft) Finish(now time.Time) (*Table, Change) {
 			change.Flagged = append(change.Flagged, b.At(i))
 		}
 	}
+	for _, r := range d.replaced.Ranges() {
+		d.gone.AddRange(r.First, r.Last)
+	}
 	gone := d.gone.Len()
 	if len(d.added) == 0 && gone == 0 && len(change.Flagged) == 0 && !b.changed.IsZero() {
 		return b, Change{Table: b}
@@ -163,6 +183,14 @@ func (d *Draft) Finish(now time.Time) (*Table, Change) {
 	}
 	for _, r := range d.added {
 		change.Added = append(change.Added, r.uid)
+	}
+	t.incomplete = b.Incomplete().Minus(d.gone)
+	for _, r := range d.incomplete.Ranges() {
+		for uid := r.First; uid <= r.Last; uid++ {
+			if _, ok := d.index[uid]; ok {
+				t.incomplete.Add(uid)
+			}
+		}
 	}
 	change.Table = t
 	return t, change

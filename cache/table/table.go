@@ -46,6 +46,9 @@ type Table struct {
 	flagSets [][]string
 	changed  time.Time
 
+	// incomplete are the messages of which the server has not told all yet; nil if there are none.
+	incomplete *remote.UIDSet
+
 	ordering sync.Once // makes byName
 	byName   *Order    // nil before ByName was called
 }
@@ -156,6 +159,22 @@ func (t *Table) Lacks(set *remote.UIDSet) bool {
 		}
 	}
 	return false
+}
+
+// Incomplete returns the messages of which the server has not told all yet, which are to be listed again.
+func (t *Table) Incomplete() *remote.UIDSet {
+	if t == nil || t.incomplete == nil {
+		return &remote.UIDSet{}
+	}
+	return t.incomplete
+}
+
+// Complete returns the table without the messages that are to be listed again: what a store may keep.
+func (t *Table) Complete() *Table {
+	if t.Incomplete().Len() == 0 {
+		return t
+	}
+	return t.Only(func(i int) bool { return !t.incomplete.Contains(t.uids[i]) })
 }
 
 // Only returns the table of those messages of this one for which keep returns true. keep gets the index of a message.

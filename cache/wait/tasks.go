@@ -131,5 +131,6 @@ func (t *Tasks) waitForNews(ctx context.Context, r *Result) error {
 
 // Away tells whether an error means that the server is out of reach, so that what is known is the best there is.
 func Away(err error) bool {
-	return errors.Is(err, remote.ErrUnreachable) || errors.Is(err, remote.ErrTimeout) || errors.Is(err, remote.ErrLost)
+	return errors.Is(err, remote.ErrUnreachable) || errors.Is(err, remote.ErrTimeout) || errors.Is(err, remote.ErrLost) ||
+		errors.Is(err, remote.ErrUnavailable)
 }

@@ -123,6 +123,7 @@ var sentences = []struct {
 	err  error
 	text string
 }{
+	{remote.ErrUnavailable, "the server can't do this now; try again later"},
 	{remote.ErrServer, "the server answered with an error"},
 	{remote.ErrUnsupported, "the server can't do what mailfs needs"},
 	{remote.ErrForbidden, "the server does not let this user open the mailbox"},

@@ -188,7 +188,8 @@ func connect(ctx context.Context, accounts []served, warn func(string)) error {
 		if err == nil {
 			continue
 		}
-		offline := accounts[i].cached.Stored() && (errors.Is(err, remote.ErrUnreachable) || errors.Is(err, remote.ErrTimeout))
+		offline := accounts[i].cached.Stored() && (errors.Is(err, remote.ErrUnreachable) || errors.Is(err, remote.ErrTimeout) ||
+			errors.Is(err, remote.ErrUnavailable))
 		failure := failed(accounts[i].account, err)
 		failure.step = steps[i]
 		if offline {

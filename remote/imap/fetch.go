@@ -90,10 +90,10 @@ func flagNames(in []goimap.Flag) []string {
 	return out
 }
 
-// refused tells whether the server answered a command with NO or BAD.
+// refused tells whether the server answered a command with NO or BAD, and not only for now.
 func refused(err error) bool {
-	_, ok := errors.AsType[*goimap.Error](err)
-	return ok
+	no, ok := errors.AsType[*goimap.Error](err)
+	return ok && !forNow(no)
 }
 
 // box is a mailbox as a user of it addresses it.

@@ -37,6 +37,7 @@ type Account struct {
 	flags  unreadable
 
 	fetched atomic.Int64
+	told    atomic.Uint32 // items that the server has told of some message
 }
 
 var _ remote.Account = (*Account)(nil)

@@ -126,6 +126,7 @@ func (y *syncing) complete(ctx context.Context, partial []remote.Message) error 
 func (y *syncing) byItem(ctx context.Context, partial []remote.Message) error {
 	set := &remote.UIDSet{}
 	byUID := make(map[remote.UID]*remote.Message, len(partial))
+	told := make(map[remote.UID]items, len(partial))
 	for i := range partial {
 		set.Add(partial[i].UID)
 		byUID[partial[i].UID] = &partial[i]
@@ -143,16 +144,20 @@ func (y *syncing) byItem(ctx context.Context, partial []remote.Message) error {
 		if set.Len() == 0 {
 			break
 		}
-		if err := y.fill(ctx, set, item, byUID); err != nil {
+		if err := y.fill(ctx, set, item, byUID, told); err != nil {
 			return err
 		}
+	}
+	for i := range partial {
+		partial[i].Incomplete = y.a.incomplete(told[partial[i].UID])
 	}
 	y.send(ctx, remote.Delta{Messages: partial})
 	return nil
 }
 
-// fill asks for one item of messages and puts it into them. A server that refuses leaves them as they are.
-func (y *syncing) fill(ctx context.Context, set *remote.UIDSet, want items, into map[remote.UID]*remote.Message) error {
+// fill asks for one item of messages, puts it into them, and adds it to told. A server that refuses leaves them as they are.
+func (y *syncing) fill(ctx context.Context, set *remote.UIDSet, want items, into map[remote.UID]*remote.Message,
+	told map[remote.UID]items) error {
 	var came []remote.Message
 	err := y.a.pool.use(ctx, y.fetching(set, false), func(s *session) error {
 		var arena []byte
@@ -173,6 +178,7 @@ func (y *syncing) fill(ctx context.Context, set *remote.UIDSet, want items, into
 	}
 	for _, m := range came {
 		to := into[m.UID]
+		told[m.UID] |= want
 		switch {
 		case to == nil:
 		case want == size:
@@ -202,6 +208,7 @@ func (y *syncing) piecemeal(ctx context.Context, uid remote.UID) error {
 func (y *syncing) items(ctx context.Context, uid remote.UID, fatal bool) (remote.Message, error) {
 	m := remote.Message{UID: uid, Key: strconv.FormatUint(uint64(uid), 10)}
 	var without []string
+	var told items
 	for _, item := range []struct {
 		items
 		name string
@@ -217,6 +224,7 @@ func (y *syncing) items(ctx context.Context, uid remote.UID, fatal bool) (remote
 			without = append(without, item.name)
 			continue
 		}
+		told |= item.items
 		switch item.items {
 		case size:
 			m.Size = part.Size
@@ -228,6 +236,7 @@ func (y *syncing) items(ctx context.Context, uid remote.UID, fatal bool) (remote
 			m.Header = part.Header
 		}
 	}
+	m.Incomplete = y.a.incomplete(told)
 	y.a.log.Warn("a message had to be listed item by item", "mailbox", y.Mailbox, "uid", uid, "without", without)
 	return m, nil
 }
@@ -241,11 +250,18 @@ func (y *syncing) bare(ctx context.Context, set *remote.UIDSet) error {
 	var batch []remote.Message
 	for _, r := range set.Ranges() {
 		for uid := r.First; uid <= r.Last; uid++ {
-			batch = append(batch, remote.Message{UID: uid, Key: strconv.FormatUint(uint64(uid), 10)})
+			batch = append(batch, remote.Message{UID: uid, Key: strconv.FormatUint(uint64(uid), 10), Incomplete: true})
 		}
 	}
 	y.send(ctx, remote.Delta{Messages: batch})
 	return nil
+}
+
+// incomplete tells whether a message of which the server has told some items has more to tell: a header, and the size and the
+// date if the server tells these of any message.
+func (a *Account) incomplete(told items) bool {
+	a.told.Or(uint32(told))
+	return told&(header|heading) == 0 || items(a.told.Load())&^told&(size|date) != 0
 }
 
 // want returns the items of the present level.

@@ -104,6 +104,16 @@ func (s *session) whyNot(mailbox string, err error) error {
 	return fmt.Errorf("opening %q: %w", mailbox, s.fault(err))
 }
 
+// forNow tells whether the server refuses a command for a reason that passes (RFC 5530, section 3, and what Exchange and
+// Yahoo say).
+func forNow(no *goimap.Error) bool {
+	switch no.Code {
+	case goimap.ResponseCodeUnavailable, goimap.ResponseCodeInUse, goimap.ResponseCodeLimit, "THROTTLED", "OVERQUOTA":
+		return true
+	}
+	return strings.Contains(no.Text, "throttled")
+}
+
 // mostRejected is how many commands in a row a server may answer with BAD before mailfs tries with NOOP whether all of them
 // are: Exchange says "User is authenticated but not connected" to every command from some time on, and serves a new connection.
 const mostRejected = 3
@@ -120,6 +130,9 @@ func (s *session) fault(err error) error {
 			lost := fmt.Errorf("%w: the server rejects every command: %q", remote.ErrLost, no.Text)
 			s.conn.Shut(lost)
 			return lost
+		}
+		if forNow(no) {
+			return fmt.Errorf("%w: %w", remote.ErrUnavailable, no)
 		}
 		return fmt.Errorf("%w: %w", remote.ErrServer, no)
 	}

@@ -53,7 +53,7 @@ func (a *Account) Sync(ctx context.Context, mailbox string, since, now remote.Ve
 		}
 		since = remote.Version{}
 	}
-	if since == now && now.ModSeq != 0 && now.UIDNext != 0 {
+	if since == now && now.ModSeq != 0 && now.UIDNext != 0 && known.Len() >= int(now.Messages) {
 		return now, nil
 	}
 	if err := y.all(ctx, since); err != nil {
@@ -358,6 +358,7 @@ func (y *syncing) fetch(ctx context.Context, set *remote.UIDSet, want items, alo
 				return nil
 			}
 			came.Add(m.UID)
+			m.Incomplete = y.a.incomplete(got)
 			if batch = append(batch, m); len(batch) == batchSize {
 				flush()
 			}

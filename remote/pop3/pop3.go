@@ -164,7 +164,7 @@ func (a *Account) Sync(ctx context.Context, mailbox string, since, _ remote.Vers
 		m, _ := drop.find(r.uid)
 		size := max(r.size, 0)
 		// A message whose header is refused is listed all the same. Reading it tells why.
-		messages = append(messages, remote.Message{UID: m.uid, Key: m.key, Size: size, Header: r.content})
+		messages = append(messages, remote.Message{UID: m.uid, Key: m.key, Size: size, Header: r.content, Incomplete: r.err != nil})
 		if len(messages) < batch {
 			return nil
 		}
