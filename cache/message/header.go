@@ -12,7 +12,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"github.com/emersion/go-message/charset"
@@ -131,16 +130,6 @@ func (h Header) address(name string) string {
 
 // simpleAddress is a field with one address and perhaps a name before it: no quotes, no comment, no second address.
 var simpleAddress = regexp.MustCompile(`^(?:[A-Za-z0-9 .'_?=*&/-]*<([A-Za-z0-9._%+=-]+@[A-Za-z0-9.-]+)>|([A-Za-z0-9._%+=-]+@[A-Za-z0-9.-]+))$`)
-
-// date returns the time of the Date field; zero where there is none or it can't be parsed.
-func (h Header) date() time.Time {
-	raw, _ := h.raw("Date")
-	t, err := mail.ParseDate(raw)
-	if err != nil {
-		return time.Time{}
-	}
-	return t
-}
 
 // RawHeader returns the header of a message, at most remote.MaxHeader bytes of it, without the empty line behind it.
 func RawHeader(raw []byte) []byte {

@@ -41,11 +41,14 @@ func Name(m *remote.Message, role remote.Role) (string, time.Time) {
 
 // fileTime returns a time that filesystems can hold and names can begin with: of the years 1970 to 9999, in whole seconds.
 func fileTime(t time.Time) time.Time {
-	if t = t.UTC().Truncate(time.Second); t.Unix() < 0 || t.Year() > 9999 {
+	if t = t.UTC().Truncate(time.Second); !inFileTime(t) {
 		return time.Unix(0, 0).UTC()
 	}
 	return t
 }
+
+// inFileTime tells whether fileTime returns a time as it is.
+func inFileTime(t time.Time) bool { return t.Unix() >= 0 && t.UTC().Year() <= 9999 }
 
 // component makes text a part of a file name: letters, marks and digits of every script and . , + = @ ~ - stay, every
 // run of other characters becomes one "-". The result is valid UTF-8 in NFC, and cut between two characters to at most limit
