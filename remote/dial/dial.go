@@ -32,6 +32,8 @@ type Dialer struct {
 	failures  int       // attempts since the last success
 	notBefore time.Time // end of the pause
 	last      error     // of the last attempt; nil after a success
+
+	unable map[way]bool // the server could not carry out these ways to sign in, but another one; nil when there is none
 }
 
 const (
@@ -91,21 +93,29 @@ func (d *Dialer) Forget() {
 	d.backOff.Reset()
 }
 
-// attempt connects and signs in, and does both a second time where the password or the token has changed meanwhile.
+// attempt connects and signs in. It does both again where the server has ended the connection over a mechanism and offers
+// another one, and where the password or the token has changed meanwhile.
 func attempt[T any](ctx context.Context, d *Dialer, startTLS Upgrade,
 	signIn func(context.Context, net.Conn) (T, error)) (T, error) {
 	var none T
 	limited, cancel := context.WithTimeout(ctx, d.Server.Timeout)
 	defer cancel()
+	t := &tries{}
 	try := func() (T, error) {
-		conn, err := d.dial(limited, startTLS)
-		if err != nil {
-			return none, Classify(err)
+		for { // at most as often as there are mechanisms: none is tried twice
+			conn, err := d.dial(limited, startTLS)
+			if err != nil {
+				return none, Classify(err)
+			}
+			got, err := signInWithin(ctx, context.WithValue(limited, triesKey{}, t), conn, signIn)
+			if _, again := errors.AsType[another](err); !again || limited.Err() != nil {
+				return got, err
+			}
 		}
-		return signInWithin(ctx, limited, conn, signIn)
 	}
 	got, err := try()
 	if errors.Is(err, remote.ErrLogin) && limited.Err() == nil && d.Server.Refused != nil && d.Server.Refused() {
+		t.asked, t.proofs = false, 0
 		got, err = try()
 	}
 	if err != nil {

@@ -3,7 +3,9 @@ package dial
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/xdg-go/scram"
 
@@ -54,14 +56,31 @@ func (c *scramClient) Next(challenge []byte) ([]byte, error) {
 		}
 	}
 	answer, err := c.Step(string(challenge))
-	return []byte(answer), err
+	reason, refused := strings.CutPrefix(string(challenge), "e=")
+	switch {
+	case err == nil:
+		return []byte(answer), nil
+	case refused && !slices.Contains(scramUnable, reason):
+		return nil, fmt.Errorf("%w: the server says %q", remote.ErrLogin, remote.Shorten(reason))
+	case strings.HasPrefix(string(challenge), "v="):
+		return nil, errUnproven
+	}
+	return nil, err
 }
+
+// scramUnable are the errors of a server that are not about user and password (RFC 5802, section 7).
+var scramUnable = []string{"invalid-encoding", "extensions-not-supported", "channel-bindings-dont-match",
+	"server-does-support-channel-binding", "channel-binding-not-supported", "unsupported-channel-binding-type"}
+
+var errUnproven = fmt.Errorf("%w: the server has not shown that it knows the password", remote.ErrLogin)
 
 // Proven returns ErrLogin where the mechanism demands a proof of the server too, and the server has given none although it
 // accepted the client.
 func (in *SignIn) Proven() error {
-	if c, ok := in.Client.(*scramClient); ok && !c.Valid() {
-		return fmt.Errorf("%w: the server has not shown that it knows the password", remote.ErrLogin)
+	if p := in.proof(); p != nil {
+		if c, ok := p.Client.(*scramClient); ok && !c.Valid() {
+			return errUnproven
+		}
 	}
 	return nil
 }

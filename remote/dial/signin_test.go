@@ -11,6 +11,11 @@ import (
 	"github.com/mailfs/mailfs/remote"
 )
 
+// firstWay returns the way to sign in that is tried first. mechanisms are separated by spaces.
+func firstWay(t *testing.T, s Server, mechanisms, own string) (*SignIn, error) {
+	return New(s).SignIn(t.Context(), Offer{Mechanisms: strings.Fields(mechanisms), Own: own}, func(*SignIn) error { return nil })
+}
+
 func TestTheBestMechanismThatIsOfferedSaysWhatItsStandardSays(t *testing.T) {
 	password := func(text string) func(context.Context) (string, error) {
 		return func(context.Context) (string, error) { return text, nil }
@@ -46,7 +51,7 @@ func TestTheBestMechanismThatIsOfferedSaysWhatItsStandardSays(t *testing.T) {
 		{"nothing to prove", Server{User: "tim"}, "PLAIN", "", "", nil, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			in, err := c.server.SignIn(t.Context(), strings.Fields(c.offered), c.own)
+			in, err := firstWay(t, c.server, c.offered, c.own)
 			if c.mechanism == "" {
 				if !errors.Is(err, remote.ErrLogin) {
 					t.Fatalf("%+v (%v), want remote.ErrLogin", in, err)
@@ -102,7 +107,7 @@ func TestSCRAMEndsWellOnlyWhereTheServerProvesItself(t *testing.T) {
 		"odd characters":   {password: "\u0007", proven: false},
 	} {
 		s := Server{User: "tim", Password: func(context.Context) (string, error) { return c.password, nil }}
-		in, err := s.SignIn(t.Context(), []string{"CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256"}, "")
+		in, err := firstWay(t, s, "CRAM-MD5 SCRAM-SHA-1 SCRAM-SHA-256", "")
 		if err != nil || in.Mechanism != "SCRAM-SHA-256" {
 			t.Fatalf("%s: %+v (%v)", name, in, err)
 		}
@@ -144,7 +149,7 @@ func TestAServerThatAsksOnGetsNoFurtherAnswer(t *testing.T) {
 func TestSecretsAreTakenOutOfWhatAServerRepeats(t *testing.T) {
 	for _, in := range []*SignIn{
 		{User: "tim", Secret: "pass"},
-		{User: "tim", Secret: "pass", Client: &bearerClient{mechanism: xoauth2, server: &Server{User: "tim"}, token: "pass"}},
+		{User: "tim", Secret: "pass", Client: &proofClient{Client: &bearerClient{mechanism: xoauth2, server: &Server{User: "tim"}, token: "pass"}}},
 	} {
 		said := "no pass, cGFzcw==, AHRpbQBwYXNz for tim"
 		if in.Client != nil {

@@ -35,6 +35,7 @@ type Step struct {
 	TLS          *tls.ConnectionState // tls
 	Capabilities []string             // capabilities: before signing in; login: after it, where the server tells
 	Mechanism    string               // login: the mechanism of SASL, or the protocol's own command
+	Refused      []Refused            // login: the mechanisms that the server could not carry out before
 }
 
 // Step reports a step to the server's Trace, if it has one.

@@ -74,24 +74,9 @@ func (a *Account) authenticate(ctx context.Context, s *session) error {
 	if own == "" && len(before.AuthMechanisms()) == 0 {
 		return fmt.Errorf("%w: the server offers no way to sign in here (LOGINDISABLED)", remote.ErrLogin)
 	}
-	in, err := server.SignIn(ctx, before.AuthMechanisms(), own)
+	in, err := a.dialer.SignIn(ctx, dial.Offer{Mechanisms: before.AuthMechanisms(), Own: own}, s.prove)
 	if err != nil {
 		return err
-	}
-	if in.Client != nil {
-		if err = s.client.Authenticate(in.Client); err == nil {
-			err = in.Proven()
-		}
-	} else if strings.Contains(in.Secret, "\x00") {
-		return fmt.Errorf("%w: the password holds a NUL byte, which IMAP can't carry", remote.ErrLogin)
-	} else {
-		err = s.client.Login(in.User, in.Secret).Wait()
-	}
-	if no, ok := errors.AsType[*goimap.Error](err); ok {
-		return refusedLogin(no, in)
-	}
-	if err != nil {
-		return s.atSignIn(err)
 	}
 	// go-imap asks anew when the answer to the login did not tell the capabilities, but not before the login returns.
 	if s.caps = s.client.Caps(); maps.Equal(s.caps, before) {
@@ -99,8 +84,33 @@ func (a *Account) authenticate(ctx context.Context, s *session) error {
 			return s.atSignIn(err)
 		}
 	}
-	server.Step(dial.Step{Name: dial.StepLogin, Done: true, Mechanism: in.Mechanism, Capabilities: names(s.caps)})
+	server.Step(dial.Step{Name: dial.StepLogin, Done: true, Mechanism: in.Mechanism, Refused: in.Refused, Capabilities: names(s.caps)})
 	return s.haveCaps()
+}
+
+// prove carries out one way to sign in.
+func (s *session) prove(in *dial.SignIn) error {
+	var err error
+	switch {
+	case in.Client != nil:
+		err = s.client.Authenticate(in.Client)
+	case strings.Contains(in.Secret, "\x00"):
+		return fmt.Errorf("%w: the password holds a NUL byte, which IMAP can't carry", remote.ErrLogin)
+	default:
+		err = s.client.Login(in.User, in.Secret).Wait()
+	}
+	no, refused := errors.AsType[*goimap.Error](err)
+	switch {
+	case err == nil:
+		return in.Proven()
+	case refused:
+		return refusedLogin(no, in)
+	case in.Client != nil && (in.Failed() || s.alive()):
+		return in.Nonsense(err, true) // go-imap can't cancel the exchange
+	case busy(s.conn.Ending().Bye):
+		return s.atSignIn(err)
+	}
+	return in.Broken(s.atSignIn(err))
 }
 
 // names returns capabilities in order.
@@ -130,19 +140,31 @@ func (s *session) atSignIn(err error) error {
 	return err
 }
 
-// refusedLogin tells a wrong password from a server that can't do it now (RFC 5530, section 3). The server's words are
-// repeated without the password, which some of them hold.
+// refusedLogin tells a wrong password from a mechanism that the server can't carry out, and from a server that can't sign in
+// now (RFC 5530, section 3). The server's words are repeated without the password, which some of them hold.
 func refusedLogin(no *goimap.Error, in *dial.SignIn) error {
 	said := in.Redact(no.Text)
+	about, certain := in.AboutMechanism(said)
 	why := remote.ErrLogin
-	switch no.Code {
+	switch code := goimap.ResponseCode(strings.ToUpper(string(no.Code))); code {
 	case goimap.ResponseCodeUnavailable, goimap.ResponseCodeInUse, goimap.ResponseCodeLimit,
 		goimap.ResponseCodeServerBug, "THROTTLED":
 		why = remote.ErrUnreachable
+	case goimap.ResponseCodeAuthenticationFailed, goimap.ResponseCodeAuthorizationFailed, goimap.ResponseCodeExpired,
+		goimap.ResponseCodePrivacyRequired, goimap.ResponseCodeContactAdmin:
 	default:
-		if strings.Contains(strings.ToLower(said), "too many") {
+		switch {
+		case busy(said):
 			why = remote.ErrUnreachable
+		case no.Type == goimap.StatusResponseTypeBad, about:
+			return in.Unable(said, certain)
 		}
 	}
 	return fmt.Errorf("%w: the server says %q", why, remote.Shorten(said))
+}
+
+// busy tells whether a server says that it has too much to do to sign anybody in now.
+func busy(said string) bool {
+	said = strings.ToLower(said)
+	return strings.Contains(said, "too many") || strings.Contains(said, "throttled")
 }

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/emersion/go-sasl"
 	client "github.com/knadh/go-pop3"
 
 	"github.com/mailfs/mailfs/remote"
@@ -70,101 +69,107 @@ func (s *session) greet() error {
 // gets a notice in place of each message whose header is in UTF-8. A server that refuses UTF8 is signed in to all the same.
 func (a *Account) authenticate(ctx context.Context, s *session) error {
 	server := &a.dialer.Server
-	own := "USER"
-	if mechanisms := s.capabilities["SASL"]; len(mechanisms) > 0 && !s.has(own) { // a server that names neither takes USER
-		own = ""
-	}
+	offer := dial.Offer{Mechanisms: s.capabilities["SASL"], Own: "USER"}
+	offer.OwnUnannounced = len(offer.Mechanisms) > 0 && !s.has("USER") // a server that names neither takes USER
 	server.Step(dial.Step{Name: dial.StepLogin})
 	if s.has("UTF8") {
 		if err := s.ask(&exchange{command: "UTF8"}); err != nil {
 			return err
 		}
 	}
-	in, err := server.SignIn(ctx, s.capabilities["SASL"], own)
+	in, err := a.dialer.SignIn(ctx, offer, s.prove)
 	if err != nil {
 		return err
 	}
-	if strings.ContainsAny(server.User, "\r\n\x00") {
+	server.Step(dial.Step{Name: dial.StepLogin, Done: true, Mechanism: in.Mechanism, Refused: in.Refused})
+	return nil
+}
+
+// prove carries out one way to sign in.
+func (s *session) prove(in *dial.SignIn) error {
+	if strings.ContainsAny(in.User, "\r\n\x00") {
 		return fmt.Errorf("%w: the user name holds a line break or a NUL byte, which POP3 can't say", remote.ErrLogin)
 	}
 	if strings.ContainsAny(in.Secret, "\r\n\x00") {
 		return fmt.Errorf("%w: the password holds a line break or a NUL byte, which POP3 can't say", remote.ErrLogin)
 	}
 	if in.Client != nil {
-		known, err := s.exchange(in)
-		if err != nil {
-			return err
-		}
-		if known {
-			server.Step(dial.Step{Name: dial.StepLogin, Done: true, Mechanism: in.Mechanism})
-			return nil
-		}
+		return s.exchange(in)
 	}
 	user := &exchange{command: "USER " + in.User}
 	if err := s.ask(user); err != nil {
 		return err
 	}
 	if user.refused {
-		return notSignedIn(user.said, in)
+		return notSignedIn(user.said, in, false)
 	}
 	pass := &exchange{command: "PASS " + in.Secret}
 	if err := s.ask(pass); err != nil {
 		return err
 	}
 	if pass.refused {
-		return notSignedIn(pass.said, in)
+		return notSignedIn(pass.said, in, false)
 	}
-	server.Step(dial.Step{Name: dial.StepLogin, Done: true, Mechanism: "USER"})
 	return nil
 }
 
-// exchange signs in with AUTH (RFC 5034). known is false when the server does not know the mechanism after all, but the
-// password can still be given with USER.
-func (s *session) exchange(in *dial.SignIn) (known bool, err error) {
+// exchange signs in with AUTH (RFC 5034).
+func (s *session) exchange(in *dial.SignIn) error {
 	mechanism, response, err := in.Client.Start()
 	if err != nil {
-		return false, fmt.Errorf("%w: %w", remote.ErrLogin, err)
+		return fmt.Errorf("%w: %w", remote.ErrLogin, err)
 	}
 	// There is no initial response, which older servers do not take (RFC 5034, section 4, against RFC 1734). So a refusal
 	// here is of the mechanism, not of the password.
 	x := &exchange{command: "AUTH " + mechanism, challenge: true}
 	if err := s.ask(x); err != nil {
-		return false, err
+		return in.Broken(err)
 	}
-	if x.refused && mechanism == sasl.Plain {
-		return false, nil
+	if x.refused {
+		return notSignedIn(x.said, in, true)
 	}
 	for x.challenged {
 		if response == nil {
 			challenge, err := base64.StdEncoding.DecodeString(strings.TrimSpace(x.said))
 			if err != nil {
-				return false, fmt.Errorf("%w: the challenge of the server is not base64", remote.ErrServer)
+				return s.cancel(in, errors.New("the challenge of the server is not base64"))
 			}
 			if response, err = in.Client.Next(challenge); err != nil {
-				return false, fmt.Errorf("%w: %w", remote.ErrServer, err)
+				return s.cancel(in, err)
 			}
 		}
 		x = &exchange{command: base64.StdEncoding.EncodeToString(response), challenge: true}
 		response = nil
 		if err := s.ask(x); err != nil {
-			return false, err
+			return in.Broken(err)
 		}
 	}
 	if x.refused {
-		return false, notSignedIn(x.said, in)
+		return notSignedIn(x.said, in, false)
 	}
-	return true, in.Proven()
+	return in.Proven()
+}
+
+// cancel cancels an exchange (RFC 5034, section 4) in which the server has said what err is about.
+func (s *session) cancel(in *dial.SignIn, err error) error {
+	x := &exchange{command: "*", challenge: true}
+	ended := s.ask(x) != nil || !x.refused
+	return in.Nonsense(err, ended)
 }
 
 // notSignedIn returns why the server refused. Only a refusal of user and password is ErrLogin, which is not tried again soon.
-func notSignedIn(said string, in *dial.SignIn) error {
+// early: the server has not been told anything but the mechanism.
+func notSignedIn(said string, in *dial.SignIn, early bool) error {
 	said = in.Redact(said)
 	says := remote.Shorten(said)
+	about, certain := in.AboutMechanism(said)
 	switch c := code(said); {
 	case locked(said):
 		return fmt.Errorf("%w: the server says %q", errInUse, says)
 	case strings.HasPrefix(c, "SYS/"), c == "LOGIN-DELAY": // RFC 3206, section 4; RFC 2449, section 8.1.1
 		return fmt.Errorf("%w: the server says %q", remote.ErrUnreachable, says)
+	case c != "AUTH" && (early || about): // RFC 3206, section 5
+		return in.Unable(said, early || certain)
 	default:
 		return fmt.Errorf("%w: the server says %q", remote.ErrLogin, says)
 	}

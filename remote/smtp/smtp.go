@@ -4,6 +4,7 @@ package smtp
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net"
@@ -28,7 +29,7 @@ func Try(ctx context.Context, d *dial.Dialer) (limit int64, err error) {
 		defer stop()
 		c := client.NewClient(conn)
 		c.CommandTimeout = d.Server.Timeout
-		return c, signIn(ctx, c, &d.Server)
+		return c, signIn(ctx, c, d)
 	})
 	if err != nil {
 		return 0, err
@@ -43,7 +44,8 @@ func Try(ctx context.Context, d *dial.Dialer) (limit int64, err error) {
 }
 
 // signIn says EHLO, and signs in where the server has a User.
-func signIn(ctx context.Context, c *client.Client, server *dial.Server) error {
+func signIn(ctx context.Context, c *client.Client, d *dial.Dialer) error {
+	server := &d.Server
 	server.Step(dial.Step{Name: dial.StepCapabilities})
 	if err := c.Hello(clientName); err != nil {
 		return refused(err, remote.ErrUnreachable)
@@ -60,21 +62,39 @@ func signIn(ctx context.Context, c *client.Client, server *dial.Server) error {
 	}
 	server.Step(dial.Step{Name: dial.StepLogin})
 	_, mechanisms := c.Extension("AUTH")
-	in, err := server.SignIn(ctx, strings.Fields(mechanisms), "")
+	in, err := d.SignIn(ctx, dial.Offer{Mechanisms: strings.Fields(mechanisms)}, func(in *dial.SignIn) error { return prove(c, in) })
 	if err != nil {
 		return err
 	}
-	if err := c.Auth(in.Client); err != nil {
-		if no, ok := errors.AsType[*client.SMTPError](err); ok {
-			no.Message = in.Redact(no.Message)
+	server.Step(dial.Step{Name: dial.StepLogin, Done: true, Mechanism: in.Mechanism, Refused: in.Refused})
+	return nil
+}
+
+// prove carries out one way to sign in.
+func prove(c *client.Client, in *dial.SignIn) error {
+	err := c.Auth(in.Client)
+	no, answered := errors.AsType[*client.SMTPError](err)
+	base, garbled := errors.AsType[base64.CorruptInputError](err)
+	switch {
+	case err == nil:
+		return in.Proven()
+	case answered:
+		no.Message = in.Redact(no.Message)
+		about, certain := in.AboutMechanism(no.Message)
+		switch no.Code {
+		case 500, 501, 502, 503, 504: // RFC 5321, section 4.2.4; RFC 4954, section 4
+			return in.Unable(fmt.Sprintf("%d %s", no.Code, no.Message), certain)
+		}
+		if about && no.Code/100 == 5 {
+			return in.Unable(fmt.Sprintf("%d %s", no.Code, no.Message), certain)
 		}
 		return refused(err, remote.ErrLogin)
+	case garbled:
+		return in.Nonsense(base, false) // go-smtp has cancelled the exchange
+	case in.Failed():
+		return in.Nonsense(err, false)
 	}
-	if err := in.Proven(); err != nil {
-		return err
-	}
-	server.Step(dial.Step{Name: dial.StepLogin, Done: true, Mechanism: in.Mechanism})
-	return nil
+	return in.Broken(dial.Classify(err))
 }
 
 // refused wraps an error of go-smtp in one of package remote: in why where the server refuses for good, in ErrUnreachable
