@@ -5,7 +5,9 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"github.com/mailfs/mailfs/remote"
 	"github.com/mailfs/mailfs/remote/buffer"
+	"github.com/mailfs/mailfs/remote/remotetest"
 )
 
 var leaseEvents = []leaseEvent{leaseBorrow, leaseRetain, leaseRelease, leasePushed, leaseKept, leaseFailed}
@@ -112,8 +114,13 @@ func TestThePushedMessageNobodyReadsGivesItsMemoryToTheNext(t *testing.T) {
 		"pushed, and somebody keeps it": {pushed: true, kept: true, readers: 1},
 		"not pushed":                    {readers: 1},
 	} {
-		a := &Account{bodies: newBodies(1 << 20)}
-		m := &Mailbox{account: a, inflight: inflight{bodies: a.bodies}}
+		cache := New(Options{Memory: 1 << 20})
+		defer cache.Close()
+		a, err := cache.Account("", remotetest.NewAccount(), AccountOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := a.Mailbox(remote.Mailbox{Name: "INBOX"})
 		key := bodyKey{mailbox: m, ref: Ref{UIDValidity: 1, UID: 2}}
 		f := m.inflight.startLocked(key)
 		body := buffer.Get(size)

@@ -72,7 +72,7 @@ type served struct {
 	cached  *cache.Account
 }
 
-// serve connects the accounts of a job, mounts them, calls ready and stays until ctx ends or somebody unmounts. A mount that
+// serve connects the accounts of a job, mounts them, calls ready and stays until ctx ends or the mount is unmounted. A mount that
 // is in use when ctx ends is detached: from then on its users get errors. ready gets a function that returns what the mount
 // is doing. Before ready, warn gets what happens to some of several accounts; if all of them fail, nothing is mounted.
 func serve(ctx context.Context, j *config.Job, log *slog.Logger, warn func(string), ready func(func() cache.Status) error) (err error) {

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// come returns how many bytes have come from the server.
+// come returns how many bytes have come from the server; 0 where there is no link.
 func (l *link) come() int64 {
 	if l == nil {
 		return 0
@@ -43,7 +43,7 @@ func (b *bench) cold(ctx context.Context, r row, scheme string, port int, l *lin
 	return s, errors.Join(err, m.unmount())
 }
 
-// copying is a job that copies a mailbox, or all below it, and afterwards, not timed, looks whether all is there.
+// copying measures cp -r of a folder in a fresh mount. Afterwards it checks, outside of the time, that the copy is complete.
 func (b *bench) copying(ctx context.Context, r row, scheme string, port int, l *link, f folder) (sample, error) {
 	to, err := os.MkdirTemp(b.run.Dir, "copy")
 	if err != nil {
@@ -71,7 +71,7 @@ func manyCopy(ctx context.Context, b *bench, r row) (map[string][]sample, error)
 	return b.againstMbsync(ctx, r, b.corpus.many, func(int) []contestant { return nil })
 }
 
-// againstMbsync has cp -r of a mailbox, or of all below it, compete with mbsync and others.
+// againstMbsync measures cp -r of a folder against mbsync and others.
 func (b *bench) againstMbsync(ctx context.Context, r row, f folder, others func(port int) []contestant) (
 	map[string][]sample, error) {
 	port, l, done, err := r.network(b.dovecot.IMAP)

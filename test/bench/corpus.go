@@ -18,27 +18,27 @@ import (
 	"time"
 )
 
-// corpus is the mail of one account as Dovecot keeps it. It is the same whenever it is made.
+// corpus is the mail of one account in the form in which Dovecot stores it. Every corpus of the same options is the same.
 //
-// It is a Maildir. Lines end in CRLF and names tell both sizes (S=, W=), so that Dovecot neither converts a message nor
-// reads one to find out how long it is.
+// It is a Maildir whose lines end in CRLF and whose file names hold both sizes (S=, W=), so that Dovecot neither converts
+// messages nor reads them for their size.
 type corpus struct {
 	home  string // directory of the user, whose Maildir is in Maildir
 	mixed folder // INBOX
 	tiny  folder // mailbox Tiny: many short messages
 	huge  folder // mailbox Huge: one message of 50 MB
 	many  folder // mailboxes below Many, of a few short messages each
-	packs bool   // attachments are text
+	packs bool   // attachments are text, which compresses well
 }
 
-// folder is one mailbox of the corpus, or all below it.
+// folder is one mailbox of the corpus, or all mailboxes below a name.
 type folder struct {
 	name     string
 	messages int
 	bytes    int64
 }
 
-// corpusVersion changes with whatever changes what is written.
+// corpusVersion is raised by every change to the mail that is written.
 const corpusVersion = 2
 
 // manyBoxes is how many mailboxes are below Many, inEach how many messages in each.
@@ -50,7 +50,7 @@ const (
 // hugeBytes is the size of the one message in Huge, give or take a line.
 const hugeBytes = 50 << 20
 
-// openCorpus returns the corpus in a directory, made anew if it is another one than is asked for.
+// openCorpus returns the corpus in a directory. It makes the corpus anew if the directory holds one of other options.
 func openCorpus(dir string, messages, tiny int, packs bool) (*corpus, error) {
 	c := &corpus{home: filepath.Join(dir, "home"), packs: packs}
 	c.mixed, c.tiny, c.huge = folder{name: "INBOX"}, folder{name: "Tiny"}, folder{name: "Huge"}
@@ -180,14 +180,14 @@ func sent(i int) time.Time {
 	return time.Date(2025, 1, 5, 9, 30, 0, 0, time.UTC).Add(time.Duration(i) * time.Hour)
 }
 
-// writer writes mail. Text is made of words as frequent as those of a language, and compresses like one; attachments
-// are random, since what people attach is compressed already.
+// writer writes mail. The words of a text are as frequent as those of a language, so that texts compress as such; attachments
+// are random, since most attachments are compressed already.
 type writer struct {
 	rnd   *rand.Rand
 	noise *rand.ChaCha8
 	zipf  *rand.Zipf
 	words []string
-	packs bool // attachments are made of words as well
+	packs bool // attachments are made of words, too
 }
 
 func newWriter(seed uint64) *writer {
@@ -234,7 +234,7 @@ func (w *writer) code(b *bytes.Buffer, n int) {
 	}
 }
 
-// head writes a header of 1 to 3 KB, as mail has that went through several hands, up to and without its content type.
+// head writes a header of 1 to 3 KB, as mail has after several relays, without its content type.
 func (w *writer) head(b *bytes.Buffer, i int) {
 	date := sent(i).Format(time.RFC1123Z)
 	from := fmt.Sprintf("%s.%s@%s.example.com", w.word(), w.word(), w.word())

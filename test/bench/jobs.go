@@ -14,7 +14,7 @@ import (
 	"strings"
 )
 
-// do runs a command. What it prints goes through a pipe: grep and tar look at less when it goes to /dev/null.
+// do runs a command whose output goes through a pipe. To /dev/null, grep and tar would read less.
 func do(ctx context.Context, name string, args ...string) error {
 	cmd := exec.CommandContext(ctx, name, args...)
 	var stderr strings.Builder
@@ -43,7 +43,7 @@ func tar(ctx context.Context, dir string) error {
 
 func list(ctx context.Context, dir string) error { return do(ctx, "ls", "-l", dir) }
 
-// same makes sure that a directory holds all of a mailbox.
+// same returns an error unless a directory has as many messages and bytes as the folder.
 func (f folder) same(dir string) error {
 	messages, bytes := 0, int64(0)
 	err := filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {

@@ -10,37 +10,37 @@ import (
 	"time"
 )
 
-// link is a network between a client and a port of this machine: it delays, bounds the rate of what comes down, and
-// counts.
+// link is a network between a client and a port of this machine. It delays both directions, bounds the rate of bytes from
+// the server, and counts.
 //
-// Connections share the rate chunk by chunk, as behind a router with fair queues. There is no loss and no slow start:
-// real networks are worse to whoever opens connections.
+// Connections share the rate chunk by chunk, as behind a router with fair queues. Nothing is lost and there is no slow
+// start: in real networks new connections are slower.
 type link struct {
 	port int
 	rtt  time.Duration
 
 	target   string
-	perByte  time.Duration // on the way down; 0 is no limit
+	perByte  time.Duration // time of a byte from the server; 0: no limit
 	listener net.Listener
 	all      sync.WaitGroup
 	down, up atomic.Int64 // bytes that arrived at the client, and at the server
 
-	mu    sync.Mutex // guards what follows
-	free  time.Time  // when the next byte may come down
-	conns map[net.Conn]bool
+	mu    sync.Mutex        // guards what follows
+	free  time.Time         // when the next byte from the server may pass
+	conns map[net.Conn]bool // nil: closed
 }
 
 const (
-	// chunk is what connections take turns in: 1.3 ms at 100 Mbit/s.
+	// chunk is how many bytes of a connection pass before another has its turn: 1.3 ms at 100 Mbit/s.
 	chunk = 16 << 10
-	// window is how many bytes are under way in one connection at most, as TCP's window: above what 100 Mbit/s and
-	// 100 ms need.
+	// window bounds the bytes under way in one connection, as TCP's window does. It is above what 100 Mbit/s and 100 ms
+	// need.
 	window = 4 << 20
-	// lag is how much of its time a link makes up for when the machine was busy.
+	// lag is how much time a link makes up for after the machine was busy.
 	lag = 10 * time.Millisecond
 )
 
-// newLink starts a network before a port; rate is in bits per second, downwards.
+// newLink starts a network before a port. rate is in bits per second from the server; 0: no limit.
 func newLink(port int, rtt time.Duration, rate float64) (*link, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -57,7 +57,7 @@ func newLink(port int, rtt time.Duration, rate float64) (*link, error) {
 	return l, nil
 }
 
-// close ends the connections of the link and waits for what serves them.
+// close ends the link and its connections, and waits for their goroutines.
 func (l *link) close() {
 	l.listener.Close()
 	l.mu.Lock()
@@ -69,7 +69,7 @@ func (l *link) close() {
 	l.all.Wait()
 }
 
-// keep notes a connection that close shall end. After close it ends the connection and returns false.
+// keep has close end a connection. After close it ends the connection at once and returns false.
 func (l *link) keep(c net.Conn) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -113,7 +113,7 @@ func (l *link) accept() {
 	}
 }
 
-// turn waits until n bytes have come through the bottleneck.
+// turn waits until n bytes have passed the bottleneck.
 func (l *link) turn(n int) {
 	l.mu.Lock()
 	now := time.Now()
@@ -126,7 +126,7 @@ func (l *link) turn(n int) {
 	time.Sleep(time.Until(until))
 }
 
-// carry brings bytes from one side to the other, after turn and half a round trip, and then the end of the stream.
+// carry copies bytes from one side to the other, each after turn and half a round trip, and at last the end of the stream.
 func (l *link) carry(to, from net.Conn, turn func(int), count *atomic.Int64) {
 	type packet struct {
 		data []byte

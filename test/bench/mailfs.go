@@ -21,15 +21,14 @@ import (
 // mount is the account mounted by a fresh mailfs with an empty cache.
 type mount struct {
 	path   string
-	took   time.Duration // until it answered
+	took   time.Duration // from the start of mailfs until the mount answered
 	cmd    *exec.Cmd
 	ended  chan struct{}
 	stderr harness.Output
-	report func() // ends the profile, if there is one
+	report func() // ends the profile; does nothing without one
 }
 
-// mount mounts the account as a user would who gives nothing but the URL. --tls=off, since all contestants speak in the
-// clear.
+// mount mounts the account with the defaults of mailfs, but without TLS, which no contestant uses.
 func (b *bench) mount(ctx context.Context, scheme string, port int) (*mount, error) {
 	home, err := os.MkdirTemp(b.run.Dir, "mount")
 	if err != nil {
@@ -48,7 +47,7 @@ func (b *bench) mount(ctx context.Context, scheme string, port int) (*mount, err
 		"XDG_CONFIG_HOME=" + home + "/config", "XDG_CACHE_HOME=" + home + "/cache",
 	}
 	m.cmd.Stderr = &m.stderr
-	m.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // an interrupt is for the benchmark, which unmounts
+	m.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C reaches the benchmark alone, which unmounts
 	if err := m.cmd.Start(); err != nil {
 		return nil, err
 	}
@@ -79,7 +78,7 @@ func (m *mount) unmount() error {
 	select {
 	case <-m.ended:
 	case <-time.After(harness.Patience):
-		m.cmd.Process.Signal(syscall.SIGQUIT) // it says what its goroutines are at
+		m.cmd.Process.Signal(syscall.SIGQUIT) // prints its goroutines
 		<-m.ended
 		return fmt.Errorf("mailfs does not end when it is told to: %s", m.stderr.String())
 	}
@@ -116,7 +115,7 @@ func (m *mount) peak() int64 {
 	return 0
 }
 
-// profile has perf(1) record what the process does from now on, if that is wanted.
+// profile has perf(1) record the process from now on, if profiles are wanted.
 func (b *bench) profile(ctx context.Context, m *mount, name string) error {
 	if b.profiles == "" {
 		return nil

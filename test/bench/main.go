@@ -1,8 +1,8 @@
 //go:build linux
 
-// Command bench measures mailfs against the tools that people would use in its place, against the network's own limit,
-// and against files on the disk. It makes its own mail, serves it with Dovecot through networks of several lengths, and
-// prints a table. What the figures mean and what must hold of them is in docs/benchmarks.md.
+// Command bench measures mailfs against mbsync, against the limit of the network, and against files on the disk. It makes
+// its own mail, serves it with Dovecot through networks of several lengths, and prints a table. docs/benchmarks.md says
+// what the figures mean and which bounds they must keep.
 package main
 
 import (
@@ -30,12 +30,12 @@ type bench struct {
 	run        *harness.Run
 	corpus     *corpus
 	dovecot    *harness.Dovecot
-	n          int
-	mailfs     string // the binary
-	mountFlags string
-	who        string // measure only these contestants; "" is all
+	n          int    // how often each figure is measured
+	mailfs     string // path of the program
+	mountFlags string // further flags of mailfs mount
+	who        string // names of the contestants to measure, with commas between them; "": all
 	compress   bool   // the server offers COMPRESS=DEFLATE
-	profiles   string
+	profiles   string // directory for profiles; "": none are made
 	local      string // directory with copies of INBOX and Tiny on the disk; see [bench.disk]
 }
 
@@ -121,7 +121,7 @@ func command(ctx context.Context) (err error) {
 	return nil
 }
 
-// choose returns the rows whose name fits one of the patterns.
+// choose returns the rows whose name matches one of the patterns, which have commas between them.
 func choose(patterns string) ([]row, error) {
 	var chosen []row
 	for _, r := range rows() {
@@ -142,7 +142,7 @@ func choose(patterns string) ([]row, error) {
 	return chosen, nil
 }
 
-// serve starts a Dovecot that has the corpus as the mail of the account.
+// serve starts a Dovecot whose account has the corpus as its mail.
 func (b *bench) serve() (*harness.Dovecot, error) {
 	o := harness.DovecotOptions{}
 	if b.compress {
@@ -159,7 +159,7 @@ func (b *bench) serve() (*harness.Dovecot, error) {
 	return d, nil
 }
 
-// warmUp has Dovecot fill its own caches and the kernel its own.
+// warmUp reads all mail once, so that the caches of Dovecot and of the kernel are full before anything is measured.
 func (b *bench) warmUp(ctx context.Context) error {
 	for _, f := range []folder{b.corpus.mixed, b.corpus.tiny, b.corpus.huge} {
 		for range 2 {

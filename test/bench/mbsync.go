@@ -16,7 +16,7 @@ import (
 	"github.com/mailfs/mailfs/test/harness"
 )
 
-// mbsync has mbsync pull a mailbox, or all below it, into new Maildirs. It does not wait for the disk, as cp does not.
+// mbsync has mbsync pull a folder into new Maildirs. FSync no: mbsync does not wait for the disk, as cp does not.
 func (b *bench) mbsync(ctx context.Context, port int, compress bool, f folder) (s sample, err error) {
 	dir, err := os.MkdirTemp(b.run.Dir, "mbsync")
 	if err != nil {

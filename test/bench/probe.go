@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// probe measures something in a fresh mount over the network of the row, n times, against what is allowed.
+// probe measures a job in a fresh mount over the network of the row, b.n times. The job returns the bound, too.
 func (b *bench) probe(ctx context.Context, r row, job func(*mount, *link) (got sample, allow float64, err error)) (
 	map[string][]sample, error) {
 	port, l, done, err := r.network(b.dovecot.IMAP)
@@ -35,8 +35,8 @@ func (b *bench) probe(ctx context.Context, r row, job func(*mount, *link) (got s
 		contestant{allowed, func() (sample, error) { return sample{value: limit}, nil }})
 }
 
-// busyCat reads small messages of a mailbox, one after the other, while cp -r copies INBOX. Those of INBOX are the last
-// ones, far ahead of what cp reads.
+// busyCat measures cat of small messages in a mailbox, one after the other, while cp -r copies INBOX. It begins with the
+// last messages, which cp reads long after.
 func busyCat(ctx context.Context, b *bench, r row, mailbox string) (map[string][]sample, error) {
 	return b.probe(ctx, r, func(m *mount, _ *link) (s sample, _ float64, err error) {
 		dir := filepath.Join(m.path, mailbox)
@@ -88,7 +88,7 @@ func busyCat(ctx context.Context, b *bench, r row, mailbox string) (map[string][
 	})
 }
 
-// settled returns how many bytes have come in the end: when nothing came for a while.
+// settled waits until nothing has come for a while, and returns how many bytes have come.
 func (l *link) settled() int64 {
 	for last := l.come(); ; {
 		time.Sleep(max(500*time.Millisecond, 5*l.rtt))
@@ -100,7 +100,7 @@ func (l *link) settled() int64 {
 	}
 }
 
-// catBytes allows 5 % more than the message. The connection for bodies is made by the cat and counts.
+// catBytes allows 5 % more than the size of the message. The bytes of the connection that cat causes count.
 func catBytes(ctx context.Context, b *bench, r row) (map[string][]sample, error) {
 	return b.probe(ctx, r, func(m *mount, l *link) (s sample, _ float64, err error) {
 		entries, err := os.ReadDir(m.inbox())

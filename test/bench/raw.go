@@ -17,15 +17,15 @@ import (
 	"github.com/mailfs/mailfs/test/harness"
 )
 
-// What follows is as fast as a client can be that has one connection and does not compress: it asks for everything at
-// once, looks at nothing that comes but for its end, and keeps nothing.
+// The clients below are as fast as one can be that has one connection and does not compress: they ask for everything at
+// once, look only for the end of the answers, and store nothing.
 
 // rawBodies reads a mailbox with one FETCH.
 func rawBodies(ctx context.Context, port int, mailbox string) (sample, error) {
 	return rawFetch(ctx, port, mailbox, "(UID BODY.PEEK[])")
 }
 
-// rawListing reads with one FETCH what a listing is made from.
+// rawListing reads with one FETCH the items from which mailfs makes a listing.
 func rawListing(ctx context.Context, port int, mailbox string) (sample, error) {
 	return rawFetch(ctx, port, mailbox, "(UID FLAGS INTERNALDATE RFC822.SIZE BODY.PEEK[HEADER.FIELDS ("+
 		strings.Join(remote.HeaderFields, " ")+")])")
@@ -57,7 +57,7 @@ func rawFetch(ctx context.Context, port int, mailbox, items string) (s sample, e
 	return s, nil
 }
 
-// untilTagged reads until a line comes that starts with the tag, and returns how much it was.
+// untilTagged reads up to the line that starts with the tag, and returns how many bytes came.
 func untilTagged(conn net.Conn, buf []byte, tag string) (n int64, err error) {
 	kept := 0 // bytes at the start of buf in which the last line may begin
 	for {

@@ -10,37 +10,37 @@ import (
 	"time"
 )
 
-// Contestants: who does the same job.
+// Contestants do the same job in turns.
 const (
 	mailfs      = "mailfs"
 	mbsync      = "mbsync"
 	mbsyncPlain = "mbsync without COMPRESS"
 	raw         = "raw limit"
 	disk        = "local disk"
-	allowed     = "allowed" // not a measurement but the bar itself
+	allowed     = "allowed" // the bound itself, not a measurement
 )
 
-// sample is what one contestant needed once. What is zero was not measured.
+// sample is what one contestant needed for the job once. Zero: not measured.
 type sample struct {
-	value float64 // seconds or bytes, as the row is
+	value float64 // bytes where row.bytes is set, else seconds
 	cpu   time.Duration
-	peak  int64 // bytes resident at most, from the start of the process
-	down  int64 // bytes from the server
-	aside float64
+	peak  int64   // bytes resident at most, from the start of the process
+	down  int64   // bytes from the server
+	aside float64 // a second figure, see row.aside
 }
 
 // row is a line of the table.
 type row struct {
 	name, what string
-	bytes      bool // not seconds
-	bars       []bar
-	aside      string // what sample.aside is, a format
+	bytes      bool   // the figures are bytes, not seconds
+	bars       []bar  // bounds that must hold
+	aside      string // format that prints sample.aside; "": there is none
 	rtt        time.Duration
-	narrow     bool // the network has no length, but a rate
+	narrow     bool // the network has a rate though rtt is 0
 	measure    func(context.Context, *bench, row) (map[string][]sample, error)
 }
 
-// bar is what must hold: mailfs needs at most factor times what the other needs.
+// bar is a bound: mailfs needs at most factor times what the contestant needs.
 type bar struct {
 	against string
 	factor  float64
@@ -125,13 +125,13 @@ func rows() []row {
 	)
 }
 
-// contestant is one of those who compete in a row.
+// contestant is one way to do the job of a row.
 type contestant struct {
 	name string
 	run  func() (sample, error)
 }
 
-// interleave has the contestants take turns, n times.
+// interleave measures the contestants in turns, b.n times.
 func (b *bench) interleave(contestants ...contestant) (map[string][]sample, error) {
 	got := map[string][]sample{}
 	for range b.n {
@@ -149,8 +149,8 @@ func (b *bench) interleave(contestants ...contestant) (map[string][]sample, erro
 	return got, nil
 }
 
-// network returns the port at which a server is reached over a network of the row's length, which stands until done.
-// There is none, and nothing is counted, where the length is 0.
+// network starts a network of the row's length before a port and returns the port of the network, which ends with done. A
+// row of length 0 has no network, and l is nil: nothing is counted.
 func (r row) network(port int) (at int, l *link, done func(), err error) {
 	if r.rtt == 0 && !r.narrow {
 		return port, nil, func() {}, nil

@@ -12,10 +12,10 @@ import (
 	"time"
 )
 
-// columns of the table after the row and mailfs itself.
+// columns are the contestants that have a column after those of the row and of mailfs.
 var columns = []string{mbsync, mbsyncPlain, raw, disk, allowed}
 
-// memoryBar is what mailfs may have resident: what --memory is by default, and 64 MiB.
+// memoryBar bounds the resident memory of mailfs, in bytes: the default of --memory, and 64 MiB.
 const memoryBar = 128 << 20
 
 func printHead(b *bench) {

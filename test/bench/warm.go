@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// warm measures a job in a mount that has done it before, and in the copy on the disk.
+// warm measures a job in a mount in which it was done before, and in a copy on the disk.
 func warm(ctx context.Context, b *bench, r row, f folder, job func(dir string) error) (map[string][]sample, error) {
 	if err := b.disk(ctx); err != nil {
 		return nil, err
@@ -41,7 +41,7 @@ func warm(ctx context.Context, b *bench, r row, f folder, job func(dir string) e
 	return got, errors.Join(err, m.unmount())
 }
 
-// disk makes the copies on the disk, once.
+// disk makes the copies on the disk, when they are needed for the first time.
 func (b *bench) disk(ctx context.Context) error {
 	if b.local != "" {
 		return nil

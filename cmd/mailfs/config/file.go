@@ -124,12 +124,12 @@ func (a *Account) checkTable() error {
 	switch {
 	case a.Name == "", len(a.Name) > 255, strings.HasPrefix(a.Name, "."), strings.Contains(a.Name, "/"),
 		!utf8.ValidString(a.Name), strings.ContainsFunc(a.Name, unicode.IsControl):
-		return errors.New("the name becomes that of a directory: it may have 255 bytes, has no / and does not begin with a dot")
+		return errors.New("the name becomes that of a directory: it has at most 255 bytes, no / and no dot at the beginning")
 	case a.URL == "":
 		return errors.New("url is missing")
 	case a.PasswordCommand != "" && a.TokenCommand != "", a.OAuth != nil && a.TokenCommand != "",
 		a.OAuth != nil && a.PasswordCommand != "":
-		return errors.New("there may be one of password_command, token_command and oauth")
+		return errors.New("only one of password_command, token_command and oauth may be set")
 	case a.Connections < 0 || a.Connections > maxConnections:
 		return fmt.Errorf("connections = %d: it is a number from 1 to %d", a.Connections, maxConnections)
 	case a.OAuth != nil:

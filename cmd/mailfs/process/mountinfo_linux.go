@@ -106,11 +106,11 @@ func fuseReady() error {
 		return errors.New("there is no /dev/fuse: load the kernel module (modprobe fuse), or give the container " +
 			"--device /dev/fuse")
 	case err != nil:
-		return errors.New("/dev/fuse: this user may not open it; it is open to everybody on most machines (chmod 0666)")
+		return errors.New("/dev/fuse: this user may not open it; on most machines all users may (chmod 0666)")
 	}
 	if os.Geteuid() != 0 {
 		if _, err := exec.LookPath("fusermount3"); err != nil {
-			return errors.New("fusermount3 is missing, which lets users mount; install fuse3")
+			return errors.New("fusermount3 is missing: users need it to mount; install fuse3")
 		}
 	}
 	return nil

@@ -99,7 +99,7 @@ func MayMount(allowOther bool) error {
 			}
 		}
 	}
-	return errors.New("--allow-other: only root may, or everybody once /etc/fuse.conf has a line user_allow_other")
+	return errors.New("--allow-other: only root may use it, unless /etc/fuse.conf has a line user_allow_other")
 }
 
 // aliveWithin is how long a mount may take to answer before it counts as hung.

@@ -32,7 +32,7 @@ func Umount(ctx context.Context, mountpoint string, lazy bool) error {
 		case kind == "":
 			return fmt.Errorf("%s: no mail is mounted there", path)
 		default:
-			return fmt.Errorf("%s: what is mounted there is not mailfs (%s)", path, kind)
+			return fmt.Errorf("%s: another file system is mounted there, not mailfs (%s)", path, kind)
 		}
 		before, err := Mounts(func(m string) bool { return m == path })
 		if err != nil {
@@ -100,7 +100,7 @@ func awaitFewer(ctx context.Context, path string, n int) error {
 		case <-ctx.Done():
 			return context.Canceled
 		case <-deadline:
-			return fmt.Errorf("%s: the kernel still lists it after %s", path, goneWithin)
+			return fmt.Errorf("%s: the kernel still lists the mount after %s", path, goneWithin)
 		case <-time.After(10 * time.Millisecond):
 		}
 	}

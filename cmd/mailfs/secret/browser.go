@@ -83,7 +83,7 @@ func browser(ctx context.Context, a *config.Account, out io.Writer, client *oaut
 		}
 		return token, nil
 	case <-time.After(loginWithin):
-		return nil, fmt.Errorf("%s: nobody signed in within %s; run mailfs login again", a.Called(), loginWithin)
+		return nil, fmt.Errorf("%s: there was no sign-in within %s; run mailfs login again", a.Called(), loginWithin)
 	case <-ctx.Done():
 		return nil, context.Canceled
 	}

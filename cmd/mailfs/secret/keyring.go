@@ -69,7 +69,7 @@ func withKeyring(ctx context.Context, do func() error) error {
 }
 
 // HasKeyring tells whether there may be a keyring. Without this check godbus would start a session bus where there is none, and
-// nobody would end it.
+// it would never end.
 func HasKeyring() bool {
 	if runtime.GOOS == "darwin" || os.Getenv("DBUS_SESSION_BUS_ADDRESS") != "" {
 		return true
