@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/mailfs/mailfs/remote"
@@ -121,7 +122,13 @@ const under = 50 * time.Millisecond
 // held starts Bodies on a server that is frozen, and returns when the command has been sent.
 func (s *suite) held(ctx context.Context, a remote.Account, v *view, uid remote.UID) <-chan error {
 	s.Helper()
-	ended := s.begin(ctx, methods[0], a, v, uid)
+	return s.heldFor(func() error { return methods[0].call(ctx, a, v.at(), uid) })
+}
+
+func (s *suite) heldFor(bodies func() error) <-chan error {
+	s.Helper()
+	ended := make(chan error, 1)
+	go func() { ended <- bodies() }()
 	for deadline := time.Now().Add(soon); !s.server.Held(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			s.Fatal("Bodies asks for nothing")
@@ -163,7 +170,15 @@ func (s *suite) cancelledAlone() {
 	s.server.Freeze()
 	ctx, cancel := context.WithCancel(s.Context())
 	defer cancel()
-	one := s.held(ctx, a, v, uid)
+	var returned atomic.Bool
+	one := s.heldFor(func() error {
+		defer returned.Store(true)
+		return a.Bodies(ctx, v.at(), []remote.UID{uid}, func(remote.UID, []byte) {
+			if returned.Load() {
+				s.Error("a message is handed out after the call has returned")
+			}
+		})
+	})
 	other := s.begin(s.Context(), methods[0], a, v, uid)
 	time.Sleep(under)
 	cancel()
