@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/mailfs/mailfs/cache/wait"
@@ -157,7 +158,7 @@ func (m *Mailbox) fetchAloneLocked(key bodyKey, f *fetch) {
 			}
 		}()
 		// An error is no matter: the first command goes on.
-		_ = a.remote.Bodies(asking, m.at(key.ref.UIDValidity, remote.Foreground), []remote.UID{key.ref.UID},
+		_ = m.askBodies(asking, m.at(key.ref.UIDValidity, remote.Foreground), []remote.UID{key.ref.UID},
 			func(_ remote.UID, body []byte) {
 				m.verify(key.ref, int64(len(body)))
 				if a.store != nil {
@@ -252,7 +253,7 @@ func (m *Mailbox) fetchBodies(ctx context.Context, at remote.Place, fetches map[
 		return
 	}
 	var answered answers
-	err := a.remote.Bodies(ctx, at, missing, func(uid remote.UID, body []byte) {
+	err := m.askBodies(ctx, at, missing, func(uid remote.UID, body []byte) {
 		if fetches[uid] == nil || !answered.first(uid) {
 			return
 		}
@@ -280,4 +281,28 @@ func (m *Mailbox) fetchBodies(ctx context.Context, at remote.Place, fetches map[
 			m.inflight.finish(bodyKey{mailbox: m, ref: Ref{UIDValidity: validity, UID: uid}}, fetches[uid], nil, failed)
 		}
 	}
+}
+
+// errEmpty says that a server sends nothing of a message that is not empty. That is an error, not an empty message.
+var errEmpty = fmt.Errorf("%w: it sends nothing of a message that is not empty", remote.ErrServer)
+
+// askBodies asks the server for messages, and calls got for each that comes. An empty one that was announced to be longer
+// counts as not come, and is an error after the others.
+func (m *Mailbox) askBodies(ctx context.Context, at remote.Place, uids []remote.UID, got func(remote.UID, []byte)) error {
+	var empty atomic.Bool
+	err := m.account.remote.Bodies(ctx, at, uids, func(uid remote.UID, body []byte) {
+		if len(body) == 0 {
+			if t, _ := m.table.Known(); t != nil && t.UIDValidity() == at.UIDValidity {
+				if e, ok := t.Find(uid); ok && e.Size > 0 {
+					empty.Store(true)
+					return
+				}
+			}
+		}
+		got(uid, body)
+	})
+	if err == nil && empty.Load() {
+		return fmt.Errorf("reading in %q: %w", at.Mailbox, errEmpty)
+	}
+	return err
 }

@@ -3,6 +3,7 @@ package cache
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 
@@ -146,7 +147,7 @@ func (m *Mailbox) fetchPiecesLocked(r *largeRead, size int64, run walk.Run) {
 	}
 	running := a.tasks.Run(func(ctx context.Context) {
 		off, n := int64(from-1)*walk.PieceSize, int64(to-from)*walk.PieceSize
-		data, err := a.remote.Piece(ctx, m.at(r.ref.UIDValidity, prio), r.ref.UID, off, n)
+		data, err := m.askPiece(ctx, m.at(r.ref.UIDValidity, prio), r.ref.UID, size, off, n)
 		a.contact.note(err)
 		if errors.Is(err, remote.ErrUnsupported) {
 			a.noPieces.Store(true)
@@ -178,6 +179,31 @@ func (m *Mailbox) fetchPiecesLocked(r *largeRead, size int64, run walk.Run) {
 	}
 }
 
+// askPiece asks the server for n bytes of a message from offset off on, where size is the size of the message as far as is
+// known. Less than that is the end of the message only where the size says so, or where the server sends nothing behind it:
+// some servers send at most so many bytes at a time.
+func (m *Mailbox) askPiece(ctx context.Context, at remote.Place, uid remote.UID, size, off, n int64) ([]byte, error) {
+	data, err := m.account.remote.Piece(ctx, at, uid, off, n)
+	for err == nil {
+		got := int64(len(data))
+		if got >= n || off+got == size || got == 0 && off > size {
+			return data, nil
+		}
+		var more []byte
+		if more, err = m.account.remote.Piece(ctx, at, uid, off+got, n-got); err != nil {
+			break
+		}
+		if len(more) == 0 {
+			if got == 0 && off == 0 {
+				return nil, fmt.Errorf("UID %d in %q: %w", uid, at.Mailbox, errEmpty)
+			}
+			return data, nil
+		}
+		data = append(data[:got:got], more...)
+	}
+	return nil, err
+}
+
 // fill writes a piece to disk, where the pieces become the message.
 func (m *Mailbox) fill(r *largeRead, number uint32, piece []byte) {
 	a := m.account
@@ -205,7 +231,17 @@ func (m *Mailbox) sizeFromEnd(ctx context.Context, ref Ref, size int64) (int64, 
 	if err != nil {
 		return 0, err
 	}
-	if n := int64(len(end)); 0 < n && n < endBytes {
+	n := int64(len(end))
+	if 1 < n && n < endBytes { // more than was announced, and perhaps not all of that
+		more, err := m.account.remote.Piece(ctx, m.at(ref.UIDValidity, remote.Foreground), ref.UID, size-1+n, 1)
+		if err != nil {
+			return 0, err
+		}
+		if len(more) > 0 {
+			n = endBytes
+		}
+	}
+	if 0 < n && n < endBytes {
 		m.verify(ref, size-1+n)
 		return size - 1 + n, nil
 	}

@@ -100,7 +100,7 @@ func (m *Mailbox) prefetchBatch(ctx context.Context, validity uint32, uids []rem
 		case <-time.After(wait):
 		}
 	}
-	return a.remote.Bodies(ctx, m.at(validity, remote.Background), uids, func(uid remote.UID, body []byte) {
+	return m.askBodies(ctx, m.at(validity, remote.Background), uids, func(uid remote.UID, body []byte) {
 		ref := Ref{UIDValidity: validity, UID: uid}
 		m.verify(ref, int64(len(body)))
 		a.disk.Put(ctx, a.diskKey(m, ref), body)
