@@ -14,7 +14,6 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/emersion/go-message/charset"
 	"golang.org/x/text/encoding/charmap"
 
 	"github.com/mailfs/mailfs/remote"
@@ -78,16 +77,6 @@ func (h Header) Text(name string) (string, bool) {
 	return decodeText(raw), ok
 }
 
-// decodeText decodes the value of a field.
-func decodeText(raw string) string {
-	if strings.Contains(raw, "=?") {
-		if text, err := wordDecoder.DecodeHeader(raw); err == nil {
-			raw = text
-		}
-	}
-	return validUTF8(raw)
-}
-
 // validUTF8 decodes text that names no charset. Text that is not valid UTF-8 is taken for Windows-1252, the charset of most
 // 8-bit mail that names none.
 func validUTF8(s string) string {
@@ -100,14 +89,8 @@ func validUTF8(s string) string {
 	return strings.ToValidUTF8(s, "\uFFFD")
 }
 
-// wordDecoder decodes encoded words. Text in an unknown charset is decoded as if no charset were named: its ASCII stays.
-var wordDecoder = &mime.WordDecoder{CharsetReader: func(name string, r io.Reader) (io.Reader, error) {
-	if decoded, err := charset.Reader(name, r); err == nil {
-		return decoded, nil
-	}
-	b, err := io.ReadAll(r)
-	return strings.NewReader(validUTF8(string(b))), err
-}}
+// anyCharset reads encoded words of any charset. What they stand for is of no interest in the search for an address.
+var anyCharset = &mime.WordDecoder{CharsetReader: func(_ string, r io.Reader) (io.Reader, error) { return r, nil }}
 
 // anyAddress finds an address in a field that breaks the grammar of addresses.
 var anyAddress = regexp.MustCompile(`[^\s<>"(),:;@]+@[^\s<>"(),:;@]+`)
@@ -122,7 +105,7 @@ func (h Header) address(name string) string {
 	if found := simpleAddress.FindStringSubmatch(raw); found != nil { // nearly all mail, and 20 times as fast
 		return validUTF8(found[1] + found[2])
 	}
-	if list, err := (&mail.AddressParser{WordDecoder: wordDecoder}).ParseList(raw); err == nil && len(list) > 0 {
+	if list, err := (&mail.AddressParser{WordDecoder: anyCharset}).ParseList(raw); err == nil && len(list) > 0 {
 		return validUTF8(list[0].Address)
 	}
 	return validUTF8(anyAddress.FindString(decodeText(raw)))

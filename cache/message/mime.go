@@ -2,6 +2,7 @@ package message
 
 import (
 	"bytes"
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -257,29 +258,80 @@ func parameterValue(s string) (value, rest string) {
 }
 
 // decodeParameter returns a parameter as text: encoded or in pieces (RFC 2231, sections 3 and 4), or against the rules in
-// encoded words. It is "" where there is none of that name.
+// encoded words, also within pieces. Of pieces those that are there count, in the order of their numbers. It is "" where there
+// is no parameter of that name.
 func decodeParameter(params map[string]string, name string) string {
 	if text, ok := params[name+"*"]; ok {
 		charset, text := extended(text)
-		return decodeCharset(charset, unpercent(text))
+		if decoded := decodeExtended(charset, unpercent(text)); decoded != "" {
+			return decoded
+		}
 	}
 	var b []byte
 	charset := ""
-	for i := 0; ; i++ {
-		key := name + "*" + strconv.Itoa(i)
-		if text, ok := params[key]; ok {
-			b = append(b, text...)
-		} else if text, ok = params[key+"*"]; ok {
+	for i, p := range parameterPieces(params, name) {
+		text := p.text
+		if p.extended {
 			if i == 0 {
 				charset, text = extended(text)
 			}
 			b = append(b, unpercent(text)...)
-		} else if i == 0 {
-			return decodeText(params[name])
-		} else {
-			return decodeCharset(charset, b)
+			continue
 		}
+		b = append(b, text...)
 	}
+	if len(b) > 0 {
+		return decodeExtended(charset, b)
+	}
+	return decodeText(params[name])
+}
+
+// decodeExtended decodes the value of a parameter. Encoded words in it are decoded, whatever they are doing there.
+func decodeExtended(charset string, value []byte) string {
+	if charset == "" {
+		return decodeText(string(value))
+	}
+	text := decodeCharset(charset, value)
+	if strings.Contains(text, "=?") {
+		return decodeText(text)
+	}
+	return text
+}
+
+// parameterPiece is a piece of a parameter: name*0="text", or name*0*=text, which is extended.
+type parameterPiece struct {
+	number   int
+	extended bool
+	text     string
+}
+
+// maxPieceNumber is the highest number of a piece of a parameter that is read.
+const maxPieceNumber = 9999
+
+// parameterPieces returns the pieces of a parameter in the order of their numbers.
+func parameterPieces(params map[string]string, name string) []parameterPiece {
+	var pieces []parameterPiece
+	for key, text := range params {
+		number, ok := strings.CutPrefix(key, name+"*")
+		if !ok || number == "" {
+			continue
+		}
+		p := parameterPiece{text: text}
+		number, p.extended = strings.CutSuffix(number, "*")
+		n, err := strconv.ParseUint(number, 10, 32)
+		if err != nil || n > maxPieceNumber {
+			continue
+		}
+		p.number = int(n)
+		pieces = append(pieces, p)
+	}
+	slices.SortFunc(pieces, func(x, y parameterPiece) int {
+		if n := cmp.Compare(x.number, y.number); n != 0 {
+			return n
+		}
+		return cmp.Or(strings.Compare(x.text, y.text), map[bool]int{true: 1, false: -1}[x.extended]) // "1" and "01"
+	})
+	return slices.CompactFunc(pieces, func(x, y parameterPiece) bool { return x.number == y.number })
 }
 
 // extended splits the charset'language'text of RFC 2231, section 4.
