@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"slices"
@@ -190,6 +191,9 @@ func (c *checking) trace(step dial.Step) {
 	}
 	c.end(step.Name, func(s *checkStep) {
 		s.Addresses, s.Said, s.Capabilities, s.Mechanism = step.Addresses, step.Said, step.Capabilities, step.Mechanism
+		for _, r := range step.Refused {
+			s.Refused = append(s.Refused, fmt.Sprintf("%s (%q)", r.Mechanism, r.Said))
+		}
 		switch {
 		case step.TLS != nil:
 			s.TLS, s.Warning = describeTLS(step.TLS)

@@ -39,6 +39,7 @@ type checkStep struct {
 	TLS          *checkTLS `json:"tls,omitempty"`
 	Capabilities []string  `json:"capabilities,omitempty"`
 	Mechanism    string    `json:"mechanism,omitempty"` // of SASL, or USER of POP3
+	Refused      []string  `json:"refused,omitempty"`   // the mechanisms that failed before, each with the server's words
 	Skipped      string    `json:"skipped,omitempty"`   // why the step was not tried
 	Mailboxes    int       `json:"mailboxes,omitempty"`
 	Messages     *int      `json:"messages_in_inbox,omitempty"`
@@ -159,6 +160,9 @@ func (s *checkStep) text() string {
 		return signInWays(s.Capabilities)
 	case dial.StepLogin:
 		text := "with " + s.Mechanism
+		if len(s.Refused) > 0 {
+			text += "; the server refused " + strings.Join(s.Refused, ", ")
+		}
 		if used := used(s.Capabilities); len(used) > 0 {
 			text += "; mailfs uses " + strings.Join(used, ", ")
 		}

@@ -237,6 +237,14 @@ func TestCheckSaysWhatCameOfEachStep(t *testing.T) {
 			[]string{"220 hi\r\n", "250-mail\r\n250 AUTH LOGIN\r\n"},
 			[]string{"AUTH LOGIN", "334 VXNlcm5hbWU6\r\n", base("me"), "334 UGFzc3dvcmQ6\r\n", base(goodPassword), "235 in\r\n"},
 			"221 bye\r\n"))}, 0, []string{"sign-in with LOGIN", "login", "ok", "with LOGIN", "no mail was sent"}},
+		{"imap, a mechanism that can't be done", []string{"--tls=off", "imap://me@" + listen(t, signIn(
+			[]string{"* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] hi\r\n"},
+			[]string{"AUTHENTICATE PLAIN", "TAG BAD unsupported mechanism\r\n", `LOGIN "me" "` + goodPassword + `"`, "TAG OK [CAPABILITY IMAP4rev1 QUOTA] in\r\n"},
+			"* LIST () \"/\" INBOX\r\nTAG OK\r\n", "* STATUS INBOX (MESSAGES 7)\r\nTAG OK\r\n", "TAG OK bye\r\n"))}, 0,
+			[]string{"login", "ok", `with LOGIN; the server refused PLAIN ("unsupported mechanism"); mailfs uses QUOTA`, "7 messages"}},
+		{"smtp, mechanisms that can't be done", []string{"--tls=off", "smtp://me@" + listen(t, script("220 hi\r\n",
+			"250-mail\r\n250 AUTH CRAM-MD5 PLAIN\r\n", "504 what\r\n", "500 what\r\n", "504 why\r\n", "500 what\r\n"))}, 1,
+			[]string{"login", "FAILED", `the server says "504 why"; before, to CRAM-MD5: "504 what"`}},
 		{"smtp, nobody signs in", []string{"--tls=off", "smtp://" + listen(t, smtp)}, 0,
 			[]string{"capabilities", "ok", "login", "not tried", "messages of up to 25 MiB"}},
 

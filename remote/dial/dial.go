@@ -108,7 +108,7 @@ func attempt[T any](ctx context.Context, d *Dialer, startTLS Upgrade,
 				return none, Classify(err)
 			}
 			got, err := signInWithin(ctx, context.WithValue(limited, triesKey{}, t), conn, signIn)
-			if _, again := errors.AsType[another](err); !again || limited.Err() != nil {
+			if !Another(err) || limited.Err() != nil {
 				return got, err
 			}
 		}

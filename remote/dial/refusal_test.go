@@ -126,7 +126,7 @@ func TestTheNextWayToSignInIsTriedOnlyWhereTheMechanismFailed(t *testing.T) {
 			ctx := context.WithValue(t.Context(), triesKey{}, &tries{})
 			var tried []string
 			in, err := d.SignIn(ctx, c.offer, answering(c.answers, &tried))
-			for _, again := errors.AsType[another](err); again; _, again = errors.AsType[another](err) {
+			for Another(err) {
 				tried = append(tried, "|")
 				in, err = d.SignIn(ctx, c.offer, answering(c.answers, &tried))
 			}

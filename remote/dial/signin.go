@@ -77,6 +77,12 @@ type another struct{ error }
 
 func (e another) Unwrap() error { return e.error }
 
+// Another tells whether err asks [Connect] for another connection. signIn has to return it as it is.
+func Another(err error) bool {
+	_, is := errors.AsType[another](err)
+	return is
+}
+
 // SignIn calls Password or Token, and has try sign in by the best way that the server offers. Where try returns a
 // [MechanismError], SignIn goes on with the next way; another error of try is returned as it is. ctx is the one that
 // [Connect] has given to its signIn.

@@ -35,7 +35,7 @@ func (a *Account) signIn(ctx context.Context, raw net.Conn) (*session, error) {
 		server.Step(dial.Step{Name: dial.StepCapabilities, Done: true, Capabilities: s.capabilityNames()})
 		err = a.authenticate(ctx, s)
 	}
-	if errors.Is(err, remote.ErrLost) { // nothing was going on that could be lost
+	if errors.Is(err, remote.ErrLost) && !dial.Another(err) { // nothing was going on that could be lost
 		err = fmt.Errorf("%w: %v", remote.ErrUnreachable, err)
 	}
 	if err != nil {
