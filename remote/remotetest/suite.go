@@ -50,8 +50,8 @@ const (
 	// patience is how long a test waits for what should happen at once, on a busy machine. It is the timeout of accounts
 	// as well, where a test does not wait for that.
 	patience = time.Minute
-	// soon is how long a call may take that need not wait for the server, on a busy machine.
-	soon = time.Minute
+	// soon is how long a call may take that need not wait for the server, on a busy machine: less than the timeout.
+	soon = 40 * time.Second
 )
 
 // Suite runs the tests that every protocol must pass: the promises in the comments of remote.Account. start returns a new
