@@ -6,10 +6,6 @@ package message
 import (
 	"bytes"
 	"fmt"
-	"io"
-	"mime"
-	"net/mail"
-	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -88,31 +84,6 @@ func validUTF8(s string) string {
 	}
 	return strings.ToValidUTF8(s, "\uFFFD")
 }
-
-// anyCharset reads encoded words of any charset. What they stand for is of no interest in the search for an address.
-var anyCharset = &mime.WordDecoder{CharsetReader: func(_ string, r io.Reader) (io.Reader, error) { return r, nil }}
-
-// anyAddress finds an address in a field that breaks the grammar of addresses.
-var anyAddress = regexp.MustCompile(`[^\s<>"(),:;@]+@[^\s<>"(),:;@]+`)
-
-// address returns the address, without the name, of the first mailbox in a field like From or To (RFC 5322, section 3.4),
-// or "" if there is none.
-func (h Header) address(name string) string {
-	raw, ok := h.raw(name)
-	if !ok {
-		return ""
-	}
-	if found := simpleAddress.FindStringSubmatch(raw); found != nil { // nearly all mail, and 20 times as fast
-		return validUTF8(found[1] + found[2])
-	}
-	if list, err := (&mail.AddressParser{WordDecoder: anyCharset}).ParseList(raw); err == nil && len(list) > 0 {
-		return validUTF8(list[0].Address)
-	}
-	return validUTF8(anyAddress.FindString(decodeText(raw)))
-}
-
-// simpleAddress is a field with one address and perhaps a name before it: no quotes, no comment, no second address.
-var simpleAddress = regexp.MustCompile(`^(?:[A-Za-z0-9 .'_?=*&/-]*<([A-Za-z0-9._%+=-]+@[A-Za-z0-9.-]+)>|([A-Za-z0-9._%+=-]+@[A-Za-z0-9.-]+))$`)
 
 // RawHeader returns the header of a message, at most remote.MaxHeader bytes of it, without the empty line behind it.
 func RawHeader(raw []byte) []byte {

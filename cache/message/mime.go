@@ -215,13 +215,14 @@ func splitParameters(field string) (value string, params map[string]string) {
 	value, _, _ = strings.Cut(value, "(")
 	value = strings.ToLower(strings.TrimSpace(value))
 	for rest != "" {
-		name, after, ok := strings.Cut(rest, "=")
-		if semicolon := strings.IndexByte(name, ';'); semicolon >= 0 { // a parameter without a value
-			rest = rest[semicolon+1:]
-			continue
-		}
-		if !ok {
+		i := strings.IndexAny(rest, "=;")
+		if i < 0 {
 			break
+		}
+		name, after := rest[:i], rest[i+1:]
+		if rest[i] == ';' { // a parameter without a value
+			rest = after
+			continue
 		}
 		var text string
 		if text, rest = parameterValue(strings.TrimLeft(after, " \t")); params == nil {
