@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -161,14 +162,12 @@ func (e *accountError) explainTLS() string {
 		invalid   x509.CertificateInvalidError
 		roots     x509.SystemRootsError
 		record    tls.RecordHeaderError
-		alert     tls.AlertError
 	)
 	switch err := e.err; {
 	case errors.As(err, &authority):
 		return "certificate signed by an authority this machine doesn't know; if you trust it, give it with --ca-file"
 	case errors.As(err, &hostname):
-		return "the certificate is for " + namesOf(hostname.Certificate) + ", not for " + e.server.Host +
-			"; check the host in the URL"
+		return e.explainNames(hostname.Certificate)
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired && time.Now().Before(invalid.Cert.NotBefore):
 		return fmt.Sprintf("the certificate is not valid before %s; check this machine's clock",
 			invalid.Cert.NotBefore.Format(time.DateOnly))
@@ -182,30 +181,64 @@ func (e *accountError) explainTLS() string {
 	case errors.As(err, &record):
 		return fmt.Sprintf("no TLS on this port; if the server upgrades with STARTTLS, write %s:// instead of %ss://",
 			e.server.Protocol, e.server.Protocol)
-	case errors.As(err, &alert):
-		return "the server refuses TLS: " + strings.TrimPrefix(alert.Error(), "tls: ")
-	default:
-		text := join("the connection is not safe", after(err, remote.ErrCertificate))
+	}
+	switch said := tlsError(e.err); said {
+	case "handshake failure", "insufficient security level", "server chose an unconfigured cipher suite":
+		return "the server and mailfs have no cipher in common: the server may offer only the key exchange RSA or DHE, which mailfs " +
+			"does not use; ask the server's administrator for ECDHE (TLS 1.2) or TLS 1.3"
+	case "protocol version not supported":
+		return "the server does not speak TLS 1.2 or newer, which mailfs needs; ask the server's administrator"
+	case "":
+		text := join("the connection is not safe", after(e.err, remote.ErrCertificate))
 		if !e.server.ImplicitTLS {
 			text += fmt.Sprintf(" (%ss:// speaks TLS from the first byte; --tls=off would send mail and password in the "+
 				"clear)", e.server.Protocol)
 		}
 		return text
+	default:
+		return "the server refuses TLS: " + said
 	}
 }
 
-// namesOf returns the hosts that a certificate is for.
-func namesOf(c *x509.Certificate) string {
+// tlsError returns what the server's alert says, or why crypto/tls gave the handshake up, in the words of crypto/tls without
+// its prefix; empty for another error. An alert is of a type that crypto/tls does not export.
+func tlsError(err error) string {
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "remote error" {
+		return strings.TrimPrefix(op.Err.Error(), "tls: ")
+	}
+	_, reason, _ := strings.Cut(err.Error(), "tls: server chose an ")
+	if reason != "" {
+		return "server chose an " + reason
+	}
+	if strings.Contains(err.Error(), "tls: server selected unsupported protocol version") {
+		return "protocol version not supported"
+	}
+	return ""
+}
+
+// explainNames says why a certificate is not one for the host.
+func (e *accountError) explainNames(c *x509.Certificate) string {
+	host := e.server.Host
 	names := c.DNSNames
 	for _, ip := range c.IPAddresses {
 		names = append(names, ip.String())
 	}
+	ask := "; ask the server's administrator for one that names " + host
 	switch {
 	case len(names) == 0 && c.Subject.CommonName != "":
-		return c.Subject.CommonName + " (and names no host)"
+		return fmt.Sprintf("the certificate names no host: %q stands only in its subject, which no longer counts", c.Subject.CommonName) + ask
 	case len(names) == 0:
-		return "no host"
-	case len(names) > 5:
+		return "the certificate names no host" + ask
+	case slices.ContainsFunc(names, func(name string) bool { return strings.EqualFold(name, host) }):
+		return fmt.Sprintf("the certificate has %s as the name of a host, not as an address; write a name into the URL, or ask the "+
+			"server's administrator for one with the address", host)
+	}
+	return "the certificate is for " + namesOf(names) + ", not for " + host + "; check the host in the URL"
+}
+
+// namesOf lists the hosts that a certificate is for.
+func namesOf(names []string) string {
+	if len(names) > 5 {
 		return strings.Join(names[:5], ", ") + " and others"
 	}
 	return strings.Join(names, ", ")

@@ -93,6 +93,25 @@ func speakTLS(c tls.Certificate) func(net.Conn) {
 	}
 }
 
+// failingLine connects to an account, which must fail, and returns the line that says why, and the address of the server.
+func failingLine(t *testing.T, a config.Account) (text, address string) {
+	t.Helper()
+	server, err := dial.ParseURL(a.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.User, a.Connections = server.User, 1
+	if a.Timeout == 0 {
+		a.Timeout = config.Duration(20 * time.Second)
+	}
+	opened := open(&a, dial.New(secret.Server(&a)), slog.New(slog.DiscardHandler))
+	defer opened.Close()
+	if err = opened.Connect(context.Background()); err == nil {
+		t.Fatal("it connects")
+	}
+	return line(failed(&a, err)), server.Address()
+}
+
 func TestAFailedConnectionIsExplainedInOneLine(t *testing.T) {
 	const able = "* OK [CAPABILITY IMAP4rev1] hi\r\n"
 	now, hour := time.Now(), time.Hour
@@ -150,23 +169,8 @@ func TestAFailedConnectionIsExplainedInOneLine(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			a := c.account
-			server, err := dial.ParseURL(a.URL)
-			if err != nil {
-				t.Fatal(err)
-			}
-			a.User, a.Connections = server.User, 1
-			if a.Timeout == 0 {
-				a.Timeout = config.Duration(20 * time.Second)
-			}
-			opened := open(&a, dial.New(secret.Server(&a)), slog.New(slog.DiscardHandler))
-			defer opened.Close()
-			err = opened.Connect(context.Background())
-			if err == nil {
-				t.Fatal("it connects")
-			}
-			got := line(failed(&a, err))
-			if want := server.Address() + ": " + c.want; !strings.HasPrefix(got, want) {
+			got, address := failingLine(t, c.account)
+			if want := address + ": " + c.want; !strings.HasPrefix(got, want) {
 				t.Errorf("the line is\n%s\nwant\n%s", got, want)
 			}
 			if strings.Contains(got, "hunter2") {
