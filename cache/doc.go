@@ -10,7 +10,7 @@
 //   - Every wait ends: when the caller's context does, or when the server was silent for Options.Timeout.
 //   - Where the server can't be reached, what is known is the answer. "Can't be had now" is never kept as "is not there".
 //   - A message or a listing that a caller was given is on disk, where there is a store: it is there after kill -9.
-//   - The memory of a message is used again only when nobody can read from it any more (lease.go).
+//   - The memory of a message is used again only when nobody can read from it any more (package lease).
 //
 // # How things go
 //

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/mailfs/mailfs/cache/lease"
 	"github.com/mailfs/mailfs/cache/wait"
 	"github.com/mailfs/mailfs/cache/walk"
 	"github.com/mailfs/mailfs/remote"
@@ -27,7 +28,7 @@ func (m *Mailbox) Bytes(ctx context.Context, ref Ref, off int64, n int) (data []
 			return data, func() {}, err
 		}
 	}
-	body, f, err := m.get(ctx, bodyKey{mailbox: m, ref: ref}, leaseBorrow)
+	body, f, err := m.get(ctx, bodyKey{mailbox: m, ref: ref}, lease.Borrow)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -74,14 +75,14 @@ func (m *Mailbox) Header(ctx context.Context, ref Ref) ([]byte, error) {
 
 // getToKeep is get for a caller that may hold the bytes for good.
 func (m *Mailbox) getToKeep(ctx context.Context, key bodyKey) ([]byte, error) {
-	body, _, err := m.get(ctx, key, leaseRetain)
+	body, _, err := m.get(ctx, key, lease.Retain)
 	return body, err
 }
 
 // get returns a body or a header from memory, from disk or from the server, and the fetch that brought it; nil if it was in
-// memory. how is leaseBorrow for a caller that will release that fetch, leaseRetain for one that won't. A fetch ahead of the
+// memory. how is lease.Borrow for a caller that will release that fetch, lease.Retain for one that won't. A fetch ahead of the
 // reader may have lost its connection before the reader came, which is no news to the reader: get asks once more then.
-func (m *Mailbox) get(ctx context.Context, key bodyKey, how leaseEvent) ([]byte, *fetch, error) {
+func (m *Mailbox) get(ctx context.Context, key bodyKey, how lease.Event) ([]byte, *fetch, error) {
 	for again := false; ; again = true {
 		body, f := m.getOrStart(key, how)
 		if f == nil {
@@ -91,7 +92,7 @@ func (m *Mailbox) get(ctx context.Context, key bodyKey, how leaseEvent) ([]byte,
 		if err == nil {
 			return f.Body, f, nil
 		}
-		if how == leaseBorrow {
+		if how == lease.Borrow {
 			m.inflight.release(key, f)
 		}
 		if again || f.place == 0 || !wait.Away(err) || errors.Is(err, remote.ErrTimeout) {
@@ -102,7 +103,7 @@ func (m *Mailbox) get(ctx context.Context, key bodyKey, how leaseEvent) ([]byte,
 
 // getOrStart returns a body or a header that is in memory, or else the fetch that brings it, which is started if it is not
 // under way. how is as for get.
-func (m *Mailbox) getOrStart(key bodyKey, how leaseEvent) ([]byte, *fetch) {
+func (m *Mailbox) getOrStart(key bodyKey, how lease.Event) ([]byte, *fetch) {
 	if body, ok := m.account.bodies.Get(key); ok {
 		m.account.reads.fromMemory.Add(1)
 		return body, nil
@@ -145,7 +146,7 @@ func (m *Mailbox) fetchAloneLocked(key bodyKey, f *fetch) {
 		return
 	}
 	i.fetchedAlone = time.Now()
-	i.leaseLocked(key, f, leaseRetain, nil) // by the cache in memory
+	i.leaseLocked(key, f, lease.Retain, nil) // by the cache in memory
 	a := m.account
 	a.tasks.Run(func(ctx context.Context) {
 		asking, cancel := context.WithCancel(ctx)

@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/mailfs/mailfs/cache/lease"
 	"github.com/mailfs/mailfs/cache/wait"
 	"github.com/mailfs/mailfs/remote"
 	"github.com/mailfs/mailfs/remote/buffer"
@@ -18,7 +19,7 @@ type fetch struct {
 	place int64 // inflight.aheadAsked just after this message was asked for
 	push  bool  // the message is to be pushed to the kernel, see [Pushed]
 
-	lease lease // of Result.Body; guarded by inflight.mu
+	lease lease.Lease // of Result.Body; guarded by inflight.mu
 }
 
 // inflight are the fetches of a mailbox that are under way.
@@ -54,7 +55,7 @@ func (i *inflight) missingLocked(key bodyKey) bool {
 func (i *inflight) attachLocked(key bodyKey) *fetch {
 	f := i.fetches[key]
 	if f != nil {
-		i.leaseLocked(key, f, leaseRetain, nil)
+		i.leaseLocked(key, f, lease.Retain, nil)
 	}
 	return f
 }
@@ -62,9 +63,9 @@ func (i *inflight) attachLocked(key bodyKey) *fetch {
 // finish ends a fetch, with what it brought or with an error, for all that wait. The body is added to memory before the fetch
 // leaves inflight, so that it is found in one of the two.
 func (i *inflight) finish(key bodyKey, f *fetch, body []byte, err error) {
-	end := leaseKept
+	end := lease.Kept
 	if err != nil {
-		end = leaseFailed
+		end = lease.Failed
 	}
 	i.mu.Lock()
 	i.leaseLocked(key, f, end, body)
@@ -84,9 +85,9 @@ func (i *inflight) came(f *fetch) {
 
 // endFetch ends a finished fetch whose body was to be pushed. pushed: the kernel has the body.
 func (i *inflight) endFetch(key bodyKey, f *fetch, pushed bool) {
-	end := leaseKept
+	end := lease.Kept
 	if pushed {
-		end = leasePushed
+		end = lease.Pushed
 	}
 	i.bodies.ahead.Add(-f.ahead)
 	i.mu.Lock()
@@ -99,13 +100,13 @@ func (i *inflight) endFetch(key bodyKey, f *fetch, pushed bool) {
 func (i *inflight) wanted(f *fetch) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	return f.lease.wanted()
+	return f.lease.Wanted()
 }
 
 // failLocked ends fetches that were not sent.
 func (i *inflight) failLocked(fetches map[bodyKey]*fetch, err error) {
 	for key, f := range fetches {
-		i.leaseLocked(key, f, leaseFailed, nil)
+		i.leaseLocked(key, f, lease.Failed, nil)
 		delete(i.fetches, key)
 		f.Finish(nil, err)
 	}
@@ -115,16 +116,16 @@ func (i *inflight) failLocked(fetches map[bodyKey]*fetch, err error) {
 func (i *inflight) release(key bodyKey, f *fetch) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.leaseLocked(key, f, leaseRelease, nil)
+	i.leaseLocked(key, f, lease.Release, nil)
 }
 
 // leaseLocked notes an event in the lease of a fetch, and does what is to be done with the bytes. body is what the fetch
 // brought where it ends with this event, and nil else.
-func (i *inflight) leaseLocked(key bodyKey, f *fetch, e leaseEvent, body []byte) {
-	switch f.lease.next(e) {
-	case leaseAdd:
+func (i *inflight) leaseLocked(key bodyKey, f *fetch, e lease.Event, body []byte) {
+	switch f.lease.Next(e) {
+	case lease.Add:
 		i.bodies.Add(key, body)
-	case leaseRecycle:
+	case lease.Recycle:
 		buffer.Put(f.Body)
 	}
 }

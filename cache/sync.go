@@ -8,6 +8,7 @@ import (
 	"github.com/mailfs/mailfs/cache/disk"
 	"github.com/mailfs/mailfs/cache/message"
 	"github.com/mailfs/mailfs/cache/table"
+	"github.com/mailfs/mailfs/cache/walk"
 	"github.com/mailfs/mailfs/remote"
 )
 
@@ -17,28 +18,7 @@ type syncs struct {
 	version  remote.Version           // of the mailbox, as of the last synchronisation that succeeded
 	draft    *table.Draft             // what one that was interrupted had listed so far; nil if none was
 	progress atomic.Pointer[progress] // of the one that runs; nil while none does
-
-	// When messages that are incomplete are listed again, and how long after that the next time.
-	relistAt    time.Time
-	relistAfter time.Duration
-}
-
-// maxRelist is the longest time between two attempts to list messages that the server does not tell all of.
-const maxRelist = time.Hour
-
-// relist returns what of the messages that a synchronisation knows it is to tell the server: those that are to be listed
-// again are left out, once in a while.
-func (s *syncs) relist(known, incomplete *remote.UIDSet, refresh time.Duration) *remote.UIDSet {
-	if incomplete.Len() == 0 {
-		s.relistAt, s.relistAfter = time.Time{}, 0
-		return known
-	}
-	if time.Now().Before(s.relistAt) {
-		return known
-	}
-	s.relistAfter = min(max(2*s.relistAfter, refresh), maxRelist)
-	s.relistAt = time.Now().Add(s.relistAfter)
-	return known.Minus(incomplete)
+	relist   walk.Relist              // when messages that are incomplete are listed again
 }
 
 // progress tells how far a synchronisation is.
@@ -65,7 +45,7 @@ func (m *Mailbox) sync(ctx context.Context, now remote.Version) (*Table, error) 
 	if store := m.account.store; store != nil {
 		headers = store.HeaderWriter(m.name, m.account.tasks.Run)
 	}
-	known := m.syncs.relist(d.Known(), old.Incomplete(), m.account.options.Refresh)
+	known := m.syncs.relist.Known(d.Known(), old.Incomplete(), m.account.options.Refresh)
 	named := func(msg *remote.Message) (string, time.Time) { return message.Name(msg, m.role) }
 	version, err := m.account.remote.Sync(ctx, m.name, since, now, known, func(delta remote.Delta) error {
 		p.done.Add(int64(len(delta.Messages)))

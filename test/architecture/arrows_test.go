@@ -31,8 +31,9 @@ var arrows = map[string][]string{
 
 	"fs": {"cache", "cache/message", "remote"},
 
-	"cache":         {"cache/disk", "cache/memory", "cache/wait", "cache/walk", "cache/table", "cache/message", "remote", "remote/buffer"},
+	"cache":         {"cache/disk", "cache/lease", "cache/memory", "cache/wait", "cache/walk", "cache/table", "cache/message", "remote", "remote/buffer"},
 	"cache/disk":    {"cache/table", "remote"},
+	"cache/lease":   {},
 	"cache/memory":  {},
 	"cache/wait":    {"remote"},
 	"cache/walk":    {"cache/table", "remote"},
