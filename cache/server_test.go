@@ -149,7 +149,7 @@ func (s *server) open(o cache.Options, ao cache.AccountOptions) (*cache.Cache, *
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	url.InTheClear, url.Timeout = true, 5*time.Second
+	url.InTheClear, url.Timeout = true, 5*time.Minute
 	url.Password = func(context.Context) (string, error) { return "secret", nil }
 	o.Timeout = url.Timeout
 	if o.Memory == 0 {

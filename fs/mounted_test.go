@@ -76,7 +76,7 @@ func mountFor(t testing.TB, refresh time.Duration, accounts map[string]*syntheti
 // mountWith is mountFor with options of the accounts.
 func mountWith(t testing.TB, refresh time.Duration, accounts map[string]*synthetic, o cache.AccountOptions) *mounted {
 	t.Helper()
-	c := cache.New(cache.Options{Memory: 64 << 20, Disk: 1 << 30, Refresh: refresh, Timeout: 30 * time.Second})
+	c := cache.New(cache.Options{Memory: 64 << 20, Disk: 1 << 30, Refresh: refresh, Timeout: 5 * time.Minute})
 	var list []*cache.Account
 	for _, name := range slices.Sorted(maps.Keys(accounts)) {
 		a, err := c.Account(name, accounts[name], o)

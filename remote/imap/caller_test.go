@@ -32,7 +32,7 @@ func address(t *testing.T, l net.Listener) dial.Server {
 	t.Helper()
 	tcp := l.Addr().(*net.TCPAddr)
 	return dial.Server{Protocol: "imap", Host: tcp.IP.String(), Port: tcp.Port, User: testUser, InTheClear: true,
-		Timeout:  30 * time.Second,
+		Timeout:  5 * time.Minute, // far above what the tests wait for anything
 		Password: func(context.Context) (string, error) { return testPassword, nil }}
 }
 

@@ -21,7 +21,7 @@ func TestEveryWaitForASilentServerEnds(t *testing.T) {
 		t.Helper()
 		begun := time.Now()
 		wantError(t, do(), remote.ErrTimeout)
-		if d := time.Since(begun); d > 25*time.Second { // the default of the tests is 30 s
+		if d := time.Since(begun); d > time.Minute { // far below the default of the tests
 			t.Fatalf("it took %v", d)
 		}
 	}
