@@ -53,11 +53,7 @@ func partName(p *remote.Part, name string) string {
 	if safe := safeName(name); safe != "" {
 		return safe
 	}
-	ext := extensions[p.Type]
-	if ext == "" {
-		ext = ".bin"
-	}
-	return "part-" + p.Number + ext
+	return "part-" + p.Number + extensionOf(p.Type)
 }
 
 // Verbatim tells whether the file holds the very bytes that the part has in the message.

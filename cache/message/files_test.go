@@ -25,3 +25,25 @@ func TestManyEqualNamesAreMadeUnique(t *testing.T) {
 		t.Errorf("the last is called %s", last)
 	}
 }
+
+func TestAPartWithoutANameHasTheExtensionOfItsType(t *testing.T) {
+	for mediaType, want := range map[string]string{
+		"application/postscript": ".ps", "application/pdf": ".pdf", "image/jpeg": ".jpg", "image/avif": ".avif", "image/x-foo": ".foo",
+		"application/vnd.openxmlformats-officedocument.wordprocessingml.document": ".docx", "application/octet-stream": ".bin",
+		"application/x-unheard-of": ".bin", "application/foo": ".bin", "text/x-unheard-of": ".txt", "text/enriched": ".txt", "message/partial": ".txt",
+		"message/feedback-report": ".txt", "application/foo+xml": ".xml", "application/vnd.foo+json": ".json", "video/x-msvideo": ".avi",
+		"audio/x-wav": ".wav", "image/../x": ".bin", "image/": ".bin", "": ".bin", "x": ".bin", "application/zip": ".zip", "message/rfc822": ".eml",
+		"image/vnd.fastbidsheet": ".bin", "message/delivery-status": ".txt",
+		// These were in the table of the first version.
+		"application/rtf": ".rtf", "application/ms-tnef": ".dat", "application/pgp-encrypted": ".txt", "text/x-diff": ".diff",
+		"application/pkcs7-mime": ".p7m", "application/x-pkcs7-signature": ".p7s", "image/tiff": ".tiff", "video/quicktime": ".mov",
+	} {
+		root := &remote.Part{Type: mediaType, Disposition: "attachment"}
+		if err := root.Enumerate(); err != nil {
+			t.Fatal(err)
+		}
+		if name := Files(root)[1].Name; name != "part-1"+want {
+			t.Errorf("%s: %s, want %s", mediaType, name, want)
+		}
+	}
+}
