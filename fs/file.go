@@ -45,16 +45,16 @@ func (f *file) kernelHas(size int64) bool {
 // invalidateIfChanged has the kernel ask for the attributes if it holds another size. When it returns, the kernel has
 // forgotten that size. The mutex is held meanwhile so that a second caller waits for the first.
 //
+// Where the kernel opens files without asking, and holds a larger size, nothing is done: a read may be under way. Its short
+// answer makes the kernel cut the size, but only if the attributes were not invalidated since the read began. Else the
+// kernel fills up with zeros what is missing.
+//
 // A handler may call it, also while the kernel waits for an answer about the same file: to forget attributes, the kernel
 // only takes the lock of the inode's fields.
 func (f *file) invalidateIfChanged(size int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.invalidateIfChangedLocked(size)
-}
-
-func (f *file) invalidateIfChangedLocked(size int64) {
-	if f.kernelSize == noSize || f.kernelSize == size {
+	if f.kernelSize == noSize || f.kernelSize == size || size < f.kernelSize && f.fsys.noOpen.Load() {
 		return
 	}
 	f.kernelSize = noSize

@@ -117,19 +117,6 @@ func (m *message) bytes(ctx context.Context, off int64, n int) ([]byte, func(), 
 	return data, release, nil
 }
 
-// invalidateIfChanged does what file.invalidateIfChanged does, with one exception: where the kernel opens files without
-// asking, and holds a larger size, it does nothing. A read may be under way. Its short answer makes the kernel cut the
-// size, but only if the attributes were not invalidated since the read began: else the kernel fills up with zeros what is
-// missing.
-func (m *message) invalidateIfChanged(size int64) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if size < m.kernelSize && m.fsys.noOpen.Load() {
-		return
-	}
-	m.invalidateIfChangedLocked(size)
-}
-
 func (m *message) errno(doing string, err error) syscall.Errno {
 	e := openErrno(err)
 	if e == syscall.EIO {
