@@ -244,7 +244,7 @@ func TestCheckSaysWhatCameOfEachStep(t *testing.T) {
 			[]string{"login", "ok", `with LOGIN; the server refused PLAIN ("unsupported mechanism"); mailfs uses QUOTA`, "7 messages"}},
 		{"smtp, mechanisms that can't be done", []string{"--tls=off", "smtp://me@" + listen(t, script("220 hi\r\n",
 			"250-mail\r\n250 AUTH CRAM-MD5 PLAIN\r\n", "504 what\r\n", "500 what\r\n", "504 why\r\n", "500 what\r\n"))}, 1,
-			[]string{"login", "FAILED", `the server says "504 why"; before, to CRAM-MD5: "504 what"`}},
+			[]string{"login", "FAILED", `login refused for "me": the server can't carry out CRAM-MD5 ("504 what"), PLAIN ("504 why")`}},
 		{"smtp, nobody signs in", []string{"--tls=off", "smtp://" + listen(t, smtp)}, 0,
 			[]string{"capabilities", "ok", "login", "not tried", "messages of up to 25 MiB"}},
 

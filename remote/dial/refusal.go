@@ -23,10 +23,12 @@ type MechanismError struct {
 func (e *MechanismError) Error() string { return e.Err.Error() }
 func (e *MechanismError) Unwrap() error { return e.Err }
 
-// Unable returns the error for a server that refuses the mechanism in the words of said. certain: not the password.
+// Unable returns the error for a server that refuses the mechanism in the words of said. certain says that the server has not
+// looked at the password.
 func (in *SignIn) Unable(said string, certain bool) error {
 	said = remote.Shorten(in.Redact(said))
-	return &MechanismError{Said: said, Err: fmt.Errorf("%w: the server says %q", remote.ErrLogin, said), Certain: certain}
+	return &MechanismError{Said: said, Err: fmt.Errorf("%w: the server says %q", remote.ErrLogin, said),
+		Certain: certain || !in.proofGiven()}
 }
 
 // Nonsense returns the error for a challenge that is none of the mechanism. ended: the connection can't be used for another

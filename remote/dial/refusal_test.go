@@ -74,7 +74,7 @@ func TestTheNextWayToSignInIsTriedOnlyWhereTheMechanismFailed(t *testing.T) {
 		{"the command can't be done", Server{Host: host}, Offer{Own: "LOGIN"}, all, answers{"LOGIN": "ok", "": "cannot"},
 			"PLAIN SCRAM-SHA-256 SCRAM-SHA-1 COMMAND LOGIN!", nil, ""},
 		{"nothing can be done", Server{Host: host}, Offer{Own: "LOGIN"}, all, answers{"": "cannot"},
-			"PLAIN SCRAM-SHA-256 SCRAM-SHA-1 COMMAND LOGIN CRAM-MD5", remote.ErrLogin, `before, to SCRAM-SHA-256: "no such mechanism"`},
+			"PLAIN SCRAM-SHA-256 SCRAM-SHA-1 COMMAND LOGIN CRAM-MD5", remote.ErrLogin, `the server can't carry out PLAIN ("no such mechanism"), SCRAM-SHA-256 ("`},
 		{"a wrong password", Server{Host: host}, Offer{Own: "LOGIN"}, all, answers{"": "refused"}, "PLAIN!", remote.ErrLogin, "refused"},
 		{"a wrong password behind a mechanism that can't be done", Server{Host: host}, Offer{Own: "LOGIN"}, all,
 			answers{"PLAIN": "cannot", "": "refused"}, "PLAIN SCRAM-SHA-256!", remote.ErrLogin, "refused"},
@@ -101,11 +101,11 @@ func TestTheNextWayToSignInIsTriedOnlyWhereTheMechanismFailed(t *testing.T) {
 			answers{"PLAIN": "cannot", "": "lost"}, "PLAIN COMMAND! | COMMAND!", remote.ErrUnreachable, ""},
 
 		{"in the clear", Server{Host: host, InTheClear: true}, Offer{Own: "LOGIN"}, all, answers{"": "cannot"},
-			"SCRAM-SHA-256 SCRAM-SHA-1 CRAM-MD5", remote.ErrLogin, "without TLS mailfs does not show the password"},
+			"SCRAM-SHA-256 SCRAM-SHA-1 CRAM-MD5", remote.ErrLogin, "without TLS mailfs does not send the password"},
 		{"in the clear, the connection is cut", Server{Host: host, InTheClear: true}, Offer{Own: "USER"}, "SCRAM-SHA-256 PLAIN",
-			answers{"": "cut"}, "SCRAM-SHA-256", remote.ErrUnreachable, "without TLS mailfs does not show the password"},
+			answers{"": "cut"}, "SCRAM-SHA-256", remote.ErrUnreachable, "without TLS mailfs does not send the password"},
 		{"in the clear, and the command was not announced", Server{Host: host, InTheClear: true}, Offer{Own: "USER", OwnUnannounced: true},
-			"CRAM-MD5", answers{"": "cannot"}, "CRAM-MD5", remote.ErrLogin, "without TLS mailfs does not show the password"},
+			"CRAM-MD5", answers{"": "cannot"}, "CRAM-MD5", remote.ErrLogin, "without TLS mailfs does not send the password"},
 		{"in the clear, nothing that hides the password", Server{Host: host, InTheClear: true}, Offer{Own: "LOGIN"}, "PLAIN LOGIN",
 			answers{"LOGIN": "ok", "": "cannot"}, "PLAIN COMMAND LOGIN!", nil, ""},
 		{"in the clear, on this machine", Server{Host: "127.0.0.1", InTheClear: true}, Offer{Own: "LOGIN"}, all,
@@ -232,6 +232,60 @@ func TestTheWordsOfARefusalTellWhatIsRefused(t *testing.T) {
 		if about, certain := in.AboutMechanism(c.said); about != c.about || certain != c.certain {
 			t.Errorf("%q to %q is about the mechanism: %v, certain: %v", c.said, c.mechanism, about, certain)
 		}
+	}
+}
+
+// A server says what it finds wrong in a challenge, too (RFC 5802, section 7).
+func TestAnErrorInSCRAMIsOneOfTheMechanismOrOfThePassword(t *testing.T) {
+	for challenge, mechanism := range map[string]bool{
+		"e=invalid-proof": false, "e=unknown-user": false, "e=something-new": false, "v=AAAA": false,
+		"e=extensions-not-supported": true, "e=invalid-encoding": true, "nonsense": true, "": true,
+	} {
+		for _, proof := range []bool{false, true} {
+			in, err := firstWay(t, Server{User: "tim", Password: token}, "SCRAM-SHA-256", "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, first, _ := in.Client.Start()
+			if proof {
+				_, nonce, _ := strings.Cut(string(first), "r=")
+				if _, err := in.Client.Next([]byte("r=" + nonce + "x,s=c2FsdA==,i=4096")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if in.proofGiven() != proof {
+				t.Errorf("a proof was given: %v", in.proofGiven())
+			}
+			_, err = in.Client.Next([]byte(challenge))
+			if err == nil || !in.Failed() {
+				t.Fatalf("%q: it goes on", challenge)
+			}
+			_, is := errors.AsType[*MechanismError](in.Nonsense(err, false))
+			if is != mechanism || errors.Is(in.Nonsense(err, false), remote.ErrLogin) == mechanism {
+				t.Errorf("%q, with a proof: %v: %v", challenge, proof, in.Nonsense(err, false))
+			}
+		}
+	}
+}
+
+func TestAnotherPasswordIsTriedWithTheMechanismThatTheFirstFailedWith(t *testing.T) {
+	s := listen(t, func(conn net.Conn) { io.Copy(io.Discard, conn) })
+	secret := "old"
+	s.InTheClear, s.Token = true, func(context.Context) (string, error) { return secret, nil }
+	s.Refused = func() bool { secret = "new"; return true }
+	d := New(s)
+	var said []string
+	_, err := Connect(t.Context(), d, nil, func(ctx context.Context, conn net.Conn) (*SignIn, error) {
+		defer conn.Close()
+		return d.SignIn(ctx, Offer{Mechanisms: []string{"XOAUTH2"}}, func(in *SignIn) error {
+			if said = append(said, in.Secret); in.Secret == "new" {
+				return nil
+			}
+			return in.Unable("AUTHENTICATE failed.", false) // Exchange, when a token has expired
+		})
+	})
+	if err != nil || !slices.Equal(said, []string{"old", "new"}) {
+		t.Errorf("%v, %q", err, said)
 	}
 }
 

@@ -131,10 +131,9 @@ func (d *Dialer) SignIn(ctx context.Context, o Offer, try func(*SignIn) error) (
 		if t.failed = append(t.failed, w); in.proofGiven() && !no.Certain {
 			t.proofs++
 		}
-		before := t.refused
 		t.refused = append(t.refused, Refused{w.mechanism, no.Said})
 		if ways = t.left(ways[1:]); len(ways) == 0 {
-			return nil, noWayLeft(no, before, withheld)
+			return nil, noWayLeft(no, t.refused, withheld)
 		}
 		if no.Ended {
 			return nil, another{no}
@@ -248,16 +247,23 @@ func (s *Server) noWay(o Offer) error {
 	return fmt.Errorf("%w: the server takes no sign-in with %s here, it offers %s", remote.ErrLogin, what, offers)
 }
 
-// noWayLeft is the error where the last mechanism failed as well as those before.
-func noWayLeft(last *MechanismError, before []Refused, withheld bool) error {
-	var earlier, rest string
-	for _, r := range before {
-		earlier += fmt.Sprintf("; before, to %s: %q", r.Mechanism, r.Said)
+// noWayLeft is the error where the last mechanism has failed. refused are all that have.
+func noWayLeft(last *MechanismError, refused []Refused, withheld bool) error {
+	err := last.Err
+	var all []string
+	for _, r := range refused {
+		all = append(all, fmt.Sprintf("%s (%q)", r.Mechanism, r.Said))
+	}
+	switch others := all[:len(all)-1]; {
+	case errors.Is(err, remote.ErrLogin) && (last.Certain || withheld):
+		err = fmt.Errorf("%w: the server can't carry out %s", remote.ErrLogin, strings.Join(all, ", "))
+	case len(others) > 0:
+		err = fmt.Errorf("%w, and before that could not carry out %s", err, strings.Join(others, ", "))
 	}
 	if withheld {
-		rest = "; without TLS mailfs does not show the password to a server that offers to do without it"
+		return fmt.Errorf("%w; without TLS mailfs does not send the password to a server that offers to do without it", err)
 	}
-	return fmt.Errorf("%w%s%s", last.Err, earlier, rest)
+	return err
 }
 
 // Redact replaces the password and the token in a server's answer: some servers repeat the command that they refuse.

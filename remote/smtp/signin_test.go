@@ -40,7 +40,7 @@ func TestAMechanismThatTheServerCannotCarryOutLeadsToTheNext(t *testing.T) {
 		{"SCRAM, a server that proves nothing", "SCRAM-SHA-256 PLAIN", replies{"SCRAM-SHA-256": {"235 in"}}, "SCRAM-SHA-256", 1, remote.ErrLogin,
 			"has not shown that it knows the password"},
 		{"nothing left", "CRAM-MD5 PLAIN", replies{"CRAM-MD5": {"500 what"}, "PLAIN": {"502 what"}}, "CRAM-MD5 PLAIN", 1, remote.ErrLogin,
-			`"502 what"; before, to CRAM-MD5: "500 what"`},
+			`the server can't carry out CRAM-MD5 ("500 what"), PLAIN ("502 what")`},
 		{"a wrong password", "PLAIN LOGIN", replies{"PLAIN": {"535 5.7.8 authentication failed"}}, "PLAIN", 1, remote.ErrLogin, "535 authentication failed"},
 		{"not now", "PLAIN LOGIN", replies{"PLAIN": {"454 4.7.0 mechanism unavailable"}}, "PLAIN", 1, remote.ErrUnreachable, "454"},
 	} {

@@ -82,8 +82,10 @@ func prove(c *client.Client, in *dial.SignIn) error {
 		no.Message = in.Redact(no.Message)
 		about, certain := in.AboutMechanism(no.Message)
 		switch no.Code {
-		case 500, 501, 502, 503, 504: // RFC 5321, section 4.2.4; RFC 4954, section 4
-			return in.Unable(fmt.Sprintf("%d %s", no.Code, no.Message), certain)
+		case 500, 502, 504: // RFC 5321, section 4.2.4; RFC 4954, section 4
+			about, certain = true, true
+		case 501, 503:
+			about = true
 		}
 		if about && no.Code/100 == 5 {
 			return in.Unable(fmt.Sprintf("%d %s", no.Code, no.Message), certain)
