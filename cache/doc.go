@@ -1,7 +1,7 @@
 // Package cache is what mailfs knows of mail accounts: the mailboxes, the listing of each, and messages. It answers from what
 // it has, or asks package remote and keeps the answer. It is coordination: who asks, who waits, and what is fetched. What
 // needs none of that lies below it: what a message says (message), listings as values (table), what outlives the process
-// (disk), what is in memory (memory), waiting (wait), and how far to read ahead (walk).
+// (disk), what is in memory (memory), who may read a body (lease), waiting (wait), and how far to read ahead (walk).
 //
 // It promises:
 //   - The bytes of a message never change: a reader gets all of them as the server has them, or an error.

@@ -2,8 +2,9 @@
 // and nothing else: package cache does what it says.
 package lease
 
-// Lease says who may read the bytes that a fetch brings. Its zero value is open; the caller guards it by a lock. Bodies come in buffers of package buffer: one that was pushed to the kernel and that nobody reads any more
-// goes back there (buffer.Put) and is overwritten by the next message; any other belongs to the garbage collector.
+// Lease says who may read the bytes that a fetch brings. Its zero value is open; the caller guards it by a lock. Bodies come in
+// buffers of package buffer: one that was pushed to the kernel and that nobody reads any more goes back there (buffer.Put) and
+// is overwritten by the next message; any other belongs to the garbage collector.
 //
 // What becomes of a lease, by state and event. In brackets is what the caller of Next has to do; "-" changes nothing.
 //
