@@ -247,7 +247,7 @@ func TestTheNewestMessagesArePrefetchedWhileThereIsRoom(t *testing.T) {
 	for uid := remote.UID(1); uid <= 100; uid++ {
 		d.Add(&remote.Message{UID: uid, Size: BatchBytes / 4}, aDayEach)
 	}
-	table, _ := d.Finish(now)
+	listing, _ := d.Finish(now)
 	for _, c := range []struct {
 		prefetch Prefetch
 		room     int // batches for which there is room
@@ -257,8 +257,8 @@ func TestTheNewestMessagesArePrefetchedWhileThereIsRoom(t *testing.T) {
 		{PrefetchRecent, 100, "[100 99 98 97] [95 94 93 92] [91 90 89 88] [87 86 85 84] [83 82 81 80] [79 78 77 76] [75 74 73 72] [71 70]"},
 	} {
 		var got []string
-		onDisk := func(r tableRef) bool { return r.UID == 96 }
-		for batch := range c.prefetch.Batches(table, now, onDisk, func(int64) bool { return len(got) < c.room }) {
+		onDisk := func(r table.Ref) bool { return r.UID == 96 }
+		for batch := range c.prefetch.Batches(listing, now, onDisk, func(int64) bool { return len(got) < c.room }) {
 			got = append(got, fmt.Sprint(batch))
 		}
 		if strings.Join(got, " ") != c.want {
@@ -266,5 +266,3 @@ func TestTheNewestMessagesArePrefetchedWhileThereIsRoom(t *testing.T) {
 		}
 	}
 }
-
-type tableRef = table.Ref
