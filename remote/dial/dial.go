@@ -115,7 +115,7 @@ func attempt[T any](ctx context.Context, d *Dialer, startTLS Upgrade,
 	}
 	got, err := try()
 	if errors.Is(err, remote.ErrLogin) && limited.Err() == nil && d.Server.Refused != nil && d.Server.Refused() {
-		*t = tries{} // what failed may have failed over the password
+		*t = tries{hides: t.hides} // what failed may have failed over the password
 		got, err = try()
 	}
 	if err != nil {

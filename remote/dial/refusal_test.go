@@ -235,6 +235,21 @@ func TestTheWordsOfARefusalTellWhatIsRefused(t *testing.T) {
 	}
 }
 
+// An attacker in between can cut the connection, and offer something else on the next one.
+func TestAPasswordThatWasHiddenOnOneConnectionIsNotShownOnTheNext(t *testing.T) {
+	d := New(Server{Host: "mail.example.org", InTheClear: true, Password: token})
+	ctx := context.WithValue(t.Context(), triesKey{}, &tries{})
+	var tried []string
+	_, err := d.SignIn(ctx, Offer{Mechanisms: []string{"SCRAM-SHA-1", "CRAM-MD5"}}, answering(map[string]string{"": "cut"}, &tried))
+	if !Another(err) {
+		t.Fatalf("it does not want another connection: %v", err)
+	}
+	_, err = d.SignIn(ctx, Offer{Mechanisms: []string{"PLAIN"}, Own: "LOGIN"}, answering(map[string]string{"": "ok"}, &tried))
+	if !errors.Is(err, remote.ErrLogin) || !strings.Contains(err.Error(), "without TLS") || len(tried) != 1 {
+		t.Errorf("%v, tried %q", err, tried)
+	}
+}
+
 // A server says what it finds wrong in a challenge, too (RFC 5802, section 7).
 func TestAnErrorInSCRAMIsOneOfTheMechanismOrOfThePassword(t *testing.T) {
 	for challenge, mechanism := range map[string]bool{

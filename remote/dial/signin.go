@@ -66,7 +66,8 @@ type tries struct {
 	secret  string // the password or the token
 	failed  []way  // the server could not carry them out
 	refused []Refused
-	proofs  int // of the mechanisms in failed, those by which the server can have found the password wrong
+	proofs  int  // of the mechanisms in failed, those by which the server can have found the password wrong
+	hides   bool // the server has offered a mechanism that does not show the password
 }
 
 // triesKey is the key of the *tries in the context that Connect gives to signIn.
@@ -101,7 +102,10 @@ func (d *Dialer) SignIn(ctx context.Context, o Offer, try func(*SignIn) error) (
 	if s.Password == nil && s.Token == nil {
 		return nil, fmt.Errorf("%w: there is no password", remote.ErrLogin)
 	}
-	if len(ways) == 0 {
+	switch {
+	case len(ways) == 0 && withheld:
+		return nil, fmt.Errorf("%w%s", s.noWay(o), unshown)
+	case len(ways) == 0:
 		return nil, s.noWay(o)
 	}
 	if err := t.ask(ctx, s); err != nil {
@@ -195,7 +199,8 @@ func (d *Dialer) ways(o Offer, t *tries) (ways []way, withheld bool) {
 	if o.OwnUnannounced && len(ways) > 0 && s.Token == nil {
 		ways = append(ways, own)
 	}
-	if s.InTheClear && !s.Loopback() && slices.ContainsFunc(ways, way.hides) {
+	t.hides = t.hides || slices.ContainsFunc(ways, way.hides)
+	if s.InTheClear && !s.Loopback() && t.hides {
 		n := len(ways)
 		ways = slices.DeleteFunc(ways, func(w way) bool { return !w.hides() })
 		withheld = len(ways) < n
@@ -261,10 +266,13 @@ func noWayLeft(last *MechanismError, refused []Refused, withheld bool) error {
 		err = fmt.Errorf("%w, and before that could not carry out %s", err, strings.Join(others, ", "))
 	}
 	if withheld {
-		return fmt.Errorf("%w; without TLS mailfs does not send the password to a server that offers to do without it", err)
+		err = fmt.Errorf("%w%s", err, unshown)
 	}
 	return err
 }
+
+// unshown says, behind why no way is left, that there are others.
+const unshown = "; without TLS mailfs does not send the password to a server that offers to do without it"
 
 // Redact replaces the password and the token in a server's answer: some servers repeat the command that they refuse.
 func (in *SignIn) Redact(said string) string {
