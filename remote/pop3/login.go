@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"slices"
 	"strings"
 	"time"
 
@@ -181,10 +180,6 @@ func locked(said string) bool {
 	if c := code(said); c != "" {
 		return c == "IN-USE"
 	}
-	said = strings.ToLower(said)
-	has := func(words ...string) bool {
-		return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(said, w) })
-	}
-	return has("lock", "in use", "busy", "another", "already") && has("maildrop", "mail drop", "mailbox", "session") &&
-		!has("account", "password")
+	return mentions(said, "lock", "in use", "busy", "another", "already") &&
+		mentions(said, "maildrop", "mail drop", "mailbox", "session") && !mentions(said, "account", "password")
 }

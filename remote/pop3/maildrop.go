@@ -3,11 +3,10 @@ package pop3
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/mailfs/mailfs/remote"
 )
@@ -34,9 +33,6 @@ func (d *maildrop) find(uid remote.UID) (message, bool) {
 	return d.messages[i], true
 }
 
-// mostUnlisted bounds the messages that are asked for one by one since STAT counts them and no list names them.
-const mostUnlisted = 1000
-
 // load reads which messages the maildrop holds. Where a line of a list can't be understood, that message is asked for by
 // itself. A message without a unique-id is named after its size and header, which costs a TOP for each message and session;
 // so are all messages of a server without UIDL.
@@ -53,27 +49,27 @@ func (a *Account) load(s *session) error {
 		}
 		return stat.refusal()
 	}
-	count, err := strconv.Atoi(strings.SplitN(stat.said, " ", 2)[0])
-	if err != nil || count < 0 {
-		return fmt.Errorf("%w: the server answers %q to STAT", remote.ErrServer, remote.Shorten(stat.said))
-	}
+	count, sure := parseCount(stat.said)
 	s.drop = &maildrop{}
-	if count == 0 && len(list.answer) == 0 { // an empty maildrop has been seen to refuse LIST and UIDL
+	// An empty maildrop has been seen to refuse LIST and UIDL.
+	if count == 0 && len(list.answer) == 0 && len(uidl.answer) == 0 {
 		return nil
 	}
 	if list.refused {
 		return list.refusal()
 	}
-	if uidl.refused && (a.hasUIDL || s.has("UIDL")) {
+	if uidl.refused && (a.hasUIDL || s.has("UIDL") || forNow(uidl.said)) {
 		return uidl.refusal() // naming messages after their headers now would give each of them another name
 	}
 	a.hasUIDL = a.hasUIDL || !uidl.refused
 
-	ids, sizes := parseList(uidl.answer), map[int]int64{}
-	for number, text := range parseList(list.answer) {
-		if size, ok := parseSize(text); ok {
-			sizes[number] = size
+	ids, sizes := parseList(uidl.answer), parseSizes(list.answer)
+	if !sure { // the lists count
+		lines := max(countLines(list.answer), countLines(uidl.answer))
+		if lines == 0 && count != 0 {
+			return fmt.Errorf("%w: the server answers %q to STAT, and LIST names no message", remote.ErrServer, remote.Shorten(stat.said))
 		}
+		count = lines
 	}
 	if err := a.fillIn(s, count, ids, sizes, !uidl.refused); err != nil {
 		return err
@@ -141,54 +137,6 @@ func (a *Account) renameShared(s *session, ids map[int]string, sizes map[int]int
 	return nil
 }
 
-// fillIn asks one by one for the messages that the lists left out. count is how many STAT says there are.
-func (a *Account) fillIn(s *session, count int, ids map[int]string, sizes map[int]int64, hasUIDL bool) error {
-	var unlisted int
-	var alone []*exchange
-	for n := range sizes {
-		if _, ok := ids[n]; !ok && hasUIDL {
-			alone = append(alone, &exchange{command: "UIDL " + strconv.Itoa(n)})
-		}
-	}
-	for n := range ids {
-		if _, ok := sizes[n]; !ok {
-			alone = append(alone, &exchange{command: "LIST " + strconv.Itoa(n)})
-		}
-	}
-	for n := 1; n <= count && unlisted < mostUnlisted; n++ {
-		_, named := ids[n]
-		_, sized := sizes[n]
-		if named || sized {
-			continue
-		}
-		unlisted++
-		alone = append(alone, &exchange{command: "LIST " + strconv.Itoa(n)})
-		if hasUIDL {
-			alone = append(alone, &exchange{command: "UIDL " + strconv.Itoa(n)})
-		}
-	}
-	if len(alone) == 0 {
-		return nil
-	}
-	a.log.Warn("the lists of the maildrop are incomplete: messages are asked for one by one", "messages", count, "commands", len(alone))
-	if err := s.ask(alone...); err != nil {
-		return err
-	}
-	for _, x := range alone {
-		number, text, ok := parseEntry(x.said)
-		_, asked, _ := strings.Cut(x.command, " ")
-		if x.refused || !ok || strconv.Itoa(number) != asked {
-			continue
-		}
-		if x.verb() == "UIDL" {
-			ids[number] = text
-		} else if size, ok := parseSize(text); ok {
-			sizes[number] = size
-		}
-	}
-	return nil
-}
-
 // hashHeaders gives those of the messages that have no unique-id one that is made of their size and header.
 func (a *Account) hashHeaders(s *session, numbers []int, ids map[int]string, sizes map[int]int64) error {
 	nameless := slices.DeleteFunc(slices.Clone(numbers), func(n int) bool { _, ok := ids[n]; return ok })
@@ -203,42 +151,18 @@ func (a *Account) hashHeaders(s *session, numbers []int, ids map[int]string, siz
 		for i, n := range part {
 			x := tops[i]
 			if x.refused {
-				x = &exchange{command: fmt.Sprintf("RETR %d", n), multi: true, size: sizes[n]}
+				x = &exchange{command: fmt.Sprintf("RETR %d", n), multi: true, size: max(sizes[n], 0)}
 				if err := s.ask(x); err != nil {
 					return err
+				}
+				if why := x.refusal(); x.refused && errors.Is(why, remote.ErrUnavailable) {
+					return why // a name that is made of less than the header would change later
 				}
 			}
 			ids[n] = fmt.Sprintf("\x00%d\x00%s", sizes[n], cutHeader(x.answer)) // NUL is in no unique-id
 		}
 	}
 	return nil
-}
-
-// parseList reads the content of a LIST or UIDL answer, without the lines that can't be understood.
-func parseList(content []byte) map[int]string {
-	list := map[int]string{}
-	for line := range bytes.Lines(content) {
-		if number, text, ok := parseEntry(string(line)); ok {
-			if _, twice := list[number]; !twice {
-				list[number] = text
-			}
-		}
-	}
-	return list
-}
-
-// parseEntry reads one line of LIST or UIDL: a message number and what is told of that message.
-func parseEntry(line string) (number int, text string, ok bool) {
-	first, text, _ := strings.Cut(strings.TrimSpace(line), " ")
-	number, err := strconv.Atoi(first)
-	text = strings.TrimSpace(text)
-	return number, text, err == nil && number > 0 && text != ""
-}
-
-// parseSize reads what LIST tells of a message: its size, and maybe more (RFC 1939, section 5).
-func parseSize(text string) (int64, bool) {
-	size, err := strconv.ParseInt(strings.Fields(text)[0], 10, 64)
-	return size, err == nil && size >= 0
 }
 
 // cutHeader returns the header of a message: the lines before the first empty one, with CRLF, at most MaxHeader bytes.

@@ -105,7 +105,8 @@ func (a *Account) fetch(ctx context.Context, prio remote.Priority, what aim, uid
 		case r := <-reply:
 			waiting--
 			switch {
-			case r.err == nil, errors.Is(r.err, remote.ErrNoMessage), errors.Is(r.err, remote.ErrServer):
+			case r.err == nil, errors.Is(r.err, remote.ErrNoMessage), errors.Is(r.err, remote.ErrServer),
+				errors.Is(r.err, remote.ErrUnavailable):
 				if err := each(r); err != nil {
 					return err
 				}

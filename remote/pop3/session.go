@@ -135,9 +135,38 @@ func (s *session) quit() {
 	_ = s.lib.Quit() // the session is over either way
 }
 
-// refusal is the error for a refused command.
+// refusal is the error for a refused command: ErrUnavailable where the server says that it might do it later.
 func (x *exchange) refusal() error {
-	return fmt.Errorf("%w: the server answers %q to %s", remote.ErrServer, remote.Shorten(x.said), x.verb())
+	kind := remote.ErrServer
+	if forNow(x.said) {
+		kind = remote.ErrUnavailable
+	}
+	return fmt.Errorf("%w: the server answers %q to %s", kind, remote.Shorten(x.said), x.verb())
+}
+
+// forNow tells whether a refusal may be over later: by its code (RFC 2449, section 8.1; RFC 3206, section 4), or by its words
+// where it has no code.
+func forNow(said string) bool {
+	switch c := code(said); c {
+	case "SYS/TEMP", "IN-USE", "LOGIN-DELAY":
+		return true
+	case "":
+		return mentions(said, "try again", "try later", "again later", "temporar", "not available", "unavailable", "busy", "not now")
+	default:
+		return false
+	}
+}
+
+// gone tells whether a refusal says that there is no message with the number that the command names.
+func gone(said string) bool {
+	return !forNow(said) && mentions(said, "no such", "no message", "not exist", "n't exist", "not found", "deleted", "expunged",
+		"unknown message", "invalid message", "bad message", "illegal message", "out of range")
+}
+
+// mentions tells whether a text holds one of some words, which are in lower case.
+func mentions(text string, words ...string) bool {
+	text = strings.ToLower(text)
+	return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(text, w) })
 }
 
 // code returns the response code at the start of what the server said (RFC 2449, section 8), in upper case, without
