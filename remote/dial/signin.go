@@ -62,9 +62,9 @@ const maxProofs = 3
 
 // tries is what one sign-in has tried, on one connection or several.
 type tries struct {
-	asked   bool   // for the secret
+	asked   bool   // Password or Token was called, and gave secret
 	secret  string // the password or the token
-	failed  []way  // the server could not carry them out
+	failed  []way  // the server could not carry these out
 	refused []Refused
 	proofs  int  // of the mechanisms in failed, those by which the server can have found the password wrong
 	hides   bool // the server has offered a mechanism that does not show the password
