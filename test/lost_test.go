@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -184,7 +185,7 @@ func TestReaderOfAStalledServerCanBeKilled(t *testing.T) {
 				}
 				defer cmd.Process.Kill()
 				harness.Eventually(t, fmt.Sprintf("reader %d waits in the kernel for the mount", i), func() bool {
-					return inFUSE(cmd.Process.Pid)
+					return inFUSE(cmd.Process.Pid, m)
 				})
 			}
 			for i, cmd := range []*exec.Cmd{first, second} {
@@ -236,7 +237,7 @@ func TestStoppedCopyGoesOnAndMissesNothing(t *testing.T) {
 	go func() { ended <- cp.Wait() }()
 	stops := 0
 	for harness.Alive(pid) {
-		harness.Eventually(t, "cp waits for the mount", func() bool { return inFUSE(pid) || !harness.Alive(pid) })
+		harness.Eventually(t, "cp waits for the mount", func() bool { return inFUSE(pid, m) || !harness.Alive(pid) })
 		if !harness.Alive(pid) {
 			break
 		}
@@ -290,7 +291,7 @@ func TestReaderOfAStalledServerHearsCtrlC(t *testing.T) {
 			ended := make(chan error, 1)
 			go func() { ended <- cmd.Wait() }()
 			for _, s := range append(reader.before, syscall.SIGINT) {
-				harness.Eventually(t, "the reader waits in the kernel for the mount", func() bool { return inFUSE(cmd.Process.Pid) })
+				harness.Eventually(t, "the reader waits in the kernel for the mount", func() bool { return inFUSE(cmd.Process.Pid, m) })
 				cmd.Process.Signal(s)
 			}
 			select {
@@ -306,13 +307,23 @@ func TestReaderOfAStalledServerHearsCtrlC(t *testing.T) {
 	}
 }
 
-// inFUSE tells whether a process waits for an answer of a FUSE file system.
-func inFUSE(pid int) bool {
+// inFUSE tells whether a process waits for an answer of a mount.
+func inFUSE(pid int, m *harness.Mount) bool {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/wchan", pid))
 	if err != nil || len(b) <= 1 {
 		b, _ = os.ReadFile(fmt.Sprintf("/proc/%d/stack", pid))
 	}
-	return containsAny(string(b), "fuse", "folio", "request_wait")
+	if containsAny(string(b), "fuse", "request_wait") {
+		return true
+	}
+	if !strings.Contains(string(b), "folio") { // a page of a file, which may be the program's own
+		return false
+	}
+	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+	return slices.ContainsFunc(files, func(fd string) bool {
+		name, err := os.Readlink(fd)
+		return err == nil && strings.HasPrefix(name, m.Path+"/")
+	})
 }
 
 // All mail can be read from a server that allows one connection at a time.

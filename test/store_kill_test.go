@@ -97,7 +97,7 @@ func TestStoreSurvivesKills(t *testing.T) {
 				mail: map[string]map[string]harness.Mail{}, inodes: map[string]uint64{},
 			}
 			t.Cleanup(func() {
-				dovecot.Dial(t, user) // forgets the account
+				dovecot.Forget(user)
 				if t.Failed() {
 					t.Logf("seed %d", seed)
 				}

@@ -27,7 +27,7 @@ func TestWhatWasSeenStaysWithoutServer(t *testing.T) {
 			t.Parallel()
 			user := "offline" + account.protocol
 			c := dovecot.Dial(t, user)
-			defer dovecot.Dial(t, user) // forgets the account
+			t.Cleanup(func() { dovecot.Forget(user) })
 			c.Put("INBOX", harness.Letters(200, 12)...)
 			c.Make("Read", "Read/Deep", "Listed", "Never")
 			c.Put("Read/Deep", harness.Letters(201, 5)...)

@@ -389,9 +389,12 @@ func (d *Dovecot) Dial(t testing.TB, user string) *Client {
 // forget removes all mail of a user at the end of the test, so that the test may run again.
 func (d *Dovecot) forget(t testing.TB, user string) {
 	if !strings.Contains(t.Name(), "/") {
-		t.Cleanup(func() { os.RemoveAll(filepath.Dir(d.Maildir(user))) })
+		t.Cleanup(func() { d.Forget(user) })
 	}
 }
+
+// Forget removes all mail of a user.
+func (d *Dovecot) Forget(user string) { os.RemoveAll(filepath.Dir(d.Maildir(user))) }
 
 // Maildir is the directory of a user's INBOX. It exists after the user's first sign-in or [Dovecot.Deliver].
 func (d *Dovecot) Maildir(user string) string { return filepath.Join(d.dir, "mail", user, "Maildir") }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -136,7 +137,13 @@ func (r *Run) MountAs(t testing.TB, c Command) *Mount {
 // Again mounts at the same place once more.
 func (m *Mount) Again(t testing.TB, c Command) {
 	t.Helper()
-	args := append([]string{"mount", "--log-file", m.Log, "--log-level", "debug"}, c.Args...)
+	args := []string{"mount", "--log-file", m.Log, "--log-level", "debug"}
+	// No test waits for a timeout that it does not give itself: a busy machine is not to run into it, and what only goes on
+	// after it is to be seen as hanging.
+	if !slices.ContainsFunc(c.Args, func(arg string) bool { return strings.Contains(arg, "timeout") || arg == "--config" }) {
+		args = append(args, "--timeout", "10m")
+	}
+	args = append(args, c.Args...)
 	c.Args = append(args, m.Path)
 	res := m.run.Run(t, c)
 	t.Cleanup(func() {
