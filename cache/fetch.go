@@ -20,6 +20,23 @@ import (
 // the bytes, and not read them after it has called done, which may be left out. All that wait for a message share one fetch;
 // ctx ends the wait, not the fetch. ErrNoMessage: the message is gone. ErrStale: the mailbox was replaced.
 func (m *Mailbox) Bytes(ctx context.Context, ref Ref, off int64, n int) (data []byte, done func(), err error) {
+	of := ref
+	if ref, err = m.own(of); err != nil {
+		return nil, nil, err
+	}
+	if data, done, err = m.bytesOf(ctx, ref, off, n); err == nil {
+		if _, err = m.own(of); err != nil {
+			done()
+		}
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	return data, done, nil
+}
+
+// bytesOf is Bytes for a Ref as the cache has it.
+func (m *Mailbox) bytesOf(ctx context.Context, ref Ref, off int64, n int) (data []byte, done func(), err error) {
 	m.account.reads.note()
 	m.ahead(ref)
 	if size := m.large(ref); size > 0 {
@@ -46,6 +63,10 @@ func (m *Mailbox) Bytes(ctx context.Context, ref Ref, off int64, n int) (data []
 // Size returns the number of bytes that readers of a message get. Where that is not certain the message is fetched, or
 // the end of a large one.
 func (m *Mailbox) Size(ctx context.Context, ref Ref) (int64, error) {
+	ref, err := m.own(ref)
+	if err != nil {
+		return 0, err
+	}
 	if t := m.Known(); t != nil && t.UIDValidity() == ref.UIDValidity {
 		if e, ok := t.Find(ref.UID); ok && e.Verified {
 			return e.Size, nil
@@ -63,7 +84,17 @@ func (m *Mailbox) Size(ctx context.Context, ref Ref) (int64, error) {
 }
 
 // Header returns the raw header of a message, with at least the fields remote.HeaderFields if it has them.
-func (m *Mailbox) Header(ctx context.Context, ref Ref) ([]byte, error) {
+func (m *Mailbox) Header(ctx context.Context, of Ref) ([]byte, error) {
+	ref, err := m.own(of)
+	if err != nil {
+		return nil, err
+	}
+	header, err := m.header(ctx, ref)
+	return owned(m, of, header, err)
+}
+
+// header is Header for a Ref as the cache has it.
+func (m *Mailbox) header(ctx context.Context, ref Ref) ([]byte, error) {
 	if body, ok := m.account.bodies.Get(bodyKey{mailbox: m, ref: ref}); ok {
 		if end := bytes.Index(body, []byte("\r\n\r\n")); end >= 0 {
 			body = body[:end+2]
@@ -163,9 +194,9 @@ func (m *Mailbox) fetchAloneLocked(key bodyKey, f *fetch) {
 			func(_ remote.UID, body []byte) {
 				m.verify(key.ref, int64(len(body)))
 				if a.store != nil {
-					a.disk.Put(ctx, a.diskKey(m, key.ref), body)
+					m.writeBody(ctx, key.ref, f.holder, body)
 				}
-				a.bodies.Add(key, body)
+				m.inflight.add(key, f, body)
 				f.Finish(body, nil)
 			})
 	})
@@ -265,7 +296,7 @@ func (m *Mailbox) fetchBodies(ctx context.Context, at remote.Place, fetches map[
 			return
 		}
 		if a.store != nil {
-			a.disk.Put(ctx, a.diskKey(m, ref), body) // before readers know of it: they wait until it is written
+			m.writeBody(ctx, ref, fetches[uid].holder, body) // before readers know of it: they wait until it is written
 		}
 		m.inflight.finish(bodyKey{mailbox: m, ref: ref}, fetches[uid], body, nil)
 	})

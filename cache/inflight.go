@@ -19,12 +19,14 @@ type fetch struct {
 	place int64 // inflight.aheadAsked just after this message was asked for
 	push  bool  // the message is to be pushed to the kernel, see [Pushed]
 
-	lease lease.Lease // of Result.Body; guarded by inflight.mu
+	lease  lease.Lease // of Result.Body; guarded by inflight.mu
+	holder uint32      // holders.of the message when the fetch began
 }
 
 // inflight are the fetches of a mailbox that are under way.
 type inflight struct {
-	bodies *bodies // the cache in memory, which takes what is fetched
+	bodies  *bodies  // the cache in memory, which takes what is fetched
+	holders *holders // of the mailbox
 
 	mu           sync.Mutex // guards what follows, and the leases of the fetches
 	fetches      map[bodyKey]*fetch
@@ -40,7 +42,7 @@ func (i *inflight) startLocked(key bodyKey) *fetch {
 	if i.fetches == nil {
 		i.fetches = map[bodyKey]*fetch{}
 	}
-	f := &fetch{}
+	f := &fetch{holder: i.holders.of(key.ref.UID)}
 	f.Init()
 	i.fetches[key] = f
 	return f
@@ -69,7 +71,7 @@ func (i *inflight) finish(key bodyKey, f *fetch, body []byte, err error) {
 	}
 	i.mu.Lock()
 	i.leaseLocked(key, f, end, body)
-	delete(i.fetches, key)
+	i.endedLocked(key, f)
 	i.aheadDone += f.ahead
 	i.mu.Unlock()
 	i.bodies.ahead.Add(-f.ahead)
@@ -93,8 +95,18 @@ func (i *inflight) endFetch(key bodyKey, f *fetch, pushed bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.leaseLocked(key, f, end, f.Body)
-	delete(i.fetches, key)
+	i.endedLocked(key, f)
 }
+
+// endedLocked takes a fetch off those that are under way, unless another has begun in its place, see Mailbox.forgetMemory.
+func (i *inflight) endedLocked(key bodyKey, f *fetch) {
+	if i.fetches[key] == f {
+		delete(i.fetches, key)
+	}
+}
+
+// void tells whether what a fetch brings must not be kept: the message has left the listing since the fetch began.
+func (i *inflight) void(key bodyKey, f *fetch) bool { return i.holders.of(key.ref.UID) != f.holder }
 
 // wanted tells whether a reader has come for what a fetch brings, and is not done.
 func (i *inflight) wanted(f *fetch) bool {
@@ -107,7 +119,7 @@ func (i *inflight) wanted(f *fetch) bool {
 func (i *inflight) failLocked(fetches map[bodyKey]*fetch, err error) {
 	for key, f := range fetches {
 		i.leaseLocked(key, f, lease.Failed, nil)
-		delete(i.fetches, key)
+		i.endedLocked(key, f)
 		f.Finish(nil, err)
 	}
 }
@@ -119,12 +131,23 @@ func (i *inflight) release(key bodyKey, f *fetch) {
 	i.leaseLocked(key, f, lease.Release, nil)
 }
 
+// add adds to memory what has come of a fetch that goes on, unless that is void.
+func (i *inflight) add(key bodyKey, f *fetch, body []byte) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if !i.void(key, f) {
+		i.bodies.Add(key, body)
+	}
+}
+
 // leaseLocked notes an event in the lease of a fetch, and does what is to be done with the bytes. body is what the fetch
 // brought where it ends with this event, and nil else.
 func (i *inflight) leaseLocked(key bodyKey, f *fetch, e lease.Event, body []byte) {
 	switch f.lease.Next(e) {
 	case lease.Add:
-		i.bodies.Add(key, body)
+		if !i.void(key, f) {
+			i.bodies.Add(key, body)
+		}
 	case lease.Recycle:
 		buffer.Put(f.Body)
 	}

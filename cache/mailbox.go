@@ -44,6 +44,7 @@ type Mailbox struct {
 	inflight inflight
 	larges   largeReads
 	sizes    wrongSizes
+	holders  holders
 }
 
 // Change tells what became of a mailbox.

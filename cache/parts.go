@@ -32,7 +32,17 @@ func (f PartFile) view() view {
 // Parts returns the files that a message consists of: its header as headers.txt, its text as body.txt and body.html, each
 // other part under its own name, messages in it as messages. Names are unique, in any case of letters, and the same each
 // time. Only the structure is fetched. Errors as with Text.
-func (m *Mailbox) Parts(ctx context.Context, ref Ref) ([]PartFile, error) {
+func (m *Mailbox) Parts(ctx context.Context, of Ref) ([]PartFile, error) {
+	ref, err := m.own(of)
+	if err != nil {
+		return nil, err
+	}
+	files, err := m.partFiles(ctx, ref)
+	return owned(m, of, files, err)
+}
+
+// partFiles is Parts for a Ref as the cache has it.
+func (m *Mailbox) partFiles(ctx context.Context, ref Ref) ([]PartFile, error) {
 	m.account.reads.note()
 	m.fetchViewsAhead(ref.UIDValidity, m.nextOfWalk(&m.structures, ref), structureView, m.fetchStructures)
 	v, err := m.getView(ctx, ref, structureView, func(ctx context.Context, f *fetch) {
@@ -58,8 +68,10 @@ func (m *Mailbox) PartSize(ctx context.Context, ref Ref, f PartFile) (int64, err
 	if size, ok := m.KnownPartSize(ref, f); ok {
 		return size, nil
 	}
-	if isBase64(f.file) {
-		m.askSizes(ctx, ref)
+	if own, err := m.own(ref); err != nil {
+		return 0, err
+	} else if isBase64(f.file) {
+		m.askSizes(ctx, own)
 		if size, ok := m.KnownPartSize(ref, f); ok {
 			return size, nil
 		}
@@ -70,6 +82,10 @@ func (m *Mailbox) PartSize(ctx context.Context, ref Ref, f PartFile) (int64, err
 
 // KnownPartSize returns the length of the file of a part, and whether it is known.
 func (m *Mailbox) KnownPartSize(ref Ref, f PartFile) (int64, bool) {
+	ref, err := m.own(ref)
+	if err != nil {
+		return 0, false
+	}
 	if content, ok := m.account.bodies.Get(m.viewKey(ref, f.view())); ok {
 		return int64(len(content)), true
 	}
@@ -101,6 +117,7 @@ func (m *Mailbox) askSizes(ctx context.Context, ref Ref) {
 			numbers = append(numbers, f.Part.Number)
 		}
 	}
+	holder := m.holders.of(ref.UID)
 	// A server that can't tell is no error: PartSize fetches the part then.
 	sizes, err := m.account.remote.DecodedSizes(ctx, m.at(ref.UIDValidity, remote.Foreground), ref.UID, numbers)
 	if err != nil {
@@ -109,13 +126,23 @@ func (m *Mailbox) askSizes(ctx context.Context, ref Ref) {
 		return
 	}
 	for i, number := range numbers {
-		m.keepSize(ref, partView+view(number), sizes[i])
+		m.keepSize(ref, partView+view(number), sizes[i], holder)
 	}
 }
 
 // PartBytes returns the content of the file of a part, see [message.File]. The caller must not change it. Errors as with
 // Text.
-func (m *Mailbox) PartBytes(ctx context.Context, ref Ref, f PartFile) ([]byte, error) {
+func (m *Mailbox) PartBytes(ctx context.Context, of Ref, f PartFile) ([]byte, error) {
+	ref, err := m.own(of)
+	if err != nil {
+		return nil, err
+	}
+	content, err := m.partBytes(ctx, ref, f)
+	return owned(m, of, content, err)
+}
+
+// partBytes is PartBytes for a Ref as the cache has it.
+func (m *Mailbox) partBytes(ctx context.Context, ref Ref, f PartFile) ([]byte, error) {
 	m.account.reads.note()
 	return m.getView(ctx, ref, f.view(), func(ctx context.Context, partFetch *fetch) {
 		content, ok := m.readView(ref, f.view())
@@ -127,7 +154,7 @@ func (m *Mailbox) PartBytes(ctx context.Context, ref Ref, f PartFile) ([]byte, e
 		if err != nil {
 			err = fmt.Errorf("%s of UID %d in %s: %w", f.Name, ref.UID, m.name, err)
 		} else {
-			m.keepSize(ref, f.view(), int64(len(content)))
+			m.keepSize(ref, f.view(), int64(len(content)), partFetch.holder)
 		}
 		m.finishView(ref, f.view(), partFetch, content, err)
 	})

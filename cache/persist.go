@@ -55,7 +55,10 @@ func (a *Account) Stored() bool {
 	return ok
 }
 
-func (a *Account) diskKey(m *Mailbox, ref Ref) disk.Key { return a.store.Key(m.hash, ref) }
+func (a *Account) diskKey(m *Mailbox, ref Ref) disk.Key {
+	ref.Holder = 0
+	return a.store.Key(m.hash, ref)
+}
 
 // keeping returns which messages stay in a mailbox: those present on the server and, with AccountOptions.Keep, those on disk.
 func (a *Account) keeping(m *Mailbox, d *table.Draft, present *remote.UIDSet) *remote.UIDSet {
@@ -81,7 +84,7 @@ func (m *Mailbox) save(old, t *Table, before remote.Version, c table.Change) {
 	}
 	u := disk.Update{Table: t.Complete(), Version: version, All: old == nil || old.UIDValidity() != t.UIDValidity()}
 	for _, e := range c.Vanished {
-		if t.Index(e.UID) < 0 { // else it was listed again, under another name
+		if m.syncs.anew || t.Index(e.UID) < 0 { // else it was listed again, under another name
 			u.Gone = append(u.Gone, e.UID)
 		}
 	}
@@ -89,10 +92,13 @@ func (m *Mailbox) save(old, t *Table, before remote.Version, c table.Change) {
 	for _, e := range c.Flagged {
 		u.Dirty = append(u.Dirty, e.UID)
 	}
+	if old != nil && u.All { // before anybody takes the old one for gone: it may come back, and stand for other messages
+		a.disk.Forget(a.store, m.hash, t.UIDValidity())
+	}
 	m.saving.Lock()
 	defer m.saving.Unlock()
 	a.store.Save(m.name, u)
-	if u.All {
+	if old == nil {
 		a.tasks.Run(func(context.Context) { a.disk.Forget(a.store, m.hash, t.UIDValidity()) })
 	}
 }
@@ -126,7 +132,7 @@ func (a *Account) saveLost() {
 
 // indexView has the store remember something of a view.
 func (m *Mailbox) indexView(ref Ref, v view, value []byte) {
-	if store := m.account.store; store != nil {
+	if store := m.account.store; store != nil && !m.left(ref) {
 		store.SaveViewSoon(m.name, disk.View{Ref: ref, Name: string(v)}, value, m.account.tasks.Run)
 	}
 }

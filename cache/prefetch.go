@@ -100,10 +100,14 @@ func (m *Mailbox) prefetchBatch(ctx context.Context, validity uint32, uids []rem
 		case <-time.After(wait):
 		}
 	}
+	holders := make(map[remote.UID]uint32, len(uids))
+	for _, uid := range uids {
+		holders[uid] = m.holders.of(uid)
+	}
 	return m.askBodies(ctx, m.at(validity, remote.Background), uids, func(uid remote.UID, body []byte) {
 		ref := Ref{UIDValidity: validity, UID: uid}
 		m.verify(ref, int64(len(body)))
-		a.disk.Put(ctx, a.diskKey(m, ref), body)
+		m.writeBody(ctx, ref, holders[uid], body)
 	})
 }
 

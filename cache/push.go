@@ -34,10 +34,15 @@ func (a *Account) OnPushed(push func(Pushed) bool) {
 			case <-ctx.Done():
 				return
 			case p := <-a.pushes.queue:
-				p.Mailbox.inflight.endFetch(bodyKey{mailbox: p.Mailbox, ref: p.Entry.Ref}, p.fetch, !p.late() && push(p))
+				p.Mailbox.inflight.endFetch(p.key(), p.fetch, !p.late() && push(p))
 			}
 		}
 	})
+}
+
+// key is under what the message is in flight.
+func (p Pushed) key() bodyKey {
+	return bodyKey{mailbox: p.Mailbox, ref: Ref{UIDValidity: p.Entry.UIDValidity, UID: p.Entry.UID}}
 }
 
 // late tells whether a reader has asked already, and will soon have all of the message.
@@ -69,7 +74,10 @@ func (m *Mailbox) pushFromDisk(ref Ref, f *fetch, body []byte) {
 // queuePush queues a body to be pushed, of a finished fetch, that is on disk. It waits for nothing: where the queue is full,
 // readers of the message will ask for it.
 func (m *Mailbox) queuePush(ref Ref, f *fetch, body []byte) {
-	if t := m.Known(); t != nil && t.UIDValidity() == ref.UIDValidity {
+	key := bodyKey{mailbox: m, ref: ref}
+	if m.inflight.void(key, f) {
+		m.account.tasks.Run(func(context.Context) { m.account.disk.Remove(m.account.diskKey(m, ref)) })
+	} else if t := m.Known(); t != nil && t.UIDValidity() == ref.UIDValidity {
 		if e, ok := t.Find(ref.UID); ok && e.Size == int64(len(body)) {
 			select {
 			case m.account.pushes.queue <- Pushed{m, e, body, f}:
@@ -78,5 +86,5 @@ func (m *Mailbox) queuePush(ref Ref, f *fetch, body []byte) {
 			}
 		}
 	}
-	m.inflight.endFetch(bodyKey{mailbox: m, ref: ref}, f, false)
+	m.inflight.endFetch(key, f, false)
 }

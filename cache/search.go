@@ -127,7 +127,7 @@ func (m *Mailbox) contains(ctx context.Context, ref Ref, q remote.Query, offline
 	header, ok := m.localHeader(ref)
 	if !ok && !offline {
 		var err error
-		header, err = m.Header(ctx, ref)
+		header, err = m.header(ctx, ref)
 		ok = err == nil
 	}
 	if !ok {

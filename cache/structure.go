@@ -135,7 +135,8 @@ func (m *Mailbox) fetchStructures(ctx context.Context, at remote.Place, fetches 
 			err = fmt.Errorf("parts of UID %d in %s: %w", uid, m.name, err)
 		}
 		ref := Ref{UIDValidity: at.UIDValidity, UID: uid}
-		if err == nil && !bytes.Equal(v, m.indexedView(ref, structureView)) {
+		if err == nil && !m.inflight.void(m.viewKey(ref, structureView), fetches[uid]) &&
+			!bytes.Equal(v, m.indexedView(ref, structureView)) {
 			m.indexView(ref, structureView, v)
 		}
 		m.inflight.finish(m.viewKey(ref, structureView), fetches[uid], v, err)

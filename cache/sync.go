@@ -18,6 +18,8 @@ type syncs struct {
 	version  remote.Version           // of the mailbox, as of the last synchronisation that succeeded
 	draft    *table.Draft             // what one that was interrupted had listed so far; nil if none was
 	progress atomic.Pointer[progress] // of the one that runs; nil while none does
+	anew     bool                     // UIDNEXT went back: what is listed already is listed again, and compared
+	arrived  arrivals                 // what draft has of messages that were not listed before
 	relist   walk.Relist              // when messages that are incomplete are listed again
 }
 
@@ -32,12 +34,16 @@ type progress struct {
 func (m *Mailbox) sync(ctx context.Context, now remote.Version) (*Table, error) {
 	old, _ := m.table.Known()
 	d, since := m.syncs.draft, m.syncs.version
-	if d == nil {
+	if d == nil && m.syncs.anew {
+		d = table.NewDraft(nil, since.UIDValidity)
+	} else if d == nil {
 		d = table.NewDraft(old, since.UIDValidity)
-	} else {
-		since = remote.Version{UIDValidity: d.UIDValidity()} // the draft has messages of it, and nobody knows which are missing
 	}
-	reset := false
+	if d == m.syncs.draft || m.syncs.anew {
+		since = remote.Version{UIDValidity: d.UIDValidity()} // nobody knows which messages the draft lacks
+	}
+	reset, arrived := m.syncs.anew, &m.syncs.arrived
+	*arrived = arrivals{m: m, old: old, anew: m.syncs.anew, same: arrived.same}
 	p := &progress{since: time.Now()}
 	m.syncs.progress.Store(p)
 	defer m.syncs.progress.Store(nil)
@@ -52,10 +58,11 @@ func (m *Mailbox) sync(ctx context.Context, now remote.Version) (*Table, error) 
 		p.total.Store(int64(delta.Total))
 		if delta.Reset {
 			m.log.Info("UIDVALIDITY changed: the mailbox is listed anew", "from", since.UIDValidity, "to", delta.UIDValidity)
-			d, reset = table.NewDraft(nil, delta.UIDValidity), true
+			d, reset, arrived.same = table.NewDraft(nil, delta.UIDValidity), true, remote.UIDSet{}
 		}
 		d.SetUIDValidity(delta.UIDValidity)
 		for i := range delta.Messages {
+			arrived.note(ctx, d.UIDValidity(), &delta.Messages[i])
 			d.Add(&delta.Messages[i], named)
 			if headers != nil {
 				headers.Add(d.UIDValidity(), delta.Messages[i].UID, message.ListedFields(delta.Messages[i].Header))
@@ -82,43 +89,27 @@ func (m *Mailbox) sync(ctx context.Context, now remote.Version) (*Table, error) 
 	d.SetUIDValidity(version.UIDValidity)
 	t, change := d.Finish(time.Now())
 	before := m.syncs.version
-	if before.UIDValidity == version.UIDValidity && version.UIDNext != 0 && version.UIDNext < before.UIDNext {
-		m.wentBack(before.UIDNext, version)
+	if !m.syncs.anew && old != nil && before.UIDValidity == version.UIDValidity &&
+		version.UIDNext != 0 && version.UIDNext < before.UIDNext {
+		// As in a mailbox that was restored, against RFC 9051, section 2.3.1.1. UIDs below may be those of other messages, too.
+		m.log.Warn("UIDNEXT went back: the mailbox is listed anew", "from", before.UIDNext, "to", version.UIDNext)
+		m.syncs.draft, m.syncs.anew, arrived.same = nil, true, remote.UIDSet{}
+		return m.sync(ctx, remote.Version{})
 	}
-	m.syncs.draft, m.syncs.version = nil, version
 	if t != old {
+		arrived.settle(t, &change)
 		m.publish(old, change)
 	}
+	m.syncs.draft, m.syncs.version = nil, version
 	m.save(old, t, before, change)
+	m.syncs.anew, m.syncs.arrived = false, arrivals{}
 	return t, nil
-}
-
-// wentBack forgets messages whose UIDs the server will give to others: UIDNEXT is less than it was, as in a mailbox that was
-// restored, against RFC 9051, section 2.3.1.1.
-func (m *Mailbox) wentBack(from remote.UID, to remote.Version) {
-	m.log.Warn("UIDNEXT went back: what is kept of the messages from there on is forgotten", "from", from, "to", to.UIDNext)
-	a, first := m.account, Ref{UIDValidity: to.UIDValidity, UID: to.UIDNext}
-	a.bodies.Forget(func(k bodyKey) bool {
-		return k.mailbox == m && k.ref.UIDValidity == first.UIDValidity && k.ref.UID >= first.UID
-	})
-	if a.store != nil && !a.keep {
-		a.disk.ForgetFrom(a.store, m.hash, first)
-	}
 }
 
 // publish puts the table that follows old in place and tells of it.
 func (m *Mailbox) publish(old *Table, c table.Change) {
 	t, change := c.Table, Change{Mailbox: m, Table: c.Table, Vanished: c.Vanished, Flagged: c.Flagged}
-	if old != nil && t.UIDValidity() != old.UIDValidity() {
-		change.Vanished, change.Flagged = nil, nil
-		for i := range old.Len() {
-			change.Vanished = append(change.Vanished, old.At(i))
-		}
-	}
 	m.sizes.correct(t, old == nil || t.UIDValidity() != old.UIDValidity(), func() { m.table.Set(t) })
-	if old != nil && t.UIDValidity() != old.UIDValidity() { // the old one may come back, and stand for other messages
-		m.account.bodies.Forget(func(k bodyKey) bool { return k.mailbox == m && k.ref.UIDValidity != t.UIDValidity() })
-	}
 	if old != nil {
 		m.account.changed(change)
 	}

@@ -15,7 +15,17 @@ import (
 // Text returns what a message says: From, To, Cc, Date and Subject, an empty line, the text, and a line for each attachment,
 // in UTF-8 with LF. Only the parts with text are fetched. The caller must not change the result. Errors as with Bytes, and
 // remote.ErrTooComplex: too much text, or too many parts.
-func (m *Mailbox) Text(ctx context.Context, ref Ref) ([]byte, error) {
+func (m *Mailbox) Text(ctx context.Context, of Ref) ([]byte, error) {
+	ref, err := m.own(of)
+	if err != nil {
+		return nil, err
+	}
+	text, err := m.text(ctx, ref)
+	return owned(m, of, text, err)
+}
+
+// text is Text for a Ref as the cache has it.
+func (m *Mailbox) text(ctx context.Context, ref Ref) ([]byte, error) {
 	m.account.reads.note()
 	m.fetchTextsAhead(ref)
 	return m.getView(ctx, ref, textView, func(ctx context.Context, f *fetch) {
@@ -34,6 +44,10 @@ func (m *Mailbox) TextSize(ctx context.Context, ref Ref) (int64, error) {
 
 // KnownTextSize returns the length of a message's text, and whether it is known.
 func (m *Mailbox) KnownTextSize(ref Ref) (int64, bool) {
+	ref, err := m.own(ref)
+	if err != nil {
+		return 0, false
+	}
 	if text, ok := m.account.bodies.Get(m.viewKey(ref, textView)); ok {
 		return int64(len(text)), true
 	}
@@ -55,7 +69,7 @@ func (m *Mailbox) fetchTexts(ctx context.Context, at remote.Place, fetches map[r
 	for uid, f := range fetches {
 		ref := Ref{UIDValidity: at.UIDValidity, UID: uid}
 		if text, ok := m.readView(ref, textView); ok {
-			m.keepSize(ref, textView, int64(len(text)))
+			m.keepSize(ref, textView, int64(len(text)), f.holder)
 			m.inflight.finish(m.viewKey(ref, textView), f, text, nil)
 			continue
 		}
@@ -104,7 +118,7 @@ type textFetch struct {
 func (t *textFetch) finish(uid remote.UID, s *structure, content func(remote.Section) []byte) {
 	ref := Ref{UIDValidity: t.at.UIDValidity, UID: uid}
 	text := message.Text(s.Header, s.Root, content)
-	t.m.keepSize(ref, textView, int64(len(text)))
+	t.m.keepSize(ref, textView, int64(len(text)), t.fetches[uid].holder)
 	t.m.finishView(ref, textView, t.fetches[uid], text, nil)
 }
 

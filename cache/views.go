@@ -30,8 +30,10 @@ func (m *Mailbox) viewKey(ref Ref, v view) bodyKey { return bodyKey{mailbox: m, 
 
 // viewOnDisk is the key of a view on disk, where each view has a mailbox of its own.
 func (m *Mailbox) viewOnDisk(ref Ref, v view) disk.Key {
-	return m.account.store.Key(disk.HashOf(m.name+"\x00"+string(v)), ref)
+	return m.account.store.Key(m.viewHash(v), ref)
 }
+
+func (m *Mailbox) viewHash(v view) disk.Hash { return disk.HashOf(m.name + "\x00" + string(v)) }
 
 // readView returns a view from disk, if it is there.
 func (m *Mailbox) readView(ref Ref, v view) ([]byte, bool) {
@@ -43,9 +45,13 @@ func (m *Mailbox) readView(ref Ref, v view) ([]byte, bool) {
 
 // finishView ends the fetch of a view for all who wait, and writes the view to disk.
 func (m *Mailbox) finishView(ref Ref, v view, f *fetch, content []byte, err error) {
-	m.inflight.finish(m.viewKey(ref, v), f, content, err)
-	if err == nil && m.account.store != nil {
+	key := m.viewKey(ref, v)
+	m.inflight.finish(key, f, content, err)
+	if err == nil && m.account.store != nil && !m.left(ref) && !m.inflight.void(key, f) {
 		m.account.disk.Write(m.viewOnDisk(ref, v), content)
+		if m.left(ref) || m.inflight.void(key, f) {
+			m.account.disk.Remove(m.viewOnDisk(ref, v))
+		}
 	}
 }
 
@@ -89,8 +95,11 @@ func (m *Mailbox) knownSize(ref Ref, v view) (int64, bool) {
 	return size, err == nil
 }
 
-// keepSize keeps the length of a view in memory and on disk.
-func (m *Mailbox) keepSize(ref Ref, v view, size int64) {
+// keepSize keeps the length of a view in memory and on disk. holder is holders.of the message when it was asked for.
+func (m *Mailbox) keepSize(ref Ref, v view, size int64, holder uint32) {
+	if m.holders.of(ref.UID) != holder {
+		return
+	}
 	if known, ok := m.knownSize(ref, v); ok && known == size {
 		return
 	}

@@ -13,7 +13,6 @@ import (
 
 	"github.com/mailfs/mailfs/cache"
 	mail "github.com/mailfs/mailfs/cache/message"
-	"github.com/mailfs/mailfs/remote"
 )
 
 // directory is a folder of an account, or the account itself: it holds folders and, where it is a mailbox, messages.
@@ -172,7 +171,7 @@ func (d *directory) subdirectory(ctx context.Context, name string, out *fuse.Ent
 
 // message returns the node of a message in the directory.
 func (d *directory) message(ctx context.Context, m *cache.Mailbox, e cache.Entry, out *fuse.EntryOut) *gofs.Inode {
-	stable := gofs.StableAttr{Mode: syscall.S_IFREG, Ino: d.messageInode(m, e.Ref)}
+	stable := gofs.StableAttr{Mode: syscall.S_IFREG, Ino: d.messageInode(m, e.Ref), Gen: uint64(e.Holder)}
 	inode := d.existing(e.Name, stable)
 	if inode == nil {
 		inode = d.NewInode(ctx, newMessage(d, m, e.Ref), stable)
@@ -313,7 +312,20 @@ const (
 // gone tells whether a message is not in its mailbox any more, as far as the cache knows.
 func gone(m *cache.Mailbox, ref cache.Ref) bool {
 	t := m.Known()
-	return t != nil && (t.UIDValidity() != ref.UIDValidity || t.Index(ref.UID) < 0)
+	if t == nil {
+		return false
+	}
+	_, ok := find(t, ref)
+	return !ok
+}
+
+// find returns what a table says of a message; false if it does not hold the message.
+func find(t *cache.Table, ref cache.Ref) (cache.Entry, bool) {
+	if t == nil || t.UIDValidity() != ref.UIDValidity {
+		return cache.Entry{}, false
+	}
+	e, ok := t.Find(ref.UID)
+	return e, ok && e.Ref == ref
 }
 
 // current returns the newest entry of the message at index i of a table, which the cache may have replaced since; false
@@ -324,8 +336,5 @@ func current(m *cache.Mailbox, t *cache.Table, i int) (cache.Entry, bool) {
 	if now == t || now == nil {
 		return e, true
 	}
-	if now.UIDValidity() != e.UIDValidity {
-		return e, false
-	}
-	return now.Find(remote.UID(e.UID))
+	return find(now, e.Ref)
 }

@@ -109,7 +109,7 @@ func (s *found) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*g
 		return nil, syscall.ENOENT
 	}
 	if now := f.mailbox.Known(); now != nil && now.UIDValidity() == e.UIDValidity {
-		if e, ok = now.Find(e.UID); !ok {
+		if e, ok = find(now, e.Ref); !ok {
 			return nil, syscall.ENOENT
 		}
 	}
@@ -120,7 +120,7 @@ func (s *found) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*g
 // message returns the node of a message: the one of the mailbox's directory, if the kernel knows that.
 func (s *found) message(ctx context.Context, m *cache.Mailbox, e cache.Entry, out *fuse.EntryOut) *gofs.Inode {
 	d := s.mailboxDirectory()
-	stable := gofs.StableAttr{Mode: syscall.S_IFREG, Ino: d.messageInode(m, e.Ref)}
+	stable := gofs.StableAttr{Mode: syscall.S_IFREG, Ino: d.messageInode(m, e.Ref), Gen: uint64(e.Holder)}
 	inode := d.existing(e.Name, stable)
 	if inode == nil {
 		inode = s.existing(e.Name, stable)

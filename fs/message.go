@@ -49,11 +49,7 @@ func (m *message) fillAttr(e cache.Entry, out *fuse.Attr) time.Duration {
 }
 
 func (m *message) Getattr(ctx context.Context, _ gofs.FileHandle, out *fuse.AttrOut) syscall.Errno {
-	var e cache.Entry
-	known := false
-	if t := m.mailbox.Known(); t != nil && t.UIDValidity() == m.ref.UIDValidity {
-		e, known = t.Find(m.ref.UID)
-	}
+	e, known := find(m.mailbox.Known(), m.ref)
 	if !known { // the message vanished, but is still open
 		m.mu.Lock()
 		defer m.mu.Unlock()

@@ -1,12 +1,14 @@
 package fs
 
 import (
+	"strings"
 	"sync"
 	"syscall"
 
 	gofs "github.com/hanwen/go-fuse/v2/fs"
 
 	"github.com/mailfs/mailfs/cache"
+	mail "github.com/mailfs/mailfs/cache/message"
 )
 
 // notifier tells the kernel what changed, in a goroutine of its own. To forget a name, the kernel waits for everybody who
@@ -145,7 +147,7 @@ func (d *directory) sweep(m *cache.Mailbox) {
 		}
 		if t == nil || f.mailbox != m || gone(m, f.ref) {
 			d.forgetMessage(name, f.ref)
-		} else if e, ok := t.Find(f.ref.UID); ok {
+		} else if e, ok := find(t, f.ref); ok {
 			f.invalidateIfChanged(e.Size)
 		}
 	}
@@ -154,6 +156,13 @@ func (d *directory) sweep(m *cache.Mailbox) {
 // forgetMessage has the kernel forget a message that vanished, also where there is no node of it: a handler may be about
 // to tell the kernel of the message.
 func (d *directory) forgetMessage(name string, ref cache.Ref) {
+	for _, view := range []struct{ name, suffix string }{{textsName, textSuffix}, {partsName, ""}} {
+		if inode := d.GetChild(view.name); inode != nil {
+			if shown := strings.TrimSuffix(name, mail.Suffix) + view.suffix; inode.GetChild(shown) != nil {
+				inode.NotifyEntry(shown) // the next message of that name may be another one
+			}
+		}
+	}
 	inode := d.GetChild(name)
 	if inode == nil {
 		d.NotifyEntry(name)

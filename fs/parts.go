@@ -84,7 +84,7 @@ func (d *messageParts) files(ctx context.Context) ([]cache.PartFile, syscall.Err
 }
 
 func (d *messageParts) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
-	stable := gofs.StableAttr{Mode: syscall.S_IFREG, Ino: d.inode(name)}
+	stable := gofs.StableAttr{Mode: syscall.S_IFREG, Ino: d.inode(name), Gen: uint64(d.ref.Holder)}
 	if inode := d.existing(name, stable); inode != nil {
 		inode.Operations().(*viewFile).lookUp(out)
 		return inode, 0

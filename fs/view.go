@@ -122,7 +122,7 @@ func (v *mailboxView) find(ctx context.Context, name string) (cache.Entry, gofs.
 		return cache.Entry{}, gofs.StableAttr{}, v.fsys.errno("looking up "+v.where(name), err)
 	}
 	ino := v.fsys.inodes.message(v.inodes(e.UIDValidity), e.UID)
-	return e, gofs.StableAttr{Mode: v.mode, Ino: ino}, 0
+	return e, gofs.StableAttr{Mode: v.mode, Ino: ino, Gen: uint64(e.Holder)}, 0
 }
 
 // where names the view in logs, or a file in it.

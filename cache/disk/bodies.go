@@ -101,7 +101,7 @@ func (b *Bodies) Read(k Key) ([]byte, bool) {
 	n := len(content) - trailerLength
 	if n < 0 || string(k.trailer(int64(n), crc32.Checksum(content[:n], castagnoli))) != string(content[n:]) {
 		b.log.Warn("a damaged file in the store is removed", "file", k.path())
-		b.remove(k)
+		b.Remove(k)
 		return nil, false
 	}
 	now := time.Now()
@@ -149,8 +149,8 @@ func (b *Bodies) Usage() (bodies int, bytes int64) {
 	return b.lru.Len(), b.used
 }
 
-// remove forgets a body.
-func (b *Bodies) remove(k Key) {
+// Remove forgets a body.
+func (b *Bodies) Remove(k Key) {
 	b.mu.Lock()
 	defer b.unlockAndSweep()
 	if !b.lru.Remove(k) {

@@ -190,7 +190,7 @@ func TestScanGoesOnBesideWritersAndReaders(t *testing.T) {
 	}
 	d.Write(key(3), body(3, 800)) // is there already
 	d.Write(key(4), body(4, 800))
-	d.remove(key(2))
+	d.Remove(key(2))
 	d.mu.Lock()
 	d.lru.Add(key(5), 0) // is being written
 	d.mu.Unlock()

@@ -129,14 +129,27 @@ func (b *Bodies) Forget(s *Store, mailbox Hash, but uint32) {
 	}
 }
 
-// ForgetFrom removes the bodies of a mailbox from a message on. It waits until the store was scanned.
-func (b *Bodies) ForgetFrom(s *Store, mailbox Hash, from table.Ref) {
-	<-s.scanned // then all are known
-	b.mu.Lock()
-	defer b.unlockAndSweep()
-	for _, k := range b.lru.Keys() {
-		if k.store == s && k.mailbox == mailbox && k.ref.UIDValidity == from.UIDValidity && k.ref.UID >= from.UID {
-			b.lru.Remove(k)
+// ForgetSome removes the bodies of some messages of a mailbox.
+func (b *Bodies) ForgetSome(s *Store, mailbox Hash, validity uint32, uids *remote.UIDSet) {
+	dir := Key{store: s, mailbox: mailbox, ref: table.Ref{UIDValidity: validity}}.dir()
+	if uids.Len() <= fewFiles {
+		if _, err := os.Lstat(dir); err != nil {
+			return
+		}
+		for _, r := range uids.Ranges() {
+			for uid := r.First; uid <= r.Last; uid++ {
+				b.Remove(s.Key(mailbox, table.Ref{UIDValidity: validity, UID: uid}))
+			}
+		}
+		return
+	}
+	files, _ := os.ReadDir(dir)
+	for _, f := range files {
+		if uid, err := strconv.ParseUint(f.Name(), 10, 64); err == nil && uids.Contains(remote.UID(uid)) {
+			b.Remove(s.Key(mailbox, table.Ref{UIDValidity: validity, UID: remote.UID(uid)}))
 		}
 	}
 }
+
+// fewFiles is up to how many files are removed without listing their directory.
+const fewFiles = 64

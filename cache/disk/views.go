@@ -3,10 +3,12 @@ package disk
 import (
 	"bytes"
 	"fmt"
+	"strings"
 
 	"go.etcd.io/bbolt"
 
 	"github.com/mailfs/mailfs/cache/table"
+	"github.com/mailfs/mailfs/remote"
 )
 
 // View names something small that is known of what is made of a message: what parts it has, or how long a view is.
@@ -70,4 +72,55 @@ func dropViews(mailbox *bbolt.Bucket, message []byte) error {
 		}
 	}
 	return nil
+}
+
+// sizeOf begins the name under which the length of a view is kept.
+const sizeOf = "size of "
+
+// ForgetViews forgets what is known of views of some messages of a mailbox, and returns the names of the views whose length was
+// known.
+func (s *Store) ForgetViews(mailbox string, validity uint32, uids *remote.UIDSet) map[string]bool {
+	names := map[string]bool{}
+	note := func(name string) {
+		if of, ok := strings.CutPrefix(name, sizeOf); ok {
+			names[of] = true
+		}
+	}
+	s.pendingViews.mu.Lock()
+	for v := range s.pendingViews.byMailbox[mailbox] {
+		if v.UIDValidity == validity && uids.Contains(v.UID) {
+			note(v.Name)
+			delete(s.pendingViews.byMailbox[mailbox], v)
+		}
+	}
+	s.pendingViews.mu.Unlock()
+	s.do("forgetting views of "+mailbox, func(db *bbolt.DB) error {
+		return db.Update(func(tx *bbolt.Tx) error {
+			b := tx.Bucket(mailboxBucket(mailbox))
+			if b == nil {
+				return nil
+			}
+			if b = b.Bucket(viewsBucket); b == nil {
+				return nil
+			}
+			var keys [][]byte
+			c := b.Cursor()
+			for _, r := range uids.Ranges() {
+				end := uidKey(validity, r.Last+1)
+				for k, _ := c.Seek(uidKey(validity, r.First)); k != nil && bytes.Compare(k, end) < 0; k, _ = c.Next() {
+					keys = append(keys, bytes.Clone(k))
+				}
+			}
+			for _, k := range keys {
+				if _, name, ok := strings.Cut(string(k[len(uidKey(0, 0)):]), " "); ok {
+					note(name)
+				}
+				if err := b.Delete(k); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	})
+	return names
 }

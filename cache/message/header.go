@@ -123,3 +123,16 @@ func HeaderText(raw []byte) []byte {
 	}
 	return b.Bytes()
 }
+
+// SameFields tells whether the fields remote.HeaderFields of two raw headers say the same, however they are folded and in
+// whatever order they stand. sure: they have a Message-ID, so that they are those of one message.
+func SameFields(a, b []byte) (same, sure bool) {
+	first, second := ParseHeader(a), ParseHeader(b)
+	_, sure = first.raw("Message-ID")
+	same = !slices.ContainsFunc(remote.HeaderFields, func(name string) bool {
+		one, has := first.raw(name)
+		other, too := second.raw(name)
+		return has != too || one != other
+	})
+	return same, same && sure
+}

@@ -192,6 +192,12 @@ func (d *Draft) Finish(now time.Time) (*Table, Change) {
 			}
 		}
 	}
+	t.firstHolder = b.firstHolder
+	for uid, holder := range b.holders {
+		if !d.gone.Contains(uid) {
+			t.SetHolder(uid, holder)
+		}
+	}
 	change.Table = t
 	return t, change
 }

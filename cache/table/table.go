@@ -16,7 +16,10 @@ import (
 // Ref names a message for good.
 type Ref struct {
 	UIDValidity uint32
-	UID         remote.UID
+	// Holder tells apart the messages that a server gives the same UID, one after the other, as far as this process has seen
+	// them. It is 0 for the first.
+	Holder uint32
+	UID    remote.UID
 }
 
 // Entry is one message of a table.
@@ -49,6 +52,9 @@ type Table struct {
 	// incomplete are the messages of which the server has not told all yet; nil if there are none.
 	incomplete *remote.UIDSet
 
+	firstHolder uint32                // Ref.Holder of all messages but those in holders
+	holders     map[remote.UID]uint32 // nil where there are none
+
 	ordering sync.Once // makes byName
 	byName   *Order    // nil before ByName was called
 }
@@ -69,10 +75,32 @@ func (t *Table) Changed() time.Time { return t.changed }
 func (t *Table) At(i int) Entry {
 	size, verified := t.load(i)
 	return Entry{
-		Ref:  Ref{t.validity, t.uids[i]},
+		Ref:  Ref{t.validity, t.holder(t.uids[i]), t.uids[i]},
 		Name: string(t.name(i)), Size: size, Verified: verified,
 		Time: time.Unix(t.times[i], 0).UTC(),
 	}
+}
+
+// holder returns Ref.Holder of a message.
+func (t *Table) holder(uid remote.UID) uint32 {
+	if h, ok := t.holders[uid]; ok {
+		return h
+	}
+	return t.firstHolder
+}
+
+// SetHolders sets Ref.Holder of all messages, before anybody else sees the table.
+func (t *Table) SetHolders(holder uint32) { t.firstHolder, t.holders = holder, nil }
+
+// SetHolder sets Ref.Holder of a message, before anybody else sees the table.
+func (t *Table) SetHolder(uid remote.UID, holder uint32) {
+	if holder == t.holder(uid) {
+		return
+	}
+	if t.holders == nil {
+		t.holders = map[remote.UID]uint32{}
+	}
+	t.holders[uid] = holder
 }
 
 // UID of the i-th message.
@@ -179,7 +207,8 @@ func (t *Table) Complete() *Table {
 
 // Only returns the table of those messages of this one for which keep returns true. keep gets the index of a message.
 func (t *Table) Only(keep func(i int) bool) *Table {
-	s := &Table{validity: t.validity, arena: t.arena, flagSets: t.flagSets, changed: t.changed}
+	s := &Table{validity: t.validity, arena: t.arena, flagSets: t.flagSets, changed: t.changed,
+		firstHolder: t.firstHolder, holders: t.holders}
 	for i := range t.uids {
 		if keep(i) {
 			s.append(t.row(i))

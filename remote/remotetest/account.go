@@ -3,6 +3,7 @@
 package remotetest
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strconv"
@@ -115,6 +116,27 @@ func (a *Account) Put(name string, bodies ...[]byte) []remote.UID {
 		m.next++
 	}
 	return uids
+}
+
+// PutAt stores a message under a UID, which another one may have had before, as no server should.
+func (a *Account) PutAt(name string, uid remote.UID, body []byte) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	m := a.mustFindLocked(name)
+	m.modSeq++
+	date := time.Unix(1.7e9, 0).Add(time.Duration(uid) * time.Minute)
+	m.messages = append(m.messages, &message{uid, date, nil, m.modSeq, slices.Clone(body)})
+	slices.SortFunc(m.messages, func(x, y *message) int { return cmp.Compare(x.uid, y.uid) })
+	m.next = max(m.next, uid+1)
+}
+
+// Restore empties a mailbox and sets its UIDVALIDITY and the next UID, as when it is made again from a backup.
+func (a *Account) Restore(name string, validity uint32, next remote.UID) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	m := a.mustFindLocked(name)
+	m.validity, m.next, m.messages = validity, next, nil
+	m.modSeq++
 }
 
 // Remove expunges messages of a mailbox, which is there.
