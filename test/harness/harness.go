@@ -52,9 +52,16 @@ func Start() (*Run, error) {
 	return r, nil
 }
 
-// dependOn looks at every Go file below dir. go test notes the files that a test looks at, and does not repeat an old
+// dependOn looks at every Go file of the module. go test notes the files that a test looks at, and does not repeat an old
 // result once one of them has changed. The tests run the program and import nothing of it, so go test learns of it here.
-func dependOn(dir string) {
+func dependOn() {
+	dir := "."
+	for range 5 {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			break
+		}
+		dir = filepath.Join(dir, "..")
+	}
 	filepath.WalkDir(dir, func(name string, _ fs.DirEntry, _ error) error {
 		if strings.HasSuffix(name, ".go") {
 			os.Stat(name)

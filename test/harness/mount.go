@@ -80,7 +80,7 @@ func (r *Run) Start(t testing.TB, c Command) (cmd *exec.Cmd, stdout, stderr *Out
 }
 
 func (r *Run) cmd(ctx context.Context, t testing.TB, c Command) *exec.Cmd {
-	r.sources.Do(func() { dependOn("..") })
+	r.sources.Do(dependOn)
 	home := r.TempDir(t)
 	cmd := exec.CommandContext(ctx, r.Binary, c.Args...)
 	cmd.Dir = home
