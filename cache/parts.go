@@ -184,6 +184,8 @@ func (m *Mailbox) part(ctx context.Context, ref Ref, f PartFile) ([]byte, error)
 	switch {
 	case err != nil:
 		return nil, err
+	case m.isUnsplit(ref, f, data):
+		return m.reparsedPart(ctx, ref, f, data)
 	case !f.file.Verbatim() || f.parsed:
 	case int64(len(data)) == part.Size:
 		m.account.partSizes.right.Add(1)
@@ -195,6 +197,32 @@ func (m *Mailbox) part(ctx context.Context, ref Ref, f PartFile) ([]byte, error)
 		return nil, err
 	}
 	return f.file.Content(data), nil
+}
+
+// isUnsplit tells whether the content of a part shows that the server's structure of the message is wrong.
+func (m *Mailbox) isUnsplit(ref Ref, f PartFile, data []byte) bool {
+	if f.parsed {
+		return false
+	}
+	found := m.localStructure(ref)
+	return found != nil && !found.Parsed && message.Unsplit(found.Root, f.file.Part.Number, data)
+}
+
+// reparsedPart returns the content of the file of that name in the message, where the server's structure is wrong. data is what
+// the server calls the part; the file has it where the message has no file of that name.
+func (m *Mailbox) reparsedPart(ctx context.Context, ref Ref, f PartFile, data []byte) (content []byte, err error) {
+	m.reparse(ctx, m.at(ref.UIDValidity, remote.Foreground), []remote.UID{ref.UID}, func(_ remote.UID, found *structure, failed error) {
+		if err = failed; err != nil {
+			return
+		}
+		content = f.file.Content(data)
+		for _, other := range message.Files(found.Root) {
+			if other.Name == f.Name && other.Part != nil {
+				content = other.Content(found.message.Section(remote.Section{Number: other.Part.Number}))
+			}
+		}
+	})
+	return content, err
 }
 
 // decoded returns a part that the server decodes. remote.ErrUnsupported: mailfs must decode it, since the server can't or the

@@ -15,7 +15,8 @@ import (
 type structure struct {
 	Root   *remote.Part
 	Header []byte // as remote.Message.Header
-	// Parsed: mailfs found the parts in the message, which was in memory or on disk, or which the server could not parse.
+	// Parsed: mailfs found the parts in the message, which was in memory or on disk, or of which the server told no parts or
+	// parts that it can't have.
 	// Sections of the message are then not asked for.
 	Parsed bool `json:"Whole"` // stores have it under this older name
 
@@ -70,7 +71,7 @@ func (m *Mailbox) askStructures(ctx context.Context, at remote.Place, uids []rem
 		if !answered.first(uid) {
 			return
 		}
-		if root == nil || message.HasEmptyMultipart(root) {
+		if root == nil || message.Doubtful(root, header) {
 			unparsable = append(unparsable, uid)
 			a.bodies.Add(m.viewKey(Ref{UIDValidity: at.UIDValidity, UID: uid}, unparsableView), nil)
 			return
@@ -108,7 +109,7 @@ func parseStructure(body []byte) (*structure, error) {
 	return &structure{Root: parsed.Root, Header: parsed.Header(), Parsed: true, message: parsed}, nil
 }
 
-// localStructure returns the structure of a message from memory or the store; nil if it is in neither.
+// localStructure returns the structure of a message from memory or the store; nil if it is in neither, or can't be right.
 func (m *Mailbox) localStructure(ref Ref) *structure {
 	v, ok := m.account.bodies.Get(m.viewKey(ref, structureView))
 	if !ok {
@@ -118,7 +119,30 @@ func (m *Mailbox) localStructure(ref Ref) *structure {
 	if json.Unmarshal(v, found) != nil || found.Root == nil {
 		return nil
 	}
+	if !found.Parsed && message.Doubtful(found.Root, found.Header) { // an earlier version of mailfs has kept it
+		return nil
+	}
 	return found
+}
+
+// reparse finds the structures of messages in the messages themselves, where the server's were wrong, and keeps them in place of
+// those. It calls got for each message, one after the other.
+func (m *Mailbox) reparse(ctx context.Context, at remote.Place, uids []remote.UID, got func(remote.UID, *structure, error)) {
+	m.fetchMessages(ctx, at, uids, func(uid remote.UID, body []byte, err error) {
+		ref := Ref{UIDValidity: at.UIDValidity, UID: uid}
+		var found *structure
+		if err == nil {
+			found, err = parseStructure(body)
+		}
+		if err == nil {
+			m.log.Info("the server's structure of a message is not that of the message", "uid", uid)
+			if v, err := json.Marshal(found); err == nil {
+				m.account.bodies.Add(m.viewKey(ref, structureView), v)
+				m.indexView(ref, structureView, v)
+			}
+		}
+		got(uid, found, err)
+	})
 }
 
 // fetchStructures finds the structures of messages, as JSON, and ends their fetches.

@@ -162,9 +162,12 @@ func (t *textFetch) fetchSections(ctx context.Context, g *alike) {
 				}))
 		}
 		t.m.account.contact.note(err)
+		var wrong []remote.UID // whose structures are
 		for _, uid := range batch {
 			content := contents[uid]
 			switch {
+			case len(content) == len(g.needed) && unsplit(g.structures[uid], content):
+				wrong = append(wrong, uid)
 			case len(content) == len(g.needed):
 				t.finish(uid, g.structures[uid], func(s remote.Section) []byte { return content[s] })
 			case err != nil:
@@ -173,7 +176,32 @@ func (t *textFetch) fetchSections(ctx context.Context, g *alike) {
 				t.fail(uid, t.m.gone(uid))
 			}
 		}
+		if len(wrong) > 0 {
+			t.m.reparse(ctx, t.at, wrong, t.finishParsed)
+		}
 	}
+}
+
+// unsplit tells whether the contents of sections show that a structure is wrong.
+func unsplit(s *structure, contents map[remote.Section][]byte) bool {
+	for section, content := range contents {
+		if section.Aspect == remote.Content && message.Unsplit(s.Root, section.Number, content) {
+			return true
+		}
+	}
+	return false
+}
+
+// finishParsed makes the text of a message that was parsed, and ends its fetch.
+func (t *textFetch) finishParsed(uid remote.UID, found *structure, err error) {
+	if err == nil {
+		_, _, err = message.TextSections(found.Root)
+	}
+	if err != nil {
+		t.fail(uid, err)
+		return
+	}
+	t.finish(uid, found, found.message.Section)
 }
 
 // batches returns the messages in groups of about walk.BatchBytes.

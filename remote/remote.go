@@ -162,8 +162,8 @@ type Account interface {
 	// Header fetches the header fields of a message as in Message.Header. ErrNoMessage: the message is gone.
 	Header(ctx context.Context, at Place, uid UID) ([]byte, error)
 
-	// Structures fetches what parts messages have, and their header fields as in Message.Header; got is called as by Bodies.
-	// The numbers of the parts are not set yet. A structure is nil where the server's answer can't be understood: the
+	// Structures fetches what parts messages have, and their header fields as in Message.Header and Content-Type; got is called
+	// as by Bodies. The numbers of the parts are not set yet. A structure is nil where the server's answer can't be understood: the
 	// message must be read whole. ErrUnsupported: so must all of them.
 	Structures(ctx context.Context, at Place, uids []UID,
 		got func(uid UID, structure *Part, header []byte)) error

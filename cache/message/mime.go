@@ -10,30 +10,26 @@ import (
 	"github.com/mailfs/mailfs/remote"
 )
 
-// Parsed is a whole message and the places of its parts in it.
+// Parsed is a whole message and its parts, with their contents.
 type Parsed struct {
 	Root *remote.Part // numbered, in UTF-8
 
-	raw     []byte
-	content map[string]span // of the parts, by number
-	headers map[string]span // of the messages, by the number of the part that they are; "" is the message itself
+	content map[string][]byte // of the parts, by number
+	headers map[string][]byte // of the messages, by the number of the part that they are; "" is the message itself
 }
-
-// span is a piece of a message: the bytes from and up to, but not with, to.
-type span struct{ from, to int }
 
 // Parse finds the parts of a message (RFC 2046, section 5). Any bytes are a message: a part that is not what its header
 // says is text. The bytes must not be changed while the result is used. remote.ErrTooComplex as with remote.Part.Enumerate.
 func Parse(raw []byte) (*Parsed, error) {
-	r := &parser{raw: raw, content: map[*remote.Part]span{}, headers: map[*remote.Part]span{}}
-	root, err := r.entity(span{0, len(raw)}, "text/plain", 0)
+	r := &parser{room: maxDecodings * len(raw), content: map[*remote.Part][]byte{}, headers: map[*remote.Part][]byte{}}
+	root, err := r.entity(raw, "text/plain", 0)
 	if err == nil {
 		err = root.Enumerate()
 	}
 	if err != nil {
 		return nil, err
 	}
-	m := &Parsed{Root: root, raw: raw, content: map[string]span{}, headers: map[string]span{"": r.headers[root]}}
+	m := &Parsed{Root: root, content: map[string][]byte{}, headers: map[string][]byte{"": r.headers[root]}}
 	m.place(root, r)
 	ToUTF8(root)
 	return m, nil
@@ -44,7 +40,7 @@ func (m *Parsed) Header() []byte {
 	return ListedFields(m.Section(remote.Section{Aspect: remote.Fields}))
 }
 
-// place enters the spans of a part and of the parts in it by their numbers.
+// place enters the contents of a part and of the parts in it by their numbers.
 func (m *Parsed) place(p *remote.Part, r *parser) {
 	if !p.IsMultipart() {
 		m.content[p.Number] = r.content[p]
@@ -57,48 +53,51 @@ func (m *Parsed) place(p *remote.Part, r *parser) {
 	}
 }
 
-// Section returns a section, which is a piece of the message's bytes; nil if the message does not have that section.
+// Section returns a section, which is a piece of the message's bytes, or of those of a message in it that is encoded; nil if
+// the message does not have that section.
 func (m *Parsed) Section(s remote.Section) []byte {
-	spans, limit := m.content, len(m.raw)
+	sections, limit := m.content, 0
 	switch s.Aspect {
 	case remote.Fields:
-		spans, limit = m.headers, remote.MaxHeader
+		sections, limit = m.headers, remote.MaxHeader
 	case remote.FullHeader:
-		spans, limit = m.headers, remote.MaxFullHeader+1
+		sections, limit = m.headers, remote.MaxFullHeader+1
 	}
-	at, ok := spans[s.Number]
-	if !ok {
-		return nil
+	found := sections[s.Number]
+	if limit > 0 && len(found) > limit {
+		found = found[:limit]
 	}
-	return m.raw[at.from:min(at.to, at.from+limit)]
+	return found
 }
+
+// maxDecodings bounds the bytes of encoded messages in a message, as a multiple of the message's length: encoded messages may
+// lie in each other.
+const maxDecodings = 4
 
 // parser finds the parts of a message.
 type parser struct {
-	raw     []byte
-	parts   int                   // found so far
-	content map[*remote.Part]span // what follows the part's header
-	headers map[*remote.Part]span // the part's own header
+	parts   int                     // found so far
+	room    int                     // bytes of encoded messages that may still be decoded
+	content map[*remote.Part][]byte // what follows the part's header, never nil
+	headers map[*remote.Part][]byte // the part's own header, never nil
 }
 
 // entity reads a part: its header and its content. defaultType is the media type of a part that names none, depth the number
 // of parts that this one lies in.
-func (r *parser) entity(at span, defaultType string, depth int) (*remote.Part, error) {
+func (r *parser) entity(raw []byte, defaultType string, depth int) (*remote.Part, error) {
 	r.parts++
 	if r.parts > remote.MaxParts || depth > remote.MaxDepth {
 		return nil, remote.ErrTooComplex
 	}
-	end, body := headerEnd(r.raw[at.from:at.to])
-	header := span{at.from, at.from + end}
-	at.from += body
-	h := ParseHeader(r.raw[header.from:min(header.to, header.from+remote.MaxHeader)])
-	p := &remote.Part{Size: int64(at.to - at.from)}
-	r.content[p], r.headers[p] = at, header
-	contentType, _ := h.raw("Content-Type")
-	p.Type, p.Params = splitParameters(contentType)
-	if !strings.Contains(strings.Trim(p.Type, "/"), "/") {
-		p.Type = defaultType
+	if raw == nil {
+		raw = []byte{}
 	}
+	end, body := headerEnd(raw)
+	header, content := raw[:end], raw[body:]
+	h := ParseHeader(header[:min(end, remote.MaxHeader)])
+	p := &remote.Part{Size: int64(len(content))}
+	r.content[p], r.headers[p] = content, header
+	p.Type, p.Params = h.contentType(defaultType)
 	encoding, _ := h.raw("Content-Transfer-Encoding")
 	if p.Encoding, _ = splitParameters(encoding); p.Encoding == "" {
 		p.Encoding = "7bit"
@@ -106,23 +105,33 @@ func (r *parser) entity(at span, defaultType string, depth int) (*remote.Part, e
 	if disposition, ok := h.raw("Content-Disposition"); ok {
 		p.Disposition, p.DispositionParams = splitParameters(disposition)
 	}
-	return p, r.children(p, at, depth)
+	return p, r.children(p, content, depth)
 }
 
-// children reads the parts of a part. at is the span of its content.
-func (r *parser) children(p *remote.Part, at span, depth int) error {
+// contentType reads the field Content-Type. defaultType is the media type where it names none.
+func (h Header) contentType(defaultType string) (mediaType string, params map[string]string) {
+	field, _ := h.raw("Content-Type")
+	mediaType, params = splitParameters(field)
+	if !strings.Contains(strings.Trim(mediaType, "/"), "/") {
+		mediaType = defaultType
+	}
+	return mediaType, params
+}
+
+// children reads the parts of a part. content is what follows the part's header.
+func (r *parser) children(p *remote.Part, content []byte, depth int) error {
 	switch {
 	case p.IsMultipart():
 		defaultType := "text/plain"
 		if p.Type == "multipart/digest" { // RFC 2046, section 5.1.5
 			defaultType = "message/rfc822"
 		}
-		found, err := r.split(strings.TrimRight(p.Params["boundary"], " \t"), at)
+		found, err := r.split(boundaryOf(p), content)
 		if err != nil {
 			return err
 		}
-		for _, at := range found {
-			child, err := r.entity(at, defaultType, depth+1)
+		for _, part := range found {
+			child, err := r.entity(part, defaultType, depth+1)
 			if err != nil {
 				return err
 			}
@@ -131,17 +140,49 @@ func (r *parser) children(p *remote.Part, at span, depth int) error {
 		if len(found) == 0 {
 			p.Type = "text/plain"
 		}
-	case isMessage(p.Type) && verbatim(p.Encoding):
-		child, err := r.entity(at, "text/plain", depth+1)
+	case isMessage(p.Type):
+		inner := r.innerMessage(p, content)
+		if inner == nil {
+			return nil
+		}
+		child, err := r.entity(inner, "text/plain", depth+1)
 		if err != nil {
 			return err
 		}
 		header := r.headers[child]
-		header.to = min(header.to, header.from+remote.MaxHeader)
-		p.Subject, _ = ParseHeader(r.raw[header.from:header.to]).raw("Subject")
+		p.Subject, _ = ParseHeader(header[:min(len(header), remote.MaxHeader)]).raw("Subject")
 		p.Parts = []*remote.Part{child}
 	}
 	return nil
+}
+
+// innerMessage returns the message that a part holds. It may be encoded, which RFC 2046, section 5.2.1, forbids and programs
+// do; it may also only be said to be. nil: what the part holds can't be decoded.
+func (r *parser) innerMessage(p *remote.Part, content []byte) []byte {
+	if !verbatim(p.Encoding) && p.Encoding != "quoted-printable" {
+		if line, _, _ := bytes.Cut(content, []byte("\n")); bytes.IndexByte(line, ':') > 0 { // a header, no base64
+			p.Encoding = "7bit"
+		}
+	}
+	if verbatim(p.Encoding) {
+		return content
+	}
+	if r.room -= len(content); r.room < 0 {
+		return nil
+	}
+	if decoded := decodeContent(p.Encoding, content); len(decoded) > 0 {
+		return decoded
+	}
+	return nil
+}
+
+// boundaryOf returns the boundary between the parts of a multipart; "" if it has none.
+func boundaryOf(p *remote.Part) string {
+	boundary := p.Params["boundary"]
+	if boundary == "" {
+		boundary = decodeParameter(p.Params, "boundary") // as RFC 2231 writes it
+	}
+	return strings.TrimRight(boundary, " \t")
 }
 
 // isMessage tells whether a media type is that of a message in a message.
@@ -151,32 +192,22 @@ func isMessage(mediaType string) bool {
 
 // split returns the parts of a multipart. Delimiters separate them (RFC 2046, section 5.1.1): lines of "--" and the boundary,
 // the last one with "--" at its end. Where that is missing, the last part goes on to the end.
-func (r *parser) split(boundary string, at span) (found []span, err error) {
+func (r *parser) split(boundary string, body []byte) (found [][]byte, err error) {
 	if boundary == "" {
 		return nil, nil
 	}
-	delimiter := []byte("--" + boundary)
-	body := r.raw[at.from:at.to]
 	start := -1 // where the part begins that has no end yet; -1 before the first delimiter
 	for pos := 0; ; {
-		i := bytes.Index(body[pos:], delimiter)
-		if i < 0 {
+		at, after, last := nextDelimiter(boundary, body, pos)
+		if at < 0 {
 			break
 		}
-		i += pos
-		after := body[i+len(delimiter):]
-		line, _, _ := bytes.Cut(after, []byte("\n"))
-		pos = i + len(delimiter)
-		rest, last := bytes.CutPrefix(line, []byte("--"))
-		if i > 0 && body[i-1] != '\n' || len(bytes.Trim(rest, " \t\r")) > 0 {
-			continue
-		}
 		if start >= 0 {
-			end := max(start, i-1)
+			end := max(start, at-1)
 			if end > start && body[end-1] == '\r' {
 				end--
 			}
-			found = append(found, span{at.from + start, at.from + end})
+			found = append(found, body[start:end])
 			if r.parts+len(found) > remote.MaxParts {
 				return nil, remote.ErrTooComplex
 			}
@@ -184,13 +215,31 @@ func (r *parser) split(boundary string, at span) (found []span, err error) {
 		if last {
 			return found, nil
 		}
-		pos = min(pos+len(line)+1, len(body))
+		pos = after
 		start = pos
 	}
 	if start >= 0 {
-		found = append(found, span{at.from + start, at.to})
+		found = append(found, body[start:])
 	}
 	return found, nil
+}
+
+// nextDelimiter finds the next delimiter in the body of a multipart from pos on. at is where it begins, -1 where there is none;
+// after is where the line behind it begins; last tells that no part follows.
+func nextDelimiter(boundary string, body []byte, pos int) (at, after int, last bool) {
+	delimiter := []byte("--" + boundary)
+	for {
+		i := bytes.Index(body[pos:], delimiter)
+		if i < 0 {
+			return -1, len(body), false
+		}
+		at, pos = pos+i, pos+i+len(delimiter)
+		line, _, _ := bytes.Cut(body[pos:], []byte("\n"))
+		rest, last := bytes.CutPrefix(line, []byte("--"))
+		if (at == 0 || body[at-1] == '\n') && len(bytes.Trim(rest, " \t\r")) == 0 {
+			return at, min(pos+len(line)+1, len(body)), last
+		}
+	}
 }
 
 // headerEnd returns where the header of a message ends, before the empty line, and where the body begins, behind it.
@@ -357,15 +406,10 @@ func unpercent(s string) []byte {
 	return out
 }
 
-// HasEmptyMultipart tells whether a structure has a multipart without parts: some servers answer so of a message that they
-// can't parse.
-func HasEmptyMultipart(p *remote.Part) bool {
-	return p.IsMultipart() && len(p.Parts) == 0 || slices.ContainsFunc(p.Parts, HasEmptyMultipart)
-}
-
 // ToUTF8 makes every text in a structure valid UTF-8, and decodes the subjects. Servers send the bytes of the message.
 func ToUTF8(p *remote.Part) {
-	p.Type, p.Encoding, p.Disposition = validUTF8(p.Type), validUTF8(p.Encoding), validUTF8(p.Disposition)
+	p.Type, p.Disposition = validUTF8(p.Type), validUTF8(p.Disposition)
+	p.Encoding, _ = splitParameters(validUTF8(p.Encoding)) // a comment may stand behind it
 	p.Subject = decodeText(p.Subject)
 	for _, params := range []map[string]string{p.Params, p.DispositionParams} {
 		for name, value := range params {

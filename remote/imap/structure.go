@@ -16,11 +16,15 @@ import (
 	"github.com/mailfs/mailfs/remote/imap/wire"
 )
 
+// structureFields are the header fields that come with a structure. Content-Type shows whether the structure can be right.
+var structureFields = append(slices.Clone(remote.HeaderFields), "Content-Type")
+
 // Structures implements remote.Account: BODYSTRUCTURE of RFC 9051, section 7.5.2, and the header fields with it, in one
 // round trip.
 func (a *Account) Structures(ctx context.Context, at remote.Place, uids []remote.UID,
 	got func(remote.UID, *remote.Part, []byte)) error {
 	options := header.options()
+	options.BodySection[0].HeaderFields = structureFields
 	options.BodyStructure = &goimap.FetchItemBodyStructure{Extended: true}
 	return a.read(ctx, uids, &reading{
 		box:     box{bodies, at},
