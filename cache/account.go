@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/mailfs/mailfs/cache/disk"
+	"github.com/mailfs/mailfs/cache/sizes"
 	"github.com/mailfs/mailfs/cache/wait"
 	"github.com/mailfs/mailfs/cache/walk"
 	"github.com/mailfs/mailfs/remote"
@@ -37,11 +38,11 @@ type Account struct {
 	prefetch     Prefetch
 	prefetchFull sync.Once // the log is told once that prefetch has ended
 
-	contact   contact
+	contact   wait.Contact
 	reads     reads
-	sizes     evidence    // of the announced sizes of messages
-	partSizes evidence    // of the announced sizes of parts
-	noPieces  atomic.Bool // the server has no pieces of messages
+	sizes     sizes.Evidence // of the announced sizes of messages
+	partSizes sizes.Evidence // of the announced sizes of parts
+	noPieces  atomic.Bool    // the server has no pieces of messages
 	changes   changes
 
 	mu     sync.Mutex // guards byName
@@ -66,7 +67,7 @@ func newAccount(c *Cache, name string, r remote.Account) *Account {
 	a.tasks = wait.NewTasks(c.options.Timeout, func() int64 { return r.Stats().BytesIn })
 	a.changes.tell = func(Change) {}
 	a.pushes.queue = make(chan Pushed, maxPushes)
-	a.contact.log = a.log
+	a.contact.Log = a.log
 	return a
 }
 
@@ -99,7 +100,7 @@ func (a *Account) Stats() remote.Stats { return a.remote.Stats() }
 func (a *Account) Mailboxes(ctx context.Context) ([]remote.Mailbox, error) {
 	return a.mailboxes.Get(ctx, a.tasks, a.options.Refresh, func(ctx context.Context) ([]remote.Mailbox, error) {
 		list, err := a.remote.Mailboxes(ctx)
-		a.contact.note(err)
+		a.contact.Note(err)
 		if err == nil && a.store != nil {
 			a.store.SaveMailboxes(list)
 		}

@@ -35,12 +35,12 @@
 // to its left are held:
 //
 //	largeReads.mu → inflight.mu → memory.Bodies.mu, wait.Tasks.mu
-//	wrongSizes.mu, listAhead.mu, walk.ConsecutiveMailboxes → wait.Value → wait.Tasks.mu
+//	sizes.Corrections, listAhead.mu, walk.ConsecutiveMailboxes → wait.Value → wait.Tasks.mu
 //	walk.ConsecutiveMailboxes → walk.Walks
 //
 //	inflight.mu      of a mailbox: the fetches under way, and who has a lease of what they bring
 //	largeReads.mu    of a mailbox: the large messages that are read in pieces
-//	wrongSizes.mu    of a mailbox: sizes that the server announced wrongly; a new table is put in place under it
+//	sizes.Corrections of a mailbox: sizes that the server announced wrongly; a new table is put in place under it
 //	Mailbox.saving   held while the table is written to the store; only tasks take it, no reader waits for it
 //	searches.mu      of a mailbox: which searches are remembered
 //	listAhead.mu     of an account: which mailboxes come next

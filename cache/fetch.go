@@ -284,9 +284,9 @@ func (m *Mailbox) fetchBodies(ctx context.Context, at remote.Place, fetches map[
 	if len(missing) == 0 {
 		return
 	}
-	var answered answers
+	var answered wait.Answered[remote.UID]
 	err := m.askBodies(ctx, at, missing, func(uid remote.UID, body []byte) {
-		if fetches[uid] == nil || !answered.first(uid) {
+		if fetches[uid] == nil || !answered.First(uid) {
 			return
 		}
 		ref := Ref{UIDValidity: validity, UID: uid}
@@ -300,12 +300,12 @@ func (m *Mailbox) fetchBodies(ctx context.Context, at remote.Place, fetches map[
 		}
 		m.inflight.finish(bodyKey{mailbox: m, ref: ref}, fetches[uid], body, nil)
 	})
-	a.contact.note(err)
-	if errors.Is(err, remote.ErrStale) || err == nil && answered.count() < len(missing) {
+	a.contact.Note(err)
+	if errors.Is(err, remote.ErrStale) || err == nil && answered.Count() < len(missing) {
 		m.table.Expire() // the listing is behind
 	}
 	for _, uid := range missing {
-		if answered.first(uid) {
+		if answered.First(uid) {
 			failed := err
 			if failed == nil {
 				failed = fmt.Errorf("%w: UID %d in %s", remote.ErrNoMessage, uid, m.name)

@@ -174,14 +174,8 @@ func (m *Mailbox) forgetMemory(void func(Ref) bool) {
 	}
 	m.inflight.mu.Unlock()
 	m.account.bodies.Forget(func(k bodyKey) bool { return k.mailbox == m && void(k.ref) })
-	m.sizes.mu.Lock()
-	defer m.sizes.mu.Unlock()
 	if t, _ := m.table.Known(); t != nil {
-		for uid := range m.sizes.wrong {
-			if void(Ref{UIDValidity: t.UIDValidity(), UID: uid}) {
-				delete(m.sizes.wrong, uid)
-			}
-		}
+		m.sizes.Forget(func(uid remote.UID) bool { return void(Ref{UIDValidity: t.UIDValidity(), UID: uid}) })
 	}
 }
 
@@ -243,7 +237,7 @@ func (a *arrivals) note(ctx context.Context, validity uint32, msg *remote.Messag
 // where it can be fetched again.
 func (m *Mailbox) sameBody(body []byte, msg *remote.Message) bool {
 	same, sure := message.SameFields(message.RawHeader(body), msg.Header)
-	return same && (sure || m.account.keep) && (int64(len(body)) == msg.Size || m.account.sizes.wrong.Load() > 0)
+	return same && (sure || m.account.keep) && (int64(len(body)) == msg.Size || m.account.sizes.Wrong.Load() > 0)
 }
 
 // sameListed tells whether a message is the one that an older table has under its UID. Without its header fields, which are in
@@ -251,7 +245,7 @@ func (m *Mailbox) sameBody(body []byte, msg *remote.Message) bool {
 func (m *Mailbox) sameListed(old *Table, ref Ref, msg *remote.Message) bool {
 	e, _ := old.Find(ref.UID)
 	name, date := message.Name(msg, m.role)
-	if e.Name != name || e.Time.Unix() != date.Unix() || e.Size != msg.Size && m.account.sizes.wrong.Load() == 0 {
+	if e.Name != name || e.Time.Unix() != date.Unix() || e.Size != msg.Size && m.account.sizes.Wrong.Load() == 0 {
 		return false
 	}
 	if body, ok := m.account.bodies.Get(bodyKey{mailbox: m, ref: ref}); ok {

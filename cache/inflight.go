@@ -6,7 +6,6 @@ import (
 
 	"github.com/mailfs/mailfs/cache/lease"
 	"github.com/mailfs/mailfs/cache/wait"
-	"github.com/mailfs/mailfs/remote"
 	"github.com/mailfs/mailfs/remote/buffer"
 )
 
@@ -151,29 +150,4 @@ func (i *inflight) leaseLocked(key bodyKey, f *fetch, e lease.Event, body []byte
 	case lease.Recycle:
 		buffer.Put(f.Body)
 	}
-}
-
-// answers are the messages of a command that the server has answered.
-type answers struct {
-	mu   sync.Mutex // guards what follows
-	done map[remote.UID]bool
-}
-
-// first notes an answer and tells whether it is the first of this UID.
-func (a *answers) first(uid remote.UID) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.done == nil {
-		a.done = map[remote.UID]bool{}
-	}
-	was := a.done[uid]
-	a.done[uid] = true
-	return !was
-}
-
-// count returns how many messages were answered.
-func (a *answers) count() int {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return len(a.done)
 }

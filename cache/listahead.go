@@ -74,7 +74,7 @@ func (a *Account) list(ctx context.Context, due []*Mailbox) {
 	}
 	asked := time.Now()
 	versions, err := a.remote.Versions(ctx, names)
-	a.contact.note(err)
+	a.contact.Note(err)
 	room := listAheadMessages
 	for i, m := range due {
 		m.load()

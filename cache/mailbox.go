@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/mailfs/mailfs/cache/disk"
+	"github.com/mailfs/mailfs/cache/sizes"
 	"github.com/mailfs/mailfs/cache/table"
 	"github.com/mailfs/mailfs/cache/wait"
 	"github.com/mailfs/mailfs/cache/walk"
@@ -43,7 +44,7 @@ type Mailbox struct {
 
 	inflight inflight
 	larges   largeReads
-	sizes    wrongSizes
+	sizes    sizes.Corrections
 	holders  holders
 }
 

@@ -92,7 +92,7 @@ func (m *Mailbox) KnownPartSize(ref Ref, f PartFile) (int64, bool) {
 	if size, ok := m.knownSize(ref, f.view()); ok {
 		return size, true
 	}
-	if f.file.Verbatim() && (f.parsed || m.account.partSizes.holds(enoughParts)) {
+	if f.file.Verbatim() && (f.parsed || m.account.partSizes.Hold(enoughParts)) {
 		return f.file.Part.Size, true
 	}
 	return 0, false
@@ -188,9 +188,9 @@ func (m *Mailbox) part(ctx context.Context, ref Ref, f PartFile) ([]byte, error)
 		return m.reparsedPart(ctx, ref, f, data)
 	case !f.file.Verbatim() || f.parsed:
 	case int64(len(data)) == part.Size:
-		m.account.partSizes.right.Add(1)
+		m.account.partSizes.Right.Add(1)
 	default: // the server announced the size of another part, or sent another part, or counts in another way
-		m.account.partSizes.wrong.Add(1)
+		m.account.partSizes.Wrong.Add(1)
 		data, err = m.sectionOfMessage(ctx, ref, section)
 	}
 	if err != nil {
@@ -261,7 +261,7 @@ func (m *Mailbox) section(ctx context.Context, ref Ref, s remote.Section) (conte
 		answered := false
 		err = a.remote.Sections(ctx, m.at(ref.UIDValidity, remote.Foreground), []remote.UID{ref.UID}, []remote.Section{s},
 			func(_ remote.UID, got [][]byte) { content, answered = got[0], true })
-		a.contact.note(err)
+		a.contact.Note(err)
 		if err == nil && !answered {
 			m.table.Expire() // the listing has a message that the server does not have
 			err = remote.ErrNoMessage

@@ -148,7 +148,7 @@ func (m *Mailbox) fetchPiecesLocked(r *largeRead, size int64, run walk.Run) {
 	running := a.tasks.Run(func(ctx context.Context) {
 		off, n := int64(from-1)*walk.PieceSize, int64(to-from)*walk.PieceSize
 		data, err := m.askPiece(ctx, m.at(r.ref.UIDValidity, prio), r.ref.UID, size, off, n)
-		a.contact.note(err)
+		a.contact.Note(err)
 		if errors.Is(err, remote.ErrUnsupported) {
 			a.noPieces.Store(true)
 		} else if errors.Is(err, remote.ErrStale) || errors.Is(err, remote.ErrNoMessage) {

@@ -48,7 +48,7 @@ func (m *Mailbox) Search(ctx context.Context, q remote.Query) (*Table, error) {
 	m.load()
 	return m.searches.of(q).Get(ctx, m.account.tasks, m.account.options.Refresh, func(ctx context.Context) (*Table, error) {
 		validity, found, err := m.account.remote.Search(ctx, m.name, q)
-		m.account.contact.note(err)
+		m.account.contact.Note(err)
 		if err == nil && found.Len() == 0 {
 			return table.Empty(validity), nil
 		}

@@ -70,8 +70,8 @@ func (a *Account) status() AccountStatus {
 	if a.store != nil {
 		s.Store = a.store.Dir()
 	}
-	if err := a.contact.lastError.Load(); err != nil {
-		s.Failure, s.Error = *err, (*err).Error()
+	if err := a.contact.LastError(); err != nil {
+		s.Failure, s.Error = err, err.Error()
 	}
 	list, _ := a.mailboxes.Known()
 	s.Mailboxes = len(list)

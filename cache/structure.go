@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"github.com/mailfs/mailfs/cache/message"
+	"github.com/mailfs/mailfs/cache/wait"
 	"github.com/mailfs/mailfs/remote"
 )
 
@@ -66,9 +67,9 @@ func (m *Mailbox) findStructures(ctx context.Context, at remote.Place, uids []re
 func (m *Mailbox) askStructures(ctx context.Context, at remote.Place, uids []remote.UID,
 	got func(remote.UID, *structure, error)) (unparsable []remote.UID) {
 	a := m.account
-	var answered answers
+	var answered wait.Answered[remote.UID]
 	err := a.remote.Structures(ctx, at, uids, func(uid remote.UID, root *remote.Part, header []byte) { // one call at a time
-		if !answered.first(uid) {
+		if !answered.First(uid) {
 			return
 		}
 		if root == nil || message.Doubtful(root, header) {
@@ -84,14 +85,14 @@ func (m *Mailbox) askStructures(ctx context.Context, at remote.Place, uids []rem
 		got(uid, &structure{Root: root, Header: header}, nil)
 	})
 	for _, uid := range uids {
-		if !answered.first(uid) {
+		if !answered.First(uid) {
 			continue
 		}
 		switch {
 		case errors.Is(err, remote.ErrUnsupported):
 			unparsable = append(unparsable, uid)
 		case err != nil:
-			a.contact.note(err)
+			a.contact.Note(err)
 			got(uid, nil, err)
 		default:
 			got(uid, nil, m.gone(uid))

@@ -76,7 +76,7 @@ func (m *Mailbox) sync(ctx context.Context, now remote.Version) (*Table, error) 
 		}
 		return nil
 	})
-	m.account.contact.note(err)
+	m.account.contact.Note(err)
 	if headers != nil {
 		headers.Flush(d.UIDValidity())
 	}
@@ -109,7 +109,7 @@ func (m *Mailbox) sync(ctx context.Context, now remote.Version) (*Table, error) 
 // publish puts the table that follows old in place and tells of it.
 func (m *Mailbox) publish(old *Table, c table.Change) {
 	t, change := c.Table, Change{Mailbox: m, Table: c.Table, Vanished: c.Vanished, Flagged: c.Flagged}
-	m.sizes.correct(t, old == nil || t.UIDValidity() != old.UIDValidity(), func() { m.table.Set(t) })
+	m.sizes.Apply(t, old == nil || t.UIDValidity() != old.UIDValidity(), func() { m.table.Set(t) })
 	if old != nil {
 		m.account.changed(change)
 	}

@@ -161,7 +161,7 @@ func (t *textFetch) fetchSections(ctx context.Context, g *alike) {
 					}
 				}))
 		}
-		t.m.account.contact.note(err)
+		t.m.account.contact.Note(err)
 		var wrong []remote.UID // whose structures are
 		for _, uid := range batch {
 			content := contents[uid]
