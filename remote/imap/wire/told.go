@@ -13,7 +13,8 @@ import (
 type tags struct {
 	mu   sync.Mutex // guards what follows
 	open map[string]bool
-	mid  bool // what was written last did not end a line
+	last string // tag of the command that was sent last
+	mid  bool   // what was written last did not end a line
 	// invited says that go-imap waits for a continuation request (RFC 9051, section 7.6): behind AUTHENTICATE and each answer
 	// to a challenge, IDLE, and the announcement of a literal. go-imap ends the connection over any other.
 	invited bool
@@ -30,7 +31,7 @@ func (t *tags) sent(p []byte) {
 			if t.open == nil {
 				t.open = map[string]bool{}
 			}
-			t.open[string(tag)] = true
+			t.open[string(tag)], t.last = true, string(tag)
 			t.invited = bytes.HasPrefix(command, []byte("AUTHENTICATE ")) || bytes.Equal(command, []byte("IDLE"))
 		} else if !t.mid { // behind a literal, or an answer to a challenge
 			t.invited = true
@@ -46,7 +47,7 @@ func (t *tags) answered(tag string) bool {
 	defer t.mu.Unlock()
 	was := t.open[tag]
 	delete(t.open, tag)
-	t.invited = t.invited && !was
+	t.invited = t.invited && !(was && tag == t.last) // a command before may be answered after this one was sent
 	return was
 }
 
