@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -125,6 +127,13 @@ func (a *Account) Mailbox(m remote.Mailbox) *Mailbox {
 type changes struct {
 	mu   sync.Mutex // held during tell: one call at a time
 	tell func(Change)
+}
+
+// mailboxesUsed returns all mailboxes that Mailbox has returned.
+func (a *Account) mailboxesUsed() []*Mailbox {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Collect(maps.Values(a.byName))
 }
 
 // OnChange sets the function that is told of every change of a mailbox: after the new table is in place, before those that

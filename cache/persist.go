@@ -123,7 +123,7 @@ func (a *Account) saveLost() {
 	if list, ok := a.mailboxes.Known(); ok {
 		a.store.SaveMailboxes(list)
 	}
-	for _, m := range a.byName {
+	for _, m := range a.mailboxesUsed() {
 		if t, ok := m.table.Known(); ok && !a.store.Saved(m.name) {
 			a.store.Save(m.name, disk.Update{Table: t.Complete(), Version: m.syncs.version, All: true})
 		}

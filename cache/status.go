@@ -75,13 +75,7 @@ func (a *Account) status() AccountStatus {
 	}
 	list, _ := a.mailboxes.Known()
 	s.Mailboxes = len(list)
-	a.mu.Lock()
-	mailboxes := make([]*Mailbox, 0, len(a.byName))
-	for _, m := range a.byName {
-		mailboxes = append(mailboxes, m)
-	}
-	a.mu.Unlock()
-	for _, m := range mailboxes {
+	for _, m := range a.mailboxesUsed() {
 		if t, ok := m.table.Known(); ok {
 			s.Listed++
 			s.Messages += t.Len()
