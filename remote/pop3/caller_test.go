@@ -3,6 +3,8 @@ package pop3
 import (
 	"bytes"
 	"context"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -117,3 +119,6 @@ func eventually(t *testing.T, what string, is func() bool) {
 		time.Sleep(time.Millisecond)
 	}
 }
+
+// all returns the UIDs of all messages.
+func (l *listed) all() []remote.UID { return slices.Sorted(maps.Keys(l.messages)) }

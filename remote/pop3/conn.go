@@ -38,7 +38,13 @@ type conn struct {
 	err     error       // the end of the connection; nil while it is up
 	asked   []*exchange // commands whose answers have not begun, in their order
 	content *exchange   // the answer that is past its first line and has not come whole; nil between answers
-	owed    int64       // bytes of content, as announced, of all answers that have not come whole
+	doubt   *exchange   // the answer that ended before its size; what follows is not looked at until realign; nil if none
+
+	// aligned tells whether a line is the answer that realign waits for. nil when realign does not wait.
+	aligned func(line string) bool
+	skipped int64 // bytes that realign has left out
+	within  bool  // what was left out last ended within a line
+	owed    int64 // bytes of content, as announced, of all answers that have not come whole
 
 	mu          sync.Mutex // guards what follows, and that no deadline is later than end
 	end         time.Time  // no wait is longer than until then; zero is no limit
@@ -64,12 +70,14 @@ type exchange struct {
 	multi     bool   // a positive answer has content after its first line
 	challenge bool   // the answer may be a challenge ("+ ", RFC 5034, section 4)
 	size      int64  // bytes of the content, as LIST announces it; 0 when not known
+	whole     bool   // the content is a whole message: when it ends before its size, its end is in doubt
 
 	refused    bool   // the answer is -ERR
 	challenged bool   // the answer is a challenge
 	said       string // what the first line says after +OK or -ERR
 	answer     []byte // the content, dots unstuffed
 
+	dots   int64 // how many dots before a dot were taken out of answer
 	onlyLF bool  // the first line ended in a bare LF, as all lines of such a server do
 	unsure int64 // how many dots in answer may have been stuffed: before a dot, at the start of a line after a bare LF
 }
@@ -158,6 +166,9 @@ func (c *conn) fill() error {
 	c.w = copy(c.in, c.in[c.r:c.w])
 	c.r = 0
 	until := time.Now().Add(c.timeout) // also when the wait is interrupted: that is no sign of life
+	if c.aligned != nil {
+		until = time.Now().Add(c.timeout / 4) // a reader waits, and another session can serve it
+	}
 	for {
 		open := c.ahead != nil && c.lookAhead()
 		if len(c.unsent) > 0 {
@@ -227,14 +238,17 @@ func ended(err error) error {
 
 // frame reads the answers in what has arrived, until more has to arrive.
 func (c *conn) frame() {
-	for c.r < c.w && c.err == nil {
+	for c.r < c.w && c.err == nil && c.doubt == nil {
+		if c.aligned != nil && c.skip() {
+			continue
+		}
 		if c.content != nil {
 			if !c.collect() {
 				return
 			}
 			continue
 		}
-		if len(c.asked) == 0 {
+		if len(c.asked) == 0 || c.aligned != nil {
 			return
 		}
 		i := bytes.IndexByte(c.in[c.r:c.w], '\n')
@@ -247,6 +261,32 @@ func (c *conn) frame() {
 		c.status(string(c.in[c.r : c.r+i+1]))
 		c.r += i + 1
 	}
+}
+
+// realign has everything left out that comes before the answer to x, the next command to be sent. is tells whether a line is
+// that answer. Answers that were waited for do not come any more.
+func (c *conn) realign(x *exchange, is func(line string) bool) {
+	c.unsent, c.asked, c.content, c.doubt, c.owed = c.unsent[:0], nil, nil, nil, 0
+	c.aligned, c.skipped, c.within = is, 0, false
+	c.asked = append(c.asked, x)
+}
+
+// skip leaves out what is not the answer that realign waits for. It returns false when more has to arrive, true when the answer
+// is next or something was left out.
+func (c *conn) skip() bool {
+	b := c.in[c.r:c.w]
+	i := bytes.IndexByte(b, '\n')
+	switch {
+	case i < 0 && len(b) < len(c.in):
+		return false
+	case i < 0:
+		c.r, c.skipped, c.within = c.w, c.skipped+int64(len(b)), true
+	case !c.within && c.aligned(string(b[:i+1])):
+		c.aligned = nil
+	default:
+		c.r, c.skipped, c.within = c.r+i+1, c.skipped+int64(i+1), false
+	}
+	return true
 }
 
 // status reads the first line of an answer.
@@ -303,11 +343,15 @@ func (c *conn) collect() bool {
 			c.content = nil
 			c.owed -= x.size
 			x.finish()
+			if x.whole && int64(len(x.answer)) < x.size {
+				c.doubt = x
+			}
 			c.out = append(c.out, ".\r\n"...)
 			return true
 		}
 		if !afterLF {
 			c.r++ // the dot is stuffed
+			x.dots++
 			b = b[1:]
 		} else if b[1] == '.' {
 			// A server for which LF ends a line has stuffed this dot; for one with CRLF it is the message's own.

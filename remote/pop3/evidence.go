@@ -14,14 +14,16 @@ import (
 //	topPadded             2           it is, with the empty line after its header taken out, unless the next two were seen
 //	topAsAnnounced        1           a TOP that is a CRLF longer than LIST says is believed, unless topPadded was seen
 //	topAndRETRPlusCRLF    1           the same
-//	topAndRETRLonger      1           a TOP that is longer in another way is believed; so is one for which LIST says nothing
-//	topAndRETRShorter     3           a TOP that is shorter is believed: once is not enough, one that was cut is shorter too
+//	topAndRETRLonger      1           a TOP that is somewhat longer in another way is believed
+//	topAndRETRUnlike      3           RETR is sent for whole messages: the size tells nothing of what TOP gives
+//	topLacksEmptyLine     1           a TOP without lines need not end in the empty line after the header
+//	sizeHolds             1           a message that comes shorter by RETR is cut, unless sizeTooSmall was seen
 //	listExact             first       a whole message that is a CRLF longer than LIST says is stored without that CRLF
 //	listInexact           first       it keeps that CRLF
 //	messageAskedFor       2           no more messages are asked for only to find out about LIST
 //
-// A TOP that is as long as LIST says is always believed. Where one is not believed, the message is asked for again by RETR,
-// and the two are compared.
+// A TOP that is as long as LIST says is always believed, one that is shorter never, however often LIST was wrong: nothing
+// tells it from one that was cut. Where one is not believed, the message is asked for again by RETR, and the two are compared.
 type evidence [observations]int
 
 // observation is something that an answer shows.
@@ -34,8 +36,11 @@ const (
 	topPadded                             // it gave what RETR gave, and one empty line more after the header (GNU Mailutils)
 	topAsAnnounced                        // it gave as many bytes as LIST says
 	topAndRETRPlusCRLF                    // both gave the same, which is a CRLF at the end longer than LIST says
-	topAndRETRLonger                      // both gave the same, which is longer in another way, or LIST says no size
-	topAndRETRShorter                     // both gave the same, which is shorter than LIST says
+	topAndRETRLonger                      // both gave the same, which is longer in another way
+	topAndRETRUnlike                      // both gave the same, which is shorter or far longer than LIST says, or LIST says no size
+	topLacksEmptyLine                     // a TOP without lines gave the header that RETR gave, without the empty line after it
+	sizeHolds                             // a whole message is as long as LIST says
+	sizeTooSmall                          // a whole message is longer than LIST says, and not only by a CRLF
 	listExact                             // the first message that tells about LIST is as long as LIST says
 	listInexact                           // the first message that tells about LIST is not
 	messageAskedFor                       // a message was asked for only to find out about LIST
@@ -45,8 +50,8 @@ const (
 
 // How often an observation must be made.
 const (
-	enoughShorter = 3
-	enoughPadded  = 2
+	enoughUnlike = 3
+	enoughPadded = 2
 	// mostAskedFor bounds the messages that are asked for to find out about LIST: where none tells, all messages of the
 	// server come longer than LIST says.
 	mostAskedFor = 2
@@ -79,8 +84,9 @@ type length uint8
 const (
 	unannounced length = iota // LIST says no size
 	asAnnounced
-	plusCRLF // two bytes longer, which end in a CRLF: it may be the protocol's and not the message's
-	longer   // in another way
+	plusCRLF   // two bytes longer, which end in a CRLF: it may be the protocol's and not the message's
+	longer     // in another way, as where LIST counts LF for CRLF, or guesses
+	muchLonger // so much that the size tells nothing
 	shorter
 )
 
@@ -93,6 +99,8 @@ func lengthOf(content []byte, size int64) length {
 		return asAnnounced
 	case more == 2 && bytes.HasSuffix(content, []byte("\r\n")):
 		return plusCRLF
+	case more > max(int64(bytes.Count(content, []byte("\n"))), size/16):
+		return muchLonger
 	case more > 0:
 		return longer
 	default:
@@ -103,6 +111,7 @@ func lengthOf(content []byte, size int64) length {
 // topAnswer is what TOP gave for a message that is asked for again by RETR.
 type topAnswer struct {
 	refused bool
+	noLines bool // TOP n 0
 	content []byte
 }
 
@@ -113,14 +122,19 @@ func (e *evidence) compare(top *topAnswer, content []byte, l length) observation
 		return nothingNew
 	case top.refused:
 		return topMissing
+	case top.noLines:
+		if len(top.content) > 0 && bytes.Equal(cutHeader(top.content), cutHeader(content)) {
+			return topLacksEmptyLine
+		}
+		return nothingNew
 	case bytes.Equal(top.content, content):
 		switch l {
 		case plusCRLF:
 			return topAndRETRPlusCRLF
-		case shorter:
-			return topAndRETRShorter
-		default:
+		case longer:
 			return topAndRETRLonger
+		default:
+			return topAndRETRUnlike
 		}
 	case len(content) > 0 && bytes.Equal(withoutPad(top.content), content):
 		return topPadded
@@ -155,7 +169,7 @@ func (e *evidence) command(what aim, sized bool) means {
 		return byRETR
 	case what == header && sized:
 		return byTOP
-	case e.has(topCuts):
+	case e.has(topCuts), e[topAndRETRUnlike] >= enoughUnlike:
 		return byRETR
 	default:
 		return allTOP
@@ -178,10 +192,34 @@ func (e *evidence) believes(l length, padded bool) bool {
 			return e.pads() && padded
 		}
 		return e.has(topAndRETRPlusCRLF) || e.has(topAsAnnounced)
-	case shorter:
-		return e[topAndRETRShorter] >= enoughShorter
-	default:
+	case longer:
 		return e.has(topAndRETRLonger)
+	default:
+		return false
+	}
+}
+
+// believesHeader tells whether what a TOP without lines gave is the whole header. size is what LIST announces; negative: none.
+func (e *evidence) believesHeader(content []byte, size int64) bool {
+	switch {
+	case int64(len(content)) >= size, bytes.HasPrefix(content, []byte("\r\n")), bytes.HasPrefix(content, []byte("\n")),
+		bytes.Contains(content, []byte("\n\r\n")), bytes.Contains(content, []byte("\n\n")):
+		return true
+	default:
+		return len(content) > 0 && e.has(topLacksEmptyLine)
+	}
+}
+
+// refuses tells whether a message that came by RETR is cut: it is shorter than LIST says, which has proved exact. dots is how
+// many stuffed dots came with it; some servers count them.
+func (e *evidence) refuses(content []byte, size, dots int64) bool {
+	switch missing := size - int64(len(content)); {
+	case missing <= 0:
+		return false
+	case len(content) == 0:
+		return true
+	default:
+		return missing != dots && e.has(sizeHolds) && !e.has(sizeTooSmall)
 	}
 }
 
@@ -215,7 +253,10 @@ func (e *evidence) foreignIn(by means, l length) foreign {
 // asksForAnother tells whether another message is to be asked for, whose answer tells what to make of one that came. l is how
 // long that one is.
 func (e *evidence) asksForAnother(l length) bool {
-	return l == plusCRLF && !e.has(listExact) && !e.has(listInexact) && e[messageAskedFor] < mostAskedFor
+	if e[messageAskedFor] >= mostAskedFor {
+		return false
+	}
+	return l == plusCRLF && !e.has(listExact) && !e.has(listInexact) || l == shorter && !e.has(sizeHolds) && !e.has(sizeTooSmall)
 }
 
 // withoutPad returns a message without the empty line that TOP has added after its header; nil if there is none.

@@ -68,7 +68,11 @@ type sent struct {
 	message  message
 	by       means
 	answered bool // the answer has come and is not delivered yet
+	trailed  bool // what came after the end of the answer belonged to no other: it was not the end
 }
+
+// goingAway is how long after a [SYS/...] that ended a session the next is about a message: the server has not gone away.
+const goingAway = time.Minute
 
 // closing bounds how long a session may still take when the account is closed.
 const closing = time.Second
@@ -99,13 +103,23 @@ func (a *Account) serve(s *session) {
 				a.lost(s, s.line, err)
 				return
 			}
-			if x.refused && strings.HasPrefix(code(x.said), "SYS/") {
+			if x.refused && strings.HasPrefix(code(x.said), "SYS/") && time.Since(a.going) > goingAway {
 				// Not about the message: the server is going away (RFC 3206, section 4).
+				a.going = time.Now()
 				a.lost(s, s.line, fmt.Errorf("%w: the server says %q", remote.ErrLost, remote.Shorten(x.said)))
 				return
 			}
 			s.overlapped = s.overlapped || len(s.line) > 1
 			first.answered = true
+			if s.conn.doubt == x {
+				up, known := a.dispel(s)
+				if !up {
+					return
+				}
+				if !known {
+					continue
+				}
+			}
 			a.learn(first)
 			if another := a.another(s, first); another != nil {
 				s.line = append(s.line[1:], another, first)
@@ -122,9 +136,48 @@ func (a *Account) serve(s *session) {
 	}
 }
 
+// dispel finds out whether the answer to the first request of the line has ended before its size because the message is shorter,
+// or is not whole. From here on one command is sent at a time: what follows such an answer could be taken for another answer.
+// The others in the line are asked for again. up tells whether the session goes on; known whether the answer can be delivered.
+func (a *Account) dispel(s *session) (up, known bool) {
+	first, others := s.line[0], s.line[1:]
+	s.alone = true
+	skipped, err := s.realign(first.message)
+	for i := len(others) - 1; i >= 0; i-- {
+		a.putBack(others[i].request)
+	}
+	s.line = s.line[:1]
+	switch {
+	case err != nil && a.alive.Err() != nil:
+		a.lost(s, s.line, err)
+		return false, false
+	case err != nil && first.again:
+		first.reply <- result{uid: first.uid, err: fmt.Errorf("%w: message %s ends before its size, and then nothing is understood: %v",
+			remote.ErrServer, first.message.key, err)}
+		return false, false
+	case err != nil:
+		a.log.Debug("an answer ended too early: a session ends", "error", err)
+		first.again = true
+		if first.by == allTOP {
+			first.top = &topAnswer{content: first.exchange.answer}
+		}
+	case first.by == allTOP:
+		return true, true
+	case len(others) > 0: // what was left out may have been the answers to them: it is asked for again, alone
+	case skipped > 0:
+		first.trailed = true
+		return true, true
+	default:
+		return true, true
+	}
+	a.putBack(first.request)
+	s.line = nil
+	return err == nil, false
+}
+
 // ahead sends as many requests as may be under way. It returns whether there is room for more.
 func (a *Account) ahead(s *session) bool {
-	for !s.stale && a.alive.Err() == nil && len(s.line) < s.window && s.conn.coming() < maxOutstanding {
+	for !s.stale && a.alive.Err() == nil && len(s.line) < s.window && !(s.alone && len(s.line) > 0) && s.conn.coming() < maxOutstanding {
 		r := a.take()
 		if r == nil {
 			return true

@@ -55,6 +55,7 @@ type knowledge struct {
 	hasUIDL  bool            // it has answered UIDL
 	shared   map[string]bool // unique-ids that several messages have had
 	serial   bool            // it can't take commands ahead of their answers, whatever it announces
+	going    time.Time       // when a session was ended because the server said [SYS/...] of a message
 	tripped  int             // how many sessions in a row ended while commands were sent ahead
 }
 
@@ -147,19 +148,38 @@ func (a *Account) Sync(ctx context.Context, mailbox string, since, _ remote.Vers
 		}
 	}
 	slices.SortFunc(fresh, func(m, n message) int { return n.number - m.number }) // the newest first
+	if err := a.emitHeaders(ctx, drop, fresh, known.Len() == 0, emit); err != nil {
+		return remote.Version{}, err
+	}
+	return version, nil
+}
+
+// emitHeaders fetches the headers of messages and emits those that come, in batches. first says that nothing is listed yet: then
+// it is an error, and not a listing without any name, that the server can't tell of one message now.
+func (a *Account) emitHeaders(ctx context.Context, drop *maildrop, fresh []message, first bool, emit func(remote.Delta) error) error {
 	var messages []remote.Message
+	var told int          // messages of which a header came
+	var unavailable error // why there is none now of another
 	flush := func() error {
-		if len(messages) == 0 {
+		switch {
+		case len(messages) == 0:
 			return nil
+		case first && told == 0 && unavailable != nil:
+			return unavailable
 		}
 		err := emit(remote.Delta{UIDValidity: validity, Messages: messages})
 		messages = nil
 		return err
 	}
 	var stopped error
-	err = a.fetch(ctx, remote.Foreground, header, uidsOf(fresh), func(r result) error {
-		if errors.Is(r.err, remote.ErrNoMessage) {
+	err := a.fetch(ctx, remote.Foreground, header, uidsOf(fresh), func(r result) error {
+		switch {
+		case errors.Is(r.err, remote.ErrNoMessage):
 			return nil
+		case errors.Is(r.err, remote.ErrUnavailable):
+			unavailable = r.err
+		case r.err == nil:
+			told++
 		}
 		m, _ := drop.find(r.uid)
 		size := max(r.size, 0)
@@ -177,10 +197,7 @@ func (a *Account) Sync(ctx context.Context, mailbox string, since, _ remote.Vers
 	if stopped != nil {
 		err = stopped
 	}
-	if err != nil {
-		return remote.Version{}, err
-	}
-	return version, nil
+	return err
 }
 
 func uidsOf(messages []message) []remote.UID {

@@ -29,6 +29,9 @@ type request struct {
 
 	// top is what TOP gave, where that did not do: the message is asked for again, by RETR. nil before that.
 	top *topAnswer
+
+	// again says that the message was asked for before, ended before its size, and took the session with it.
+	again bool
 }
 
 // result answers a request.

@@ -20,7 +20,7 @@ func (a *Account) exchangeFor(r *request, m message) *sent {
 	if r.top == nil {
 		next.by = a.evidence.command(r.aim, m.size >= 0)
 	}
-	x := &exchange{multi: true, size: max(m.size, 0)}
+	x := &exchange{multi: true, size: max(m.size, 0), whole: next.by != byTOP}
 	switch next.by {
 	case byTOP:
 		x.command, x.size = fmt.Sprintf("TOP %d 0", m.number), 0
@@ -55,7 +55,13 @@ func (a *Account) learn(r *sent) {
 	if r.by == allTOP && l == asAnnounced {
 		a.evidence.note(topAsAnnounced)
 	}
-	if r.message.size > 0 {
+	switch {
+	case l == asAnnounced && r.message.size > 0:
+		a.evidence.note(sizeHolds)
+	case (l == longer || l == muchLonger) && a.believed(r):
+		a.evidence.note(sizeTooSmall)
+	}
+	if r.message.size > 0 && !r.trailed {
 		a.evidence.note(a.evidence.judge(l, a.believed(r)))
 	}
 }
@@ -66,18 +72,24 @@ func (a *Account) deliver(r *sent) {
 	if r.by != byRETR && !x.refused {
 		a.evidence.note(topAnswered)
 	}
-	if r.by != byRETR && x.refused || r.whole() && !a.believed(r) {
-		r.top = &topAnswer{refused: x.refused, content: x.answer}
+	if r.by != byRETR && (x.refused || r.whole() && !a.believed(r) ||
+		r.by == byTOP && !a.evidence.believesHeader(x.answer, r.message.size)) {
+		r.top = &topAnswer{refused: x.refused, noLines: r.by == byTOP, content: x.answer}
 		a.putBack(r.request)
 		return
 	}
-	if r.by == byRETR && r.top != nil && !x.refused {
+	cut := r.whole() && r.by == byRETR && (r.trailed || a.evidence.refuses(x.answer, r.message.size, x.dots))
+	if r.by == byRETR && r.top != nil && !x.refused && !cut {
 		a.compare(r)
 	}
 	answer := result{uid: r.uid, content: x.answer, size: r.message.size}
 	switch {
+	case x.refused && gone(x.said):
+		answer.err = fmt.Errorf("%w: message %s: the server answers %q", remote.ErrNoMessage, r.message.key, remote.Shorten(x.said))
 	case x.refused:
 		answer.err = fmt.Errorf("message %s: %w", r.message.key, x.refusal())
+	case cut:
+		answer.err = fmt.Errorf("%w: message %s: it sends %d bytes of %d", remote.ErrServer, r.message.key, len(x.answer), r.message.size)
 	case r.by == byTOP:
 		answer.content = cutHeader(x.answer)
 	default:
@@ -118,7 +130,7 @@ const (
 // another makes a request for another message than r, whose answer tells what to make of r's. It is nil when nothing is to be
 // learnt or no message is fit for it.
 func (a *Account) another(s *session, r *sent) *sent {
-	if !r.whole() || !a.evidence.asksForAnother(r.length()) {
+	if !r.whole() || r.trailed || !a.evidence.asksForAnother(r.length()) || r.by == allTOP && r.length() == shorter {
 		return nil
 	}
 	var fittest message

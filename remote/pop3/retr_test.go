@@ -55,8 +55,11 @@ func TestSizesThatLieSpoilNoMessage(t *testing.T) {
 				t.Errorf("LIST says %d: %.100q, %v", lie, got[uids[0]], err)
 			}
 		}
-		if n := len(r.said("RETR")); n > enoughShorter {
-			t.Errorf("RETR %d times, when it gave what TOP gave", n)
+		if n := len(r.asked()); n > 6+enoughUnlike+mostAskedFor {
+			t.Errorf("%d commands for 6 times a message, when RETR alone tells how long they are", n)
+		}
+		if n := len(r.said("AUTH")); n > 2 {
+			t.Errorf("signed in %d times", n)
 		}
 	}
 }

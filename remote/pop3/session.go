@@ -2,6 +2,7 @@ package pop3
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"time"
@@ -21,6 +22,7 @@ type session struct {
 	// capabilities by name, in upper case, with their arguments (RFC 2449). Empty when the server does not tell.
 	capabilities map[string][]string
 	window       int  // commands that may wait for their answers
+	alone        bool // one command at a time, since an answer has ended before its size
 	overlapped   bool // an answer came whole while others were waited for: pipelining works
 
 	line  []*sent // requests that were sent and whose answers are not delivered yet, in the order of the answers
@@ -92,6 +94,39 @@ func (s *session) ask(commands ...*exchange) error {
 		commands = commands[n:]
 	}
 	return nil
+}
+
+// realign finds out where the answers of the server are after one that ended before its size: an end that is none, as a lone dot
+// that was not stuffed, is followed by the rest of the message, which could pass for other answers. The answer to LIST of
+// another message, which the sender of this one does not know, ends all doubt. skipped is how many bytes came before it. An
+// error is the end of the session.
+func (s *session) realign(after message) (skipped int64, err error) {
+	var marks []message
+	for _, m := range s.drop.messages {
+		if m.size > 0 && (m.uid != after.uid || len(s.drop.messages) == 1) {
+			marks = append(marks, m)
+		}
+	}
+	if len(marks) == 0 {
+		return 0, fmt.Errorf("%w: an answer ended too early", remote.ErrLost)
+	}
+	mark := marks[rand.N(len(marks))]
+	x := &exchange{command: fmt.Sprintf("LIST %d", mark.number)}
+	s.conn.realign(x, func(line string) bool {
+		if len(line) < 3 || !strings.EqualFold(line[:3], "+OK") {
+			return false
+		}
+		number, text, ok := parseEntry(line[3:])
+		size, sized := parseSize(text)
+		return ok && sized && number == mark.number && size == mark.size
+	})
+	if err := s.lib.Send(x.command); err != nil {
+		return 0, s.broken(x, err)
+	}
+	if err := s.receive(x); err != nil {
+		return 0, err
+	}
+	return s.conn.skipped, nil
 }
 
 // capa asks what the server can do (RFC 2449, section 5). Many an old server does not know the question.
