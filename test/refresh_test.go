@@ -57,7 +57,7 @@ func TestChangesOnTheServerShow(t *testing.T) {
 
 // A server that names no UIDNEXT is not asked for news before each FETCH, and no mailbox is opened on two connections at
 // the same time, for which some servers have one wait.
-func TestWithoutUIDNEXT(t *testing.T) {
+func TestWithoutUIDNEXTNoMailboxIsOpenedTwiceAtATime(t *testing.T) {
 	t.Parallel()
 	c := dovecot.Dial(t, "nonext")
 	for i := range 4 {
