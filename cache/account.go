@@ -117,6 +117,7 @@ func (a *Account) Mailbox(m remote.Mailbox) *Mailbox {
 	mb := a.byName[m.Name]
 	if mb == nil {
 		mb = &Mailbox{account: a, name: m.Name, hash: disk.HashOf(m.Name), role: m.Role, log: a.log.With("mailbox", m.Name)}
+		mb.searches.Most = maxSearches
 		mb.inflight.bodies, mb.inflight.holders = a.bodies, &mb.holders
 		a.byName[m.Name] = mb
 	}

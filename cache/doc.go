@@ -42,7 +42,7 @@
 //	largeReads.mu    of a mailbox: the large messages that are read in pieces
 //	sizes.Corrections of a mailbox: sizes that the server announced wrongly; a new table is put in place under it
 //	Mailbox.saving   held while the table is written to the store; only tasks take it, no reader waits for it
-//	searches.mu      of a mailbox: which searches are remembered
+//	wait.Values      of a mailbox: which searches are remembered
 //	listAhead.mu     of an account: which mailboxes come next
 //	changes.mu       of an account: held while one change is told, by a function that must not wait
 //	Account.mu       of an account: its mailboxes by name

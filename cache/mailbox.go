@@ -30,10 +30,10 @@ type Mailbox struct {
 	log     *slog.Logger
 
 	table      wait.Value[*Table]
-	walks      walk.Walks // of readers of messages
-	texts      walk.Walks // of readers of texts
-	structures walk.Walks // of readers of parts
-	searches   searches
+	walks      walk.Walks                  // of readers of messages
+	texts      walk.Walks                  // of readers of texts
+	structures walk.Walks                  // of readers of parts
+	searches   wait.Values[string, *Table] // listings of what a query found
 
 	syncs syncs
 

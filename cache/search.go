@@ -8,8 +8,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/hashicorp/golang-lru/v2/simplelru"
-
 	"github.com/mailfs/mailfs/cache/message"
 	"github.com/mailfs/mailfs/cache/table"
 	"github.com/mailfs/mailfs/cache/wait"
@@ -19,34 +17,12 @@ import (
 // maxSearches is the number of searches of a mailbox whose results are kept, the latest used ones.
 const maxSearches = 64
 
-// searches are the results of searching one mailbox.
-type searches struct {
-	mu      sync.Mutex                                  // guards results
-	results *simplelru.LRU[string, *wait.Value[*Table]] // by query; nil before the first
-}
-
-// of returns the result of a query, which is empty where the query is new.
-func (s *searches) of(q remote.Query) *wait.Value[*Table] {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.results == nil {
-		s.results, _ = simplelru.NewLRU[string, *wait.Value[*Table]](maxSearches, nil)
-	}
-	key := fmt.Sprintf("%#v", q)
-	result, ok := s.results.Get(key)
-	if !ok {
-		result = &wait.Value[*Table]{}
-		s.results.Add(key, result)
-	}
-	return result
-}
-
 // Search returns a listing of the messages that fit a query. The server searches. Where it can't search or can't be reached,
 // mailfs searches in what it has: headers, and the texts of the messages that were read. A message of which it has too little
 // is left out, which is logged. The result is at most Options.Refresh old.
 func (m *Mailbox) Search(ctx context.Context, q remote.Query) (*Table, error) {
 	m.load()
-	return m.searches.of(q).Get(ctx, m.account.tasks, m.account.options.Refresh, func(ctx context.Context) (*Table, error) {
+	return m.searches.Of(fmt.Sprintf("%#v", q)).Get(ctx, m.account.tasks, m.account.options.Refresh, func(ctx context.Context) (*Table, error) {
 		validity, found, err := m.account.remote.Search(ctx, m.name, q)
 		m.account.contact.Note(err)
 		if err == nil && found.Len() == 0 {

@@ -144,7 +144,7 @@ const maxSections = 100
 
 // fetchSections fetches the sections of messages that need the same ones, and finishes their texts.
 func (t *textFetch) fetchSections(ctx context.Context, g *alike) {
-	for batch := range g.batches() {
+	for batch := range walk.Cut(g.sizes) {
 		contents := map[remote.UID]map[remote.Section][]byte{}
 		var mu sync.Mutex // guards contents
 		var err error
@@ -202,26 +202,4 @@ func (t *textFetch) finishParsed(uid remote.UID, found *structure, err error) {
 		return
 	}
 	t.finish(uid, found, found.message.Section)
-}
-
-// batches returns the messages in groups of about walk.BatchBytes.
-func (g *alike) batches() func(yield func([]remote.UID) bool) {
-	return func(yield func([]remote.UID) bool) {
-		uids := make([]remote.UID, 0, len(g.structures))
-		for uid := range g.structures {
-			uids = append(uids, uid)
-		}
-		slices.Sort(uids)
-		for len(uids) > 0 {
-			n, size := 0, int64(0)
-			for n < len(uids) && (n == 0 || size < walk.BatchBytes) {
-				size += g.sizes[uids[n]]
-				n++
-			}
-			if !yield(uids[:n]) {
-				return
-			}
-			uids = uids[n:]
-		}
-	}
 }

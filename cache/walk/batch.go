@@ -2,6 +2,8 @@ package walk
 
 import (
 	"iter"
+	"maps"
+	"slices"
 
 	"github.com/mailfs/mailfs/cache/table"
 	"github.com/mailfs/mailfs/remote"
@@ -16,6 +18,24 @@ func Batches(t *table.Table, uids []remote.UID) iter.Seq[[]remote.UID] {
 				if bytes += t.Size(t.Index(uids[n])); bytes > BatchBytes && n > 0 {
 					break
 				}
+			}
+			if !yield(uids[:n]) {
+				return
+			}
+			uids = uids[n:]
+		}
+	}
+}
+
+// Cut returns messages in order of their UIDs, in groups of about BatchBytes. sizes are the bytes to fetch of each.
+func Cut(sizes map[remote.UID]int64) iter.Seq[[]remote.UID] {
+	return func(yield func([]remote.UID) bool) {
+		uids := slices.Sorted(maps.Keys(sizes))
+		for len(uids) > 0 {
+			n, size := 0, int64(0)
+			for n < len(uids) && (n == 0 || size < BatchBytes) {
+				size += sizes[uids[n]]
+				n++
 			}
 			if !yield(uids[:n]) {
 				return

@@ -31,11 +31,12 @@ var arrows = map[string][]string{
 
 	"fs": {"cache", "cache/message", "remote"},
 
-	"cache":         {"cache/disk", "cache/lease", "cache/sizes", "cache/memory", "cache/wait", "cache/walk", "cache/table", "cache/message", "remote", "remote/buffer"},
+	"cache":         {"cache/disk", "cache/lease", "cache/sizes", "cache/status", "cache/memory", "cache/wait", "cache/walk", "cache/table", "cache/message", "remote", "remote/buffer"},
 	"cache/disk":    {"cache/table", "remote"},
 	"cache/lease":   {},
 	"cache/memory":  {},
 	"cache/sizes":   {"cache/table", "remote"},
+	"cache/status":  {},
 	"cache/wait":    {"remote"},
 	"cache/walk":    {"cache/table", "remote"},
 	"cache/table":   {"cache/message", "remote"},
