@@ -71,6 +71,7 @@ type exchange struct {
 	challenge bool   // the answer may be a challenge ("+ ", RFC 5034, section 4)
 	size      int64  // bytes of the content, as LIST announces it; 0 when not known
 	whole     bool   // the content is a whole message: when it ends before its size, its end is in doubt
+	header    int64  // bytes of the message whose header the content is: within the header, before so many, its end is in doubt
 
 	refused    bool   // the answer is -ERR
 	challenged bool   // the answer is a challenge
@@ -343,7 +344,7 @@ func (c *conn) collect() bool {
 			c.content = nil
 			c.owed -= x.size
 			x.finish()
-			if x.whole && int64(len(x.answer)) < x.size {
+			if n := int64(len(x.answer)); x.whole && n < x.size || n < x.header && !hasEmptyLine(x.answer) {
 				c.doubt = x
 			}
 			c.out = append(c.out, ".\r\n"...)

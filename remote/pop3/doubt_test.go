@@ -77,6 +77,60 @@ func TestATOPThatEndsAtALoneDotIsReplacedByRETR(t *testing.T) {
 	}
 }
 
+// A lone dot in a header is against RFC 5322, and there is mail that has one.
+func TestAHeaderThatEndsAtALoneDotCostsNoListing(t *testing.T) {
+	for name, rest := range rests {
+		for how, capabilities := range map[string][]string{"pipelined": everything, "one at a time": {"UIDL", "TOP"}} {
+			contents := letters(30)
+			for _, i := range []int{4, 17} {
+				contents[i] = fmt.Sprintf("Subject: letter %d\r\n.\r\n%s\r\nDear %d\r\n", i+1, rest, i+1)
+			}
+			r := startServer(t, contents, func(r *responder) {
+				r.capabilities = capabilities
+				r.misbehave = func(_ int, line string) *misdeed {
+					if f := strings.Fields(line); len(f) == 3 && f[0] == "TOP" && f[2] == "0" {
+						n, _ := strconv.Atoi(f[1])
+						header, _, _ := strings.Cut(contents[n-1], "\r\n\r\n")
+						return &misdeed{raw: "+OK\r\n" + header + "\r\n\r\n.\r\n"}
+					}
+					return nil
+				}
+			})
+			a := r.account(10 * time.Second)
+			a.idle = time.Minute
+			l := list(t, a)
+			for i := range contents {
+				uid, _ := remote.KeyOfUIDL(r.messages[i].uidl)
+				m := l.messages[uid]
+				header := fmt.Sprintf("Subject: letter %d\r\n", i+1)
+				if m.Incomplete || !strings.HasPrefix(string(m.Header), header) || m.Size != int64(len(contents[i])) {
+					t.Errorf("%s, %s: letter %d is of %d bytes, %.200q", name, how, i+1, m.Size, m.Header)
+				}
+			}
+			if r.sessions > 1 || len(l.messages) != 30 {
+				t.Errorf("%s, %s: %d messages in %d sessions", name, how, len(l.messages), r.sessions)
+			}
+		}
+	}
+}
+
+func TestAServerWhoseTOPLacksTheEmptyLineIsSeenThroughOnce(t *testing.T) {
+	r := startServer(t, letters(100), func(r *responder) {
+		r.misbehave = func(_ int, line string) *misdeed {
+			if f := strings.Fields(line); len(f) == 3 && f[0] == "TOP" && f[2] == "0" {
+				n, _ := strconv.Atoi(f[1])
+				header, _, _ := strings.Cut(string(r.messages[n-1].content), "\r\n\r\n")
+				return &misdeed{raw: "+OK\r\n" + header + "\r\n.\r\n"}
+			}
+			return nil
+		}
+	})
+	l := list(t, r.account(10*time.Second))
+	if n := len(r.asked()); n != 1 || len(l.messages) != 100 || r.sessions > 1 {
+		t.Errorf("%d messages, %d read whole, in %d sessions", len(l.messages), n, r.sessions)
+	}
+}
+
 // Neither RETR nor TOP stuffs dots: such a message is an error, the others are not harmed.
 func TestARETRThatEndsAtALoneDotIsAnError(t *testing.T) {
 	for name, rest := range rests {

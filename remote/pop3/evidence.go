@@ -201,13 +201,13 @@ func (e *evidence) believes(l length, padded bool) bool {
 
 // believesHeader tells whether what a TOP without lines gave is the whole header. size is what LIST announces; negative: none.
 func (e *evidence) believesHeader(content []byte, size int64) bool {
-	switch {
-	case int64(len(content)) >= size, bytes.HasPrefix(content, []byte("\r\n")), bytes.HasPrefix(content, []byte("\n")),
-		bytes.Contains(content, []byte("\n\r\n")), bytes.Contains(content, []byte("\n\n")):
-		return true
-	default:
-		return len(content) > 0 && e.has(topLacksEmptyLine)
-	}
+	return int64(len(content)) >= size || hasEmptyLine(content) || len(content) > 0 && e.has(topLacksEmptyLine)
+}
+
+// hasEmptyLine tells whether the header of a message is all there.
+func hasEmptyLine(content []byte) bool {
+	return bytes.HasPrefix(content, []byte("\r\n")) || bytes.HasPrefix(content, []byte("\n")) ||
+		bytes.Contains(content, []byte("\n\r\n")) || bytes.Contains(content, []byte("\n\n"))
 }
 
 // refuses tells whether a message that came by RETR is cut: it is shorter than LIST says, which has proved exact. dots is how

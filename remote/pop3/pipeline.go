@@ -131,6 +131,9 @@ func (a *Account) serve(s *session) {
 			}
 		}
 		a.deliver(first)
+		if s.alone && first.top != nil && first.top.noLines && a.evidence.has(topLacksEmptyLine) {
+			s.alone = false // that was why the end of the header was in doubt
+		}
 		s.line[0] = nil // or the array behind the slice keeps the message in memory
 		s.line = s.line[1:]
 	}
@@ -158,10 +161,10 @@ func (a *Account) dispel(s *session) (up, known bool) {
 	case err != nil:
 		a.log.Debug("an answer ended too early: a session ends", "error", err)
 		first.again = true
-		if first.by == allTOP {
-			first.top = &topAnswer{content: first.exchange.answer}
+		if first.by != byRETR {
+			first.top = &topAnswer{noLines: first.by == byTOP, content: first.exchange.answer}
 		}
-	case first.by == allTOP:
+	case first.by != byRETR:
 		return true, true
 	case len(others) > 0: // what was left out may have been the answers to them: it is asked for again, alone
 	case skipped > 0:

@@ -24,6 +24,9 @@ func (a *Account) exchangeFor(r *request, m message) *sent {
 	switch next.by {
 	case byTOP:
 		x.command, x.size = fmt.Sprintf("TOP %d 0", m.number), 0
+		if !a.evidence.has(topLacksEmptyLine) {
+			x.header = m.size
+		}
 	case allTOP:
 		x.command = fmt.Sprintf("TOP %d %d", m.number, allLines)
 	case byRETR:
