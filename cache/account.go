@@ -118,7 +118,8 @@ func (a *Account) Mailbox(m remote.Mailbox) *Mailbox {
 	if mb == nil {
 		mb = &Mailbox{account: a, name: m.Name, hash: disk.HashOf(m.Name), role: m.Role, log: a.log.With("mailbox", m.Name)}
 		mb.searches.Most = maxSearches
-		mb.inflight.bodies, mb.inflight.holders = a.bodies, &mb.holders
+		mb.kept = mb.identifiedBy()
+		mb.inflight.bodies, mb.inflight.holders = a.bodies, &mb.kept.Holders
 		a.byName[m.Name] = mb
 	}
 	return mb

@@ -194,7 +194,7 @@ func (m *Mailbox) fetchAloneLocked(key bodyKey, f *fetch) {
 			func(_ remote.UID, body []byte) {
 				m.verify(key.ref, int64(len(body)))
 				if a.store != nil {
-					m.writeBody(ctx, key.ref, f.holder, body)
+					m.kept.Write(ctx, key.ref, f.holder, body)
 				}
 				m.inflight.add(key, f, body)
 				f.Finish(body, nil)
@@ -296,7 +296,7 @@ func (m *Mailbox) fetchBodies(ctx context.Context, at remote.Place, fetches map[
 			return
 		}
 		if a.store != nil {
-			m.writeBody(ctx, ref, fetches[uid].holder, body) // before readers know of it: they wait until it is written
+			m.kept.Write(ctx, ref, fetches[uid].holder, body) // before readers know of it: they wait until it is written
 		}
 		m.inflight.finish(bodyKey{mailbox: m, ref: ref}, fetches[uid], body, nil)
 	})

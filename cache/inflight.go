@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/mailfs/mailfs/cache/identity"
 	"github.com/mailfs/mailfs/cache/lease"
 	"github.com/mailfs/mailfs/cache/wait"
 	"github.com/mailfs/mailfs/remote/buffer"
@@ -19,13 +20,13 @@ type fetch struct {
 	push  bool  // the message is to be pushed to the kernel, see [Pushed]
 
 	lease  lease.Lease // of Result.Body; guarded by inflight.mu
-	holder uint32      // holders.of the message when the fetch began
+	holder uint32      // Holders.Of the message when the fetch began
 }
 
 // inflight are the fetches of a mailbox that are under way.
 type inflight struct {
-	bodies  *bodies  // the cache in memory, which takes what is fetched
-	holders *holders // of the mailbox
+	bodies  *bodies           // the cache in memory, which takes what is fetched
+	holders *identity.Holders // of the mailbox
 
 	mu           sync.Mutex // guards what follows, and the leases of the fetches
 	fetches      map[bodyKey]*fetch
@@ -41,7 +42,7 @@ func (i *inflight) startLocked(key bodyKey) *fetch {
 	if i.fetches == nil {
 		i.fetches = map[bodyKey]*fetch{}
 	}
-	f := &fetch{holder: i.holders.of(key.ref.UID)}
+	f := &fetch{holder: i.holders.Of(key.ref.UID)}
 	f.Init()
 	i.fetches[key] = f
 	return f
@@ -105,7 +106,7 @@ func (i *inflight) endedLocked(key bodyKey, f *fetch) {
 }
 
 // void tells whether what a fetch brings must not be kept: the message has left the listing since the fetch began.
-func (i *inflight) void(key bodyKey, f *fetch) bool { return i.holders.of(key.ref.UID) != f.holder }
+func (i *inflight) void(key bodyKey, f *fetch) bool { return i.holders.Of(key.ref.UID) != f.holder }
 
 // wanted tells whether a reader has come for what a fetch brings, and is not done.
 func (i *inflight) wanted(f *fetch) bool {

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/mailfs/mailfs/cache/disk"
+	"github.com/mailfs/mailfs/cache/identity"
 	"github.com/mailfs/mailfs/cache/sizes"
 	"github.com/mailfs/mailfs/cache/table"
 	"github.com/mailfs/mailfs/cache/wait"
@@ -45,7 +46,7 @@ type Mailbox struct {
 	inflight inflight
 	larges   largeReads
 	sizes    sizes.Corrections
-	holders  holders
+	kept     identity.Kept // decides which message an identifier means
 }
 
 // Change tells what became of a mailbox.

@@ -51,7 +51,7 @@ func (m *Mailbox) partFiles(ctx context.Context, ref Ref) ([]PartFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	found := &structure{}
+	found := &message.Structure{}
 	if err := json.Unmarshal(v, found); err != nil {
 		return nil, fmt.Errorf("parts of UID %d in %s: %w", ref.UID, m.name, err)
 	}
@@ -117,7 +117,7 @@ func (m *Mailbox) askSizes(ctx context.Context, ref Ref) {
 			numbers = append(numbers, f.Part.Number)
 		}
 	}
-	holder := m.holders.of(ref.UID)
+	holder := m.kept.Holders.Of(ref.UID)
 	// A server that can't tell is no error: PartSize fetches the part then.
 	sizes, err := m.account.remote.DecodedSizes(ctx, m.at(ref.UIDValidity, remote.Foreground), ref.UID, numbers)
 	if err != nil {
@@ -211,14 +211,14 @@ func (m *Mailbox) isUnsplit(ref Ref, f PartFile, data []byte) bool {
 // reparsedPart returns the content of the file of that name in the message, where the server's structure is wrong. data is what
 // the server calls the part; the file has it where the message has no file of that name.
 func (m *Mailbox) reparsedPart(ctx context.Context, ref Ref, f PartFile, data []byte) (content []byte, err error) {
-	m.reparse(ctx, m.at(ref.UIDValidity, remote.Foreground), []remote.UID{ref.UID}, func(_ remote.UID, found *structure, failed error) {
+	m.reparse(ctx, m.at(ref.UIDValidity, remote.Foreground), []remote.UID{ref.UID}, func(_ remote.UID, found *message.Structure, failed error) {
 		if err = failed; err != nil {
 			return
 		}
 		content = f.file.Content(data)
 		for _, other := range message.Files(found.Root) {
 			if other.Name == f.Name && other.Part != nil {
-				content = other.Content(found.message.Section(remote.Section{Number: other.Part.Number}))
+				content = other.Content(found.Message.Section(remote.Section{Number: other.Part.Number}))
 			}
 		}
 	})
@@ -239,7 +239,7 @@ func (m *Mailbox) decoded(ctx context.Context, ref Ref, number string) ([]byte, 
 }
 
 // decodable returns the structure of a message whose parts the server may decode; nil if mailfs must decode them.
-func (m *Mailbox) decodable(ref Ref) *structure {
+func (m *Mailbox) decodable(ref Ref) *message.Structure {
 	if _, ok := m.localBody(ref); ok || m.account.bodies.Has(m.viewKey(ref, undecodableView)) {
 		return nil
 	}
@@ -253,7 +253,7 @@ func (m *Mailbox) decodable(ref Ref) *structure {
 // server can't parse the message; else it is fetched alone.
 func (m *Mailbox) section(ctx context.Context, ref Ref, s remote.Section) (content []byte, err error) {
 	if body, ok := m.localBody(ref); ok {
-		return sectionOf(body, s)
+		return message.SectionOf(body, s)
 	}
 	a := m.account
 	err = remote.ErrUnsupported
@@ -276,22 +276,13 @@ func (m *Mailbox) section(ctx context.Context, ref Ref, s remote.Section) (conte
 // sectionOfMessage returns a section of a message, which is fetched unless it is in memory or on disk.
 func (m *Mailbox) sectionOfMessage(ctx context.Context, ref Ref, s remote.Section) (content []byte, err error) {
 	if body, ok := m.localBody(ref); ok {
-		return sectionOf(body, s)
+		return message.SectionOf(body, s)
 	}
 	m.fetchMessages(ctx, m.at(ref.UIDValidity, remote.Foreground), []remote.UID{ref.UID},
 		func(_ remote.UID, body []byte, failed error) {
 			if err = failed; err == nil {
-				content, err = sectionOf(body, s)
+				content, err = message.SectionOf(body, s)
 			}
 		})
 	return content, err
-}
-
-// sectionOf returns a section of the message with these bytes.
-func sectionOf(body []byte, s remote.Section) ([]byte, error) {
-	parsed, err := message.Parse(body)
-	if err != nil {
-		return nil, err
-	}
-	return parsed.Section(s), nil
 }

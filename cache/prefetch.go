@@ -102,12 +102,12 @@ func (m *Mailbox) prefetchBatch(ctx context.Context, validity uint32, uids []rem
 	}
 	holders := make(map[remote.UID]uint32, len(uids))
 	for _, uid := range uids {
-		holders[uid] = m.holders.of(uid)
+		holders[uid] = m.kept.Holders.Of(uid)
 	}
 	return m.askBodies(ctx, m.at(validity, remote.Background), uids, func(uid remote.UID, body []byte) {
 		ref := Ref{UIDValidity: validity, UID: uid}
 		m.verify(ref, int64(len(body)))
-		m.writeBody(ctx, ref, holders[uid], body)
+		m.kept.Write(ctx, ref, holders[uid], body)
 	})
 }
 

@@ -140,12 +140,12 @@ func (m *Mailbox) localText(ref Ref) ([]byte, bool) {
 	if !ok {
 		return nil, false
 	}
-	found, err := parseStructure(body)
+	found, err := message.ParseStructure(body)
 	if err != nil {
 		return nil, false
 	}
 	if _, _, err := message.TextSections(found.Root); err != nil {
 		return nil, false
 	}
-	return message.Text(found.Header, found.Root, found.message.Section), true
+	return message.Text(found.Header, found.Root, found.Message.Section), true
 }

@@ -12,30 +12,18 @@ import (
 	"github.com/mailfs/mailfs/remote"
 )
 
-// structure says which parts a message has.
-type structure struct {
-	Root   *remote.Part
-	Header []byte // as remote.Message.Header
-	// Parsed: mailfs found the parts in the message, which was in memory or on disk, or of which the server told no parts or
-	// parts that it can't have.
-	// Sections of the message are then not asked for.
-	Parsed bool `json:"Whole"` // stores have it under this older name
-
-	message *message.Parsed // what the message was parsed to; nil if it was not
-}
-
 // findStructures finds the structures of messages: in the message, if it is in memory or on disk, in the store, or on the
 // server. It calls got for each message, possibly from several goroutines at once; for one that is gone with
 // remote.ErrNoMessage.
 func (m *Mailbox) findStructures(ctx context.Context, at remote.Place, uids []remote.UID,
-	got func(remote.UID, *structure, error)) {
+	got func(remote.UID, *message.Structure, error)) {
 	a := m.account
 	var unknown []remote.UID // the server is asked for the structure
 	var entire []remote.UID  // the message is fetched and parsed
 	for _, uid := range uids {
 		ref := Ref{UIDValidity: at.UIDValidity, UID: uid}
 		if body, ok := m.localBody(ref); ok {
-			found, err := parseStructure(body)
+			found, err := message.ParseStructure(body)
 			got(uid, found, err)
 			continue
 		}
@@ -53,9 +41,9 @@ func (m *Mailbox) findStructures(ctx context.Context, at remote.Place, uids []re
 	}
 	if len(entire) > 0 {
 		m.fetchMessages(ctx, at, entire, func(uid remote.UID, body []byte, err error) {
-			var found *structure
+			var found *message.Structure
 			if err == nil {
-				found, err = parseStructure(body)
+				found, err = message.ParseStructure(body)
 			}
 			got(uid, found, err)
 		})
@@ -65,7 +53,7 @@ func (m *Mailbox) findStructures(ctx context.Context, at remote.Place, uids []re
 // askStructures asks the server for the structures of messages, as findStructures, and returns the messages whose structure
 // the server can't tell. got is not called for these.
 func (m *Mailbox) askStructures(ctx context.Context, at remote.Place, uids []remote.UID,
-	got func(remote.UID, *structure, error)) (unparsable []remote.UID) {
+	got func(remote.UID, *message.Structure, error)) (unparsable []remote.UID) {
 	a := m.account
 	var answered wait.Answered[remote.UID]
 	err := a.remote.Structures(ctx, at, uids, func(uid remote.UID, root *remote.Part, header []byte) { // one call at a time
@@ -82,7 +70,7 @@ func (m *Mailbox) askStructures(ctx context.Context, at remote.Place, uids []rem
 			return
 		}
 		message.ToUTF8(root)
-		got(uid, &structure{Root: root, Header: header}, nil)
+		got(uid, &message.Structure{Root: root, Header: header}, nil)
 	})
 	for _, uid := range uids {
 		if !answered.First(uid) {
@@ -101,22 +89,13 @@ func (m *Mailbox) askStructures(ctx context.Context, at remote.Place, uids []rem
 	return unparsable
 }
 
-// parseStructure finds the structure of a message in its bytes.
-func parseStructure(body []byte) (*structure, error) {
-	parsed, err := message.Parse(body)
-	if err != nil {
-		return nil, err
-	}
-	return &structure{Root: parsed.Root, Header: parsed.Header(), Parsed: true, message: parsed}, nil
-}
-
 // localStructure returns the structure of a message from memory or the store; nil if it is in neither, or can't be right.
-func (m *Mailbox) localStructure(ref Ref) *structure {
+func (m *Mailbox) localStructure(ref Ref) *message.Structure {
 	v, ok := m.account.bodies.Get(m.viewKey(ref, structureView))
 	if !ok {
 		v = m.indexedView(ref, structureView)
 	}
-	found := &structure{}
+	found := &message.Structure{}
 	if json.Unmarshal(v, found) != nil || found.Root == nil {
 		return nil
 	}
@@ -128,12 +107,12 @@ func (m *Mailbox) localStructure(ref Ref) *structure {
 
 // reparse finds the structures of messages in the messages themselves, where the server's were wrong, and keeps them in place of
 // those. It calls got for each message, one after the other.
-func (m *Mailbox) reparse(ctx context.Context, at remote.Place, uids []remote.UID, got func(remote.UID, *structure, error)) {
+func (m *Mailbox) reparse(ctx context.Context, at remote.Place, uids []remote.UID, got func(remote.UID, *message.Structure, error)) {
 	m.fetchMessages(ctx, at, uids, func(uid remote.UID, body []byte, err error) {
 		ref := Ref{UIDValidity: at.UIDValidity, UID: uid}
-		var found *structure
+		var found *message.Structure
 		if err == nil {
-			found, err = parseStructure(body)
+			found, err = message.ParseStructure(body)
 		}
 		if err == nil {
 			m.log.Info("the server's structure of a message is not that of the message", "uid", uid)
@@ -152,7 +131,7 @@ func (m *Mailbox) fetchStructures(ctx context.Context, at remote.Place, fetches 
 	for uid := range fetches {
 		uids = append(uids, uid)
 	}
-	m.findStructures(ctx, at, uids, func(uid remote.UID, found *structure, err error) {
+	m.findStructures(ctx, at, uids, func(uid remote.UID, found *message.Structure, err error) {
 		var v []byte
 		if err == nil {
 			v, err = json.Marshal(found)

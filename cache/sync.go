@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/mailfs/mailfs/cache/disk"
+	"github.com/mailfs/mailfs/cache/identity"
 	"github.com/mailfs/mailfs/cache/message"
 	"github.com/mailfs/mailfs/cache/table"
 	"github.com/mailfs/mailfs/cache/walk"
@@ -19,7 +20,7 @@ type syncs struct {
 	draft    *table.Draft             // what one that was interrupted had listed so far; nil if none was
 	progress atomic.Pointer[progress] // of the one that runs; nil while none does
 	anew     bool                     // UIDNEXT went back: what is listed already is listed again, and compared
-	arrived  arrivals                 // what draft has of messages that were not listed before
+	arrived  identity.Arrivals        // what draft has of messages that were not listed before
 	relist   walk.Relist              // when messages that are incomplete are listed again
 }
 
@@ -43,7 +44,7 @@ func (m *Mailbox) sync(ctx context.Context, now remote.Version) (*Table, error) 
 		since = remote.Version{UIDValidity: d.UIDValidity()} // nobody knows which messages the draft lacks
 	}
 	reset, arrived := m.syncs.anew, &m.syncs.arrived
-	*arrived = arrivals{m: m, old: old, anew: m.syncs.anew, same: arrived.same}
+	*arrived = identity.Arrivals{Kept: &m.kept, Old: old, Anew: m.syncs.anew, Same: arrived.Same}
 	p := &progress{since: time.Now()}
 	m.syncs.progress.Store(p)
 	defer m.syncs.progress.Store(nil)
@@ -58,11 +59,11 @@ func (m *Mailbox) sync(ctx context.Context, now remote.Version) (*Table, error) 
 		p.total.Store(int64(delta.Total))
 		if delta.Reset {
 			m.log.Info("UIDVALIDITY changed: the mailbox is listed anew", "from", since.UIDValidity, "to", delta.UIDValidity)
-			d, reset, arrived.same = table.NewDraft(nil, delta.UIDValidity), true, remote.UIDSet{}
+			d, reset, arrived.Same = table.NewDraft(nil, delta.UIDValidity), true, remote.UIDSet{}
 		}
 		d.SetUIDValidity(delta.UIDValidity)
 		for i := range delta.Messages {
-			arrived.note(ctx, d.UIDValidity(), &delta.Messages[i])
+			arrived.Note(ctx, d.UIDValidity(), &delta.Messages[i])
 			d.Add(&delta.Messages[i], named)
 			if headers != nil {
 				headers.Add(d.UIDValidity(), delta.Messages[i].UID, message.ListedFields(delta.Messages[i].Header))
@@ -93,16 +94,16 @@ func (m *Mailbox) sync(ctx context.Context, now remote.Version) (*Table, error) 
 		version.UIDNext != 0 && version.UIDNext < before.UIDNext {
 		// As in a mailbox that was restored, against RFC 9051, section 2.3.1.1. UIDs below may be those of other messages, too.
 		m.log.Warn("UIDNEXT went back: the mailbox is listed anew", "from", before.UIDNext, "to", version.UIDNext)
-		m.syncs.draft, m.syncs.anew, arrived.same = nil, true, remote.UIDSet{}
+		m.syncs.draft, m.syncs.anew, arrived.Same = nil, true, remote.UIDSet{}
 		return m.sync(ctx, remote.Version{})
 	}
 	if t != old {
-		arrived.settle(t, &change)
+		arrived.Settle(t, &change, m.forgetMemory)
 		m.publish(old, change)
 	}
 	m.syncs.draft, m.syncs.version = nil, version
 	m.save(old, t, before, change)
-	m.syncs.anew, m.syncs.arrived = false, arrivals{}
+	m.syncs.anew, m.syncs.arrived = false, identity.Arrivals{}
 	return t, nil
 }
 

@@ -77,7 +77,7 @@ func (m *Mailbox) fetchTexts(ctx context.Context, at remote.Place, fetches map[r
 	}
 	groups := map[string]*alike{} // by the sections that a text needs
 	var mu sync.Mutex             // guards groups
-	m.findStructures(ctx, at, missing, func(uid remote.UID, found *structure, err error) {
+	m.findStructures(ctx, at, missing, func(uid remote.UID, found *message.Structure, err error) {
 		var needed []remote.Section
 		var size int64
 		if err == nil {
@@ -86,8 +86,8 @@ func (m *Mailbox) fetchTexts(ctx context.Context, at remote.Place, fetches map[r
 		switch {
 		case err != nil:
 			t.fail(uid, err)
-		case found.message != nil:
-			t.finish(uid, found, found.message.Section)
+		case found.Message != nil:
+			t.finish(uid, found, found.Message.Section)
 		case len(needed) == 0:
 			t.finish(uid, found, func(remote.Section) []byte { return nil })
 		default:
@@ -95,7 +95,7 @@ func (m *Mailbox) fetchTexts(ctx context.Context, at remote.Place, fetches map[r
 			defer mu.Unlock()
 			key := fmt.Sprint(needed)
 			if groups[key] == nil {
-				groups[key] = &alike{needed: needed, structures: map[remote.UID]*structure{}, sizes: map[remote.UID]int64{}}
+				groups[key] = &alike{needed: needed, structures: map[remote.UID]*message.Structure{}, sizes: map[remote.UID]int64{}}
 			}
 			groups[key].structures[uid], groups[key].sizes[uid] = found, size
 		}
@@ -115,7 +115,7 @@ type textFetch struct {
 }
 
 // finish makes a text of the sections that content returns, and ends its fetch.
-func (t *textFetch) finish(uid remote.UID, s *structure, content func(remote.Section) []byte) {
+func (t *textFetch) finish(uid remote.UID, s *message.Structure, content func(remote.Section) []byte) {
 	ref := Ref{UIDValidity: t.at.UIDValidity, UID: uid}
 	text := message.Text(s.Header, s.Root, content)
 	t.m.keepSize(ref, textView, int64(len(text)), t.fetches[uid].holder)
@@ -134,7 +134,7 @@ func (t *textFetch) fail(uid remote.UID, err error) {
 // alike are messages whose texts need the same sections.
 type alike struct {
 	needed     []remote.Section
-	structures map[remote.UID]*structure
+	structures map[remote.UID]*message.Structure
 	sizes      map[remote.UID]int64 // bytes to fetch of each message, at most
 }
 
@@ -166,7 +166,7 @@ func (t *textFetch) fetchSections(ctx context.Context, g *alike) {
 		for _, uid := range batch {
 			content := contents[uid]
 			switch {
-			case len(content) == len(g.needed) && unsplit(g.structures[uid], content):
+			case len(content) == len(g.needed) && g.structures[uid].Unsplit(content):
 				wrong = append(wrong, uid)
 			case len(content) == len(g.needed):
 				t.finish(uid, g.structures[uid], func(s remote.Section) []byte { return content[s] })
@@ -182,18 +182,8 @@ func (t *textFetch) fetchSections(ctx context.Context, g *alike) {
 	}
 }
 
-// unsplit tells whether the contents of sections show that a structure is wrong.
-func unsplit(s *structure, contents map[remote.Section][]byte) bool {
-	for section, content := range contents {
-		if section.Aspect == remote.Content && message.Unsplit(s.Root, section.Number, content) {
-			return true
-		}
-	}
-	return false
-}
-
 // finishParsed makes the text of a message that was parsed, and ends its fetch.
-func (t *textFetch) finishParsed(uid remote.UID, found *structure, err error) {
+func (t *textFetch) finishParsed(uid remote.UID, found *message.Structure, err error) {
 	if err == nil {
 		_, _, err = message.TextSections(found.Root)
 	}
@@ -201,5 +191,5 @@ func (t *textFetch) finishParsed(uid remote.UID, found *structure, err error) {
 		t.fail(uid, err)
 		return
 	}
-	t.finish(uid, found, found.message.Section)
+	t.finish(uid, found, found.Message.Section)
 }

@@ -95,9 +95,9 @@ func (m *Mailbox) knownSize(ref Ref, v view) (int64, bool) {
 	return size, err == nil
 }
 
-// keepSize keeps the length of a view in memory and on disk. holder is holders.of the message when it was asked for.
+// keepSize keeps the length of a view in memory and on disk. holder is Holders.Of the message when it was asked for.
 func (m *Mailbox) keepSize(ref Ref, v view, size int64, holder uint32) {
-	if m.holders.of(ref.UID) != holder {
+	if m.kept.Holders.Of(ref.UID) != holder {
 		return
 	}
 	if known, ok := m.knownSize(ref, v); ok && known == size {

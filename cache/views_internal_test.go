@@ -20,7 +20,7 @@ func TestStoresOfOlderVersionsHoldWithTheNamesOfViews(t *testing.T) {
 			t.Errorf("a view is called %q, want %q", v, want)
 		}
 	}
-	v, err := json.Marshal(&structure{Root: &remote.Part{Number: "1", Type: "text/plain", Size: 5}, Header: []byte("a"), Parsed: true})
+	v, err := json.Marshal(&message.Structure{Root: &remote.Part{Number: "1", Type: "text/plain", Size: 5}, Header: []byte("a"), Parsed: true})
 	want := `{"Root":{"Number":"1","Type":"text/plain","Params":null,"Encoding":"","Size":5,"Disposition":"",` +
 		`"DispositionParams":null,"Subject":"","Parts":null},"Header":"YQ==","Whole":true}`
 	if err != nil || string(v) != want {

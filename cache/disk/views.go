@@ -94,32 +94,48 @@ func (s *Store) ForgetViews(mailbox string, validity uint32, uids *remote.UIDSet
 		}
 	}
 	s.pendingViews.mu.Unlock()
-	s.do("forgetting views of "+mailbox, func(db *bbolt.DB) error {
-		return db.Update(func(tx *bbolt.Tx) error {
-			b := tx.Bucket(mailboxBucket(mailbox))
-			if b == nil {
-				return nil
-			}
-			if b = b.Bucket(viewsBucket); b == nil {
-				return nil
-			}
-			var keys [][]byte
-			c := b.Cursor()
-			for _, r := range uids.Ranges() {
-				end := uidKey(validity, r.Last+1)
-				for k, _ := c.Seek(uidKey(validity, r.First)); k != nil && bytes.Compare(k, end) < 0; k, _ = c.Next() {
-					keys = append(keys, bytes.Clone(k))
-				}
-			}
-			for _, k := range keys {
-				if _, name, ok := strings.Cut(string(k[len(uidKey(0, 0)):]), " "); ok {
-					note(name)
-				}
-				if err := b.Delete(k); err != nil {
-					return err
-				}
-			}
+	// views calls f with the bucket of the views of the mailbox and the keys of those that are to be forgotten, if there are any.
+	views := func(tx *bbolt.Tx, f func(b *bbolt.Bucket, keys [][]byte) error) error {
+		b := tx.Bucket(mailboxBucket(mailbox))
+		if b == nil {
 			return nil
+		}
+		if b = b.Bucket(viewsBucket); b == nil {
+			return nil
+		}
+		var keys [][]byte
+		c := b.Cursor()
+		for _, r := range uids.Ranges() {
+			end := uidKey(validity, r.Last+1)
+			for k, _ := c.Seek(uidKey(validity, r.First)); k != nil && bytes.Compare(k, end) < 0; k, _ = c.Next() {
+				keys = append(keys, bytes.Clone(k))
+			}
+		}
+		if len(keys) == 0 {
+			return nil
+		}
+		return f(b, keys)
+	}
+	s.do("forgetting views of "+mailbox, func(db *bbolt.DB) error {
+		some := false
+		err := db.View(func(tx *bbolt.Tx) error {
+			return views(tx, func(*bbolt.Bucket, [][]byte) error { some = true; return nil })
+		})
+		if err != nil || !some { // most often: nothing is written then
+			return err
+		}
+		return db.Update(func(tx *bbolt.Tx) error {
+			return views(tx, func(b *bbolt.Bucket, keys [][]byte) error {
+				for _, k := range keys {
+					if _, name, ok := strings.Cut(string(k[len(uidKey(0, 0)):]), " "); ok {
+						note(name)
+					}
+					if err := b.Delete(k); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
 		})
 	})
 	return names
