@@ -364,6 +364,12 @@ func (d *Dovecot) Stop() {
 	}
 }
 
+// Restart starts Dovecot again after Stop, with the mail and at the ports that it had.
+func (d *Dovecot) Restart() error {
+	d.done = make(chan struct{})
+	return d.launch()
+}
+
 // Process returns the id of the process that has started all others of this Dovecot.
 func (d *Dovecot) Process() int { return d.cmd.Process.Pid }
 
