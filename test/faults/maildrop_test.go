@@ -6,11 +6,27 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // maildrops are the scenarios over POP3. There is one session at a time, and mailfs ends it after two seconds without
 // requests, so more connections are made than over IMAP.
 var maildrops = []scenario{
+	{
+		name:  "TOP does not stuff dots, and ends at the lone one: the message is read with RETR",
+		mails: withDot(), connections: 15, heals: true,
+		pop3: func(p *pop3Peer) {
+			p.command = func(c *conn, verb, rest string, m *message) bool {
+				if verb != "TOP" || m == nil {
+					return false
+				}
+				var n, lines int
+				fmt.Sscan(rest, &n, &lines)
+				c.say("+OK\r\n%s.\r\n", m.top(lines))
+				return true
+			}
+		},
+	},
 	{
 		name:  "TOP gives twenty lines, whatever was asked for",
 		mails: []*message{letter(1, strings.Repeat("one of many lines\r\n", 3000)), letter(2, strings.Repeat("line\r\n", 100)), letter(3, "x\r\n")},
@@ -29,6 +45,20 @@ var maildrops = []scenario{
 		pop3: func(p *pop3Peer) {
 			p.entry = func(verb string, n int, m *message) string {
 				return strings.ReplaceAll(entry(verb, n, m), " ", []string{"\t", "   ", " \t "}[n%3]) + []string{"", " ", "\t"}[n%3]
+			}
+		},
+	},
+	{
+		name:  "TOP and RETR are refused with -ERR for a while",
+		heals: true, connections: 60, // one for each time that the user tries again
+		pop3: func(p *pop3Peer) {
+			now := forAWhile(4 * time.Second)
+			p.command = func(c *conn, verb, _ string, _ *message) bool {
+				refused := (verb == "TOP" || verb == "RETR") && now()
+				if refused {
+					c.say("-ERR [SYS/TEMP] try again later\r\n")
+				}
+				return refused
 			}
 		},
 	},
@@ -64,6 +94,12 @@ var maildrops = []scenario{
 			}
 		},
 	},
+}
+
+func withDot() []*message {
+	mails := []*message{letter(1, strings.Repeat("plain line\r\n", 20)), letter(2, strings.Repeat("plain line\r\n", 20)), letter(3, "x\r\n")}
+	mails[1].body = append(mails[1].body, "before\r\n.\r\nafter the dot\r\n"...)
+	return mails
 }
 
 // dated returns messages with these texts as Date, and a Received that is an hour later.

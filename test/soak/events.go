@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -97,19 +98,27 @@ func (w *world) some() (mailbox string, number int, uid uint32) {
 
 func (w *world) deliver(c *client, mailbox string) {
 	w.last++
-	body := letter(w.last)
-	cmd := c.Append(mailbox, int64(len(body)), &imap.AppendOptions{Time: harness.First.Add(time.Duration(w.last) * time.Minute)})
-	if _, err := cmd.Write(body); err != nil {
-		panic(failure(err.Error()))
-	}
-	cmd.Close()
-	data, err := cmd.Wait()
-	if err != nil {
-		panic(failure(fmt.Sprintf("APPEND: %v", err)))
-	}
+	data := w.put(c, mailbox, letter(w.last))
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.held[mailbox][w.last] = uint32(data.UID)
+}
+
+// put appends a message. After a mailbox was made anew, Dovecot may say once more that it was deleted.
+func (w *world) put(c *client, mailbox string, body []byte) *imap.AppendData {
+	for try := 0; ; try++ {
+		cmd := c.Append(mailbox, int64(len(body)), &imap.AppendOptions{Time: harness.First.Add(time.Duration(w.last) * time.Minute)})
+		_, err := cmd.Write(body)
+		cmd.Close()
+		data, e := cmd.Wait()
+		if err = errors.Join(err, e); err == nil {
+			return data
+		}
+		if try == 10 {
+			panic(failure(fmt.Sprintf("APPEND: %v", err)))
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
 }
 
 func (w *world) expunge(c *client) {
