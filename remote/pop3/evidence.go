@@ -17,7 +17,8 @@ import (
 //	topAndRETRLonger      1           a TOP that is somewhat longer in another way is believed
 //	topAndRETRUnlike      3           RETR is sent for whole messages: the size tells nothing of what TOP gives
 //	topLacksEmptyLine     1           a TOP without lines need not end in the empty line after the header
-//	sizeHolds             1           a message that comes shorter by RETR is cut, unless sizeTooSmall was seen
+//	sizeHolds             1           a message that comes shorter by RETR, by more than it may be miscounted, is cut, unless
+//	                                  sizeTooSmall was seen
 //	listExact             first       a whole message that is a CRLF longer than LIST says is stored without that CRLF
 //	listInexact           first       it keeps that CRLF
 //	messageAskedFor       2           no more messages are asked for only to find out about LIST
@@ -210,7 +211,11 @@ func hasEmptyLine(content []byte) bool {
 		bytes.Contains(content, []byte("\n\r\n")) || bytes.Contains(content, []byte("\n\n"))
 }
 
-// refuses tells whether a message that came by RETR is cut: it is shorter than LIST says, which has proved exact. dots is how
+// miscount is by how many bytes LIST may be wrong for a message that is whole, beside one for each line.
+const miscount = 256
+
+// refuses tells whether a message that came by RETR is cut: it is shorter than LIST says, which has proved exact, and by more
+// than a server miscounts that counts another end of a line, or makes some header fields anew. dots is how
 // many stuffed dots came with it; some servers count them.
 func (e *evidence) refuses(content []byte, size, dots int64) bool {
 	switch missing := size - int64(len(content)); {
@@ -219,7 +224,8 @@ func (e *evidence) refuses(content []byte, size, dots int64) bool {
 	case len(content) == 0:
 		return true
 	default:
-		return missing != dots && e.has(sizeHolds) && !e.has(sizeTooSmall)
+		lines := int64(bytes.Count(content, []byte("\n")))
+		return missing != dots && missing > lines+miscount && e.has(sizeHolds) && !e.has(sizeTooSmall)
 	}
 }
 

@@ -163,10 +163,11 @@ func TestAMessageThatComesShorterIsCutWhereLISTIsExact(t *testing.T) {
 	}{
 		{"nothing is known", nil, "abc", 5, 0, false},
 		{"nothing comes", nil, "", 5, 0, true},
-		{"LIST holds", []observation{sizeHolds}, "abc", 5, 0, true},
-		{"LIST holds, and counts stuffed dots", []observation{sizeHolds}, "abc", 5, 2, false},
+		{"LIST holds", []observation{sizeHolds}, "abc", 5 + miscount, 0, true},
+		{"LIST holds, but for some bytes", []observation{sizeHolds}, "abc", 5, 0, false},
+		{"LIST holds, and counts stuffed dots", []observation{sizeHolds}, "abc", 5 + miscount, 2 + miscount, false},
 		{"LIST holds, and as long as it says", []observation{sizeHolds}, "abcde", 5, 0, false},
-		{"LIST holds by chance", []observation{sizeHolds, sizeTooSmall}, "abc", 5, 0, false},
+		{"LIST holds by chance", []observation{sizeHolds, sizeTooSmall}, "abc", 5 + miscount, 0, false},
 		{"LIST says nothing", []observation{sizeHolds}, "abc", -1, 0, false},
 	} {
 		if got := seen(c.seen...).refuses([]byte(c.content), c.size, c.dots); got != c.want {

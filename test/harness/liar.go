@@ -31,7 +31,7 @@ var (
 	imapSize     = regexp.MustCompile(`RFC822\.SIZE (\d+)`)
 	imapDate     = regexp.MustCompile(`INTERNALDATE "[^"]*"`)
 	imapSequence = regexp.MustCompile(`^\* (\d+) FETCH `)
-	popSize      = regexp.MustCompile(`^(\d+) (\d+)\r\n$`)
+	popSize      = regexp.MustCompile(`^((?:\+OK )?\d+) (\d+)\r\n$`)
 )
 
 // WrongSizes announces a message of size bytes with wrong(size).
@@ -41,7 +41,7 @@ func WrongSizes(wrong func(size int64) int64) func(*Lie, string) string {
 			n, _ := strconv.ParseInt(imapSize.FindStringSubmatch(item)[1], 10, 64)
 			return fmt.Sprintf("RFC822.SIZE %d", max(0, wrong(n)))
 		})
-		if m := popSize.FindStringSubmatch(line); m != nil && strings.EqualFold(l.last(), "LIST") {
+		if m := popSize.FindStringSubmatch(line); m != nil && strings.EqualFold(strings.TrimRight(l.last(), " 0123456789"), "LIST") {
 			n, _ := strconv.ParseInt(m[2], 10, 64)
 			line = fmt.Sprintf("%s %d\r\n", m[1], max(0, wrong(n)))
 		}
