@@ -232,7 +232,9 @@ func TestFullDiskStopsKeepingNotReading(t *testing.T) {
 	args := append(trust(), "--memory", "1MiB", "--refresh", "1s", "--cache-dir", store, imaps("fulldisk"))
 	m := run.Mount(t, args...)
 	m.Compare(t, held, nil)
-	if left := free(); left < size*5/100 || left > size/3 {
+	// The writers of messages and of the index may look for room at the same time, and take a little more than there is.
+	const atOnce = 64 << 10
+	if left := free(); left < size*5/100-atOnce || left > size/3 {
 		t.Errorf("%d of %d bytes are left to others, want 5 %% and not much more", left, size)
 	}
 	if n := len(complaints(t, m, "reading goes on without")); n != 1 {
